@@ -1,0 +1,119 @@
+"""The matching cue: a frame's keys and the reference frames enter, a first guess of every object's mask leaves.
+
+Every position of the new frame looks for its like in reference frames and reads their masks there (design, section 4).
+Two readings are made: one from the kept references, wherever the like may be, and one from the last frame, where
+what is near counts more; how near is learned.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F  # noqa: N812
+from torch import Tensor, nn
+
+KEY_STRIDE = 8
+
+
+@dataclass(frozen=True)
+class References:
+    """Frames that are remembered, at stride 8.
+
+    Args:
+        keys: (B, D, R, h/8, w/8), unit length along D.
+        masks: (B, N, R, h/8, w/8), 0..1; what is left to 1 is background.
+    """
+
+    keys: Tensor
+    masks: Tensor
+
+    @classmethod
+    def of(cls, keys: Tensor, masks: Tensor) -> References:
+        """Remember one frame: keys (B, D, h/8, w/8) and masks (B, N, h, w) of any size, 0..1."""
+        small = F.interpolate(masks, size=keys.shape[-2:], mode="area")
+        return cls(keys.unsqueeze(2), partition(small).unsqueeze(2))
+
+    def __len__(self) -> int:
+        """Return the number of frames."""
+        return self.keys.shape[2]
+
+    def __add__(self, other: References) -> References:
+        """Join two sets of frames; the one with fewer objects gets empty masks for the rest."""
+        objects = max(self.masks.shape[1], other.masks.shape[1])
+        first, second = self.widen(objects), other.widen(objects)
+        return References(torch.cat([first.keys, second.keys], 2), torch.cat([first.masks, second.masks], 2))
+
+    def widen(self, objects: int) -> References:
+        """Return the same frames with empty masks up to *objects* objects."""
+        missing = objects - self.masks.shape[1]
+        if missing <= 0:
+            return self
+        empty = self.masks.new_zeros(self.masks.shape[0], missing, *self.masks.shape[2:])
+        return References(self.keys, torch.cat([self.masks, empty], dim=1))
+
+    def frames(self, first: int, last: int | None = None) -> References:
+        """Return the frames from *first* up to, not including, *last*."""
+        return References(self.keys[:, :, first:last], self.masks[:, :, first:last])
+
+
+class MatchingCue(nn.Module):
+    """Keys at stride 8 from the features at strides 8 and 16, and attention over reference frames."""
+
+    def __init__(self, key_dim: int, channels_8: int, channels_16: int) -> None:
+        """Build the key projections; temperature and locality are learned."""
+        super().__init__()
+        self.fine = nn.Conv2d(channels_8, key_dim, 3, padding=1)
+        self.coarse = nn.Conv2d(channels_16, key_dim, 1)
+        self.log_temperature = nn.Parameter(torch.tensor(2.5))
+        # Standard deviation of the distance at which a match counts, in short sides: kept frames, last frame.
+        self.log_reach = nn.Parameter(torch.tensor([0.7, -1.4]))
+
+    def keys(self, x8: Tensor, x16: Tensor) -> Tensor:
+        """Return keys (B, D, h/8, w/8) of unit length from the trunk's features at strides 8 and 16."""
+        coarse = F.interpolate(self.coarse(x16), size=x8.shape[-2:], mode="bilinear", align_corners=False)
+        return F.normalize((self.fine(x8) + coarse).float(), dim=1)
+
+    def forward(self, query: Tensor, kept: References, last: References) -> Tensor:
+        """Read the masks at the places like each position of the frame.
+
+        Args:
+            query: keys of the frame, (B, D, h/8, w/8).
+            kept: the first frame and some later ones, N objects.
+            last: the frame before, N objects.
+
+        Returns:
+            (B, 2, N, h/8, w/8), 0..1: the reading of the kept frames, then of the last frame.
+        """
+        return torch.stack([self._read(query, kept, 0), self._read(query, last, 1)], dim=1)
+
+    def _read(self, query: Tensor, references: References, kind: int) -> Tensor:
+        b, _, h, w = query.shape
+        q, k = self._with_places(query, references.keys, kind)
+        values = references.masks.flatten(2).transpose(1, 2)  # B, R*h*w, N
+        read = F.scaled_dot_product_attention(q[:, None], k[:, None], values[:, None].to(q.dtype), scale=1.0)
+        return read[:, 0].transpose(1, 2).reshape(b, -1, h, w)
+
+    def _with_places(self, query: Tensor, keys: Tensor, kind: int) -> tuple[Tensor, Tensor]:
+        # -|p - q|^2 / 2s^2 = (p.q - |p|^2 / 2) / s^2 + a term that the softmax over p cancels: three more
+        # channels make the attention prefer what is near, without a matrix of distances.
+        b, _, frames, h, w = keys.shape
+        rows = torch.arange(h, device=keys.device, dtype=query.dtype) / min(h, w)
+        columns = torch.arange(w, device=keys.device, dtype=query.dtype) / min(h, w)
+        place = torch.stack(torch.meshgrid(rows - rows.mean(), columns - columns.mean(), indexing="ij"))  # 2, h, w
+        nearness = torch.exp(-2 * self.log_reach[kind])
+        one = torch.ones_like(place[:1])
+        q = torch.cat([query * self.log_temperature.exp(), _batch(torch.cat([place, one]) * nearness, b)], dim=1)
+        half_square = -0.5 * place.square().sum(dim=0, keepdim=True)
+        places = _batch(torch.cat([place, half_square]), b).unsqueeze(2).expand(-1, -1, frames, -1, -1)
+        k = torch.cat([keys, places], dim=1)
+        return q.flatten(2).transpose(1, 2), k.flatten(2).transpose(1, 2)
+
+
+def _batch(x: Tensor, b: int) -> Tensor:
+    return x.unsqueeze(0).expand(b, *x.shape)
+
+
+def partition(masks: Tensor) -> Tensor:
+    """Scale masks (B, N, ...), 0..1, where they overlap, so that no position belongs to more than one object in sum."""
+    return masks / masks.sum(dim=1, keepdim=True).clamp(min=1)

@@ -1,0 +1,233 @@
+"""RVOS: frames and states enter, the mask logits of every slot and new states leave.
+
+``encode`` runs once per frame, ``decode`` walks the slots; each slot sees the state of the slot before (space) and its
+own of the frame before (time). With a ``key_dim`` the network also has the matching cue, and one set of weights both
+follows objects whose mask it knows and discovers others in the slots behind them (design, section 4).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F  # noqa: N812
+from torch import Tensor, nn
+
+from rvos_cli.config import ModelConfig
+from rvos_cli.model.convlstm import SpatialState
+from rvos_cli.model.decoder import Decoder, resize
+from rvos_cli.model.encoder import Encoder, Features
+from rvos_cli.model.matching import MatchingCue, References
+from rvos_cli.model.state import RecurrentState
+
+# Planes that each ConvLSTM of a matching network sees: previous mask and cues of this object and of the others,
+# what earlier slots of this frame have taken, and whether the slot has an object at all.
+CUE_PLANES = 8
+CUE_LIMIT = 0.01  # the logit of a cue stays within logit(0.01) and logit(0.99)
+
+
+@dataclass(frozen=True)
+class StepOutput:
+    """One frame's answer.
+
+    Args:
+        logits: (B, N, h, w), one plane per slot.
+        state: what the next frame needs.
+        keys: (B, D, h/8, w/8) matching keys, to remember the frame by; None without matching.
+        cue: (B, 2, N, h/8, w/8), 0..1, the matching cue; None on a first frame.
+    """
+
+    logits: Tensor
+    state: RecurrentState
+    keys: Tensor | None = None
+    cue: Tensor | None = None
+
+
+class RVOS(nn.Module):
+    """The network of the paper, and with matching the lite one; which, says the configuration."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        """Build the network without weights."""
+        super().__init__()
+        self.config = config
+        self.encoder = Encoder(config)
+        planes = CUE_PLANES if config.matching else int(config.mask_input)
+        self.decoder = Decoder(config, planes)
+        if config.matching:
+            _, x16, x8, _ = self.encoder.trunk_channels
+            self.matching = MatchingCue(config.key_dim, x8, x16)
+            self.cue_gain = nn.Parameter(torch.tensor([0.5, 0.5]))
+
+    def encode(self, frame: Tensor) -> Features:
+        """Encode frames (B, 3, h, w), normalised by the configuration's mean and std."""
+        features: Features = self.encoder(frame)
+        return features
+
+    def step(
+        self,
+        frame: Tensor,
+        state: RecurrentState | None = None,
+        *,
+        slots: int,
+        masks: Tensor | None = None,
+        known: Tensor | None = None,
+        kept: References | None = None,
+        last: References | None = None,
+    ) -> StepOutput:
+        """Advance one frame.
+
+        Args:
+            frame: (B, 3, h, w), normalised; h and w multiples of 32 where the network has matching.
+            state: what the last step returned; None starts a video.
+            slots: N, how many objects to decode.
+            masks: (B, N, h, w), 0..1, the objects' previous masks; None where there are none.
+            known: (B, N), 1 where a slot has an object, 0 where it looks for one (matching only).
+            kept: reference frames from the first on (matching only); None on a first frame.
+            last: the frame before, as a reference (matching only).
+        """
+        return self.decode(self.encode(frame), state, slots=slots, masks=masks, known=known, kept=kept, last=last)
+
+    def decode(
+        self,
+        features: Features,
+        state: RecurrentState | None = None,
+        *,
+        slots: int,
+        masks: Tensor | None = None,
+        known: Tensor | None = None,
+        kept: References | None = None,
+        last: References | None = None,
+    ) -> StepOutput:
+        """Advance one frame whose features are there already; arguments as in ``step``."""
+        state = state or RecurrentState()
+        if self.config.matching:
+            return self._decode_matching(features, state, slots, masks, known, kept, last)
+        return self._decode_published(features, state, slots, masks)
+
+    def _decode_published(
+        self, features: Features, state: RecurrentState, slots: int, masks: Tensor | None
+    ) -> StepOutput:
+        pyramids = None
+        if self.config.mask_input:
+            b, size = features.skips[0].shape[0], features.size
+            pyramids = _max_pyramid(features.skips[0].new_zeros(b, slots, *size) if masks is None else masks)
+        logits: list[Tensor] = []
+        hidden: list[tuple[Tensor, ...]] = []
+        spatial: tuple[SpatialState, ...] | None = None
+        for slot in range(slots):
+            temporal = state.slot(slot) if self.config.temporal else None
+            if temporal is not None and not self.config.spatial:
+                spatial = None  # the published time-only network still links the slots of the very first frame
+            extras = None if pyramids is None else [plane[:, slot : slot + 1] for plane in pyramids]
+            out, spatial = self.decoder(features.skips, extras, spatial, temporal)
+            logits.append(resize(out, features.size))
+            hidden.append(tuple(h for h, _ in spatial))
+        return StepOutput(logits=torch.cat(logits, dim=1), state=RecurrentState(tuple(hidden)))
+
+    def _decode_matching(
+        self,
+        features: Features,
+        state: RecurrentState,
+        slots: int,
+        masks: Tensor | None,
+        known: Tensor | None,
+        kept: References | None,
+        last: References | None,
+    ) -> StepOutput:
+        _, x16, x8, x4 = features.trunk
+        b, size = x4.shape[0], (x4.shape[-2], x4.shape[-1])
+        keys = self.matching.keys(x8, x16)
+        if masks is None:
+            masks = x4.new_zeros(b, slots, *size)
+        if known is None:
+            known = (masks.flatten(2).amax(dim=2) > 0).to(x4.dtype)
+        previous = F.interpolate(masks, size=size, mode="area") * known[..., None, None]
+        cue, fine_cue = None, torch.stack([previous, previous], dim=1)  # a first frame's cue is the given mask
+        if kept is not None and last is not None:
+            cue = self.matching(keys, kept.widen(slots), last.widen(slots)) * known[:, None, :, None, None]
+            fine_cue = _resize_cue(cue, size)
+        residual = self._residual(cue, fine_cue, known, features.size)
+        planes = torch.cat([previous[:, None], fine_cue], dim=1)  # B, 3, N, h/4, w/4
+        total = planes.sum(dim=2, keepdim=True)
+        planes = torch.cat([planes, (total - planes).clamp(0, 1)], dim=1)  # this object's, then the others'
+
+        logits: list[Tensor] = []
+        hidden: list[tuple[Tensor, ...]] = []
+        spatial: tuple[SpatialState, ...] | None = None
+        taken = x4.new_zeros(b, 1, *size)
+        for slot in range(slots):
+            flag = known[:, slot, None, None, None]
+            extras = _mean_pyramid(torch.cat([planes[:, :, slot], taken, flag.expand_as(taken)], dim=1))
+            temporal = state.slot(slot) if self.config.temporal else None
+            if temporal is not None:  # a slot that looks for an object starts afresh
+                temporal = tuple(h * flag.to(h.dtype) for h in temporal)
+            out, states = self.decoder(features.skips, extras, spatial, temporal)
+            spatial = states if self.config.spatial else None
+            logit = resize(out, features.size).float() + residual[:, slot : slot + 1]
+            probability = F.interpolate(logit.detach().sigmoid(), size=size, mode="area")
+            taken = torch.maximum(taken, probability.to(taken.dtype))
+            logits.append(logit)
+            hidden.append(tuple(h for h, _ in states))
+        return StepOutput(torch.cat(logits, dim=1), RecurrentState(tuple(hidden)), keys=keys, cue=cue)
+
+    def _residual(self, cue: Tensor | None, fine_cue: Tensor, known: Tensor, size: tuple[int, int]) -> Tensor:
+        guess = fine_cue if cue is None else cue
+        logit = torch.logit(guess.float().clamp(CUE_LIMIT, 1 - CUE_LIMIT))
+        mixed = (logit * self.cue_gain[None, :, None, None, None]).sum(dim=1) * known[..., None, None]
+        return F.interpolate(mixed, size=size, mode="bilinear", align_corners=False)
+
+    def clip(self, frames: Tensor, masks: Tensor | None = None, *, slots: int | None = None) -> Tensor:
+        """Run a published network over a clip: ``step`` in a loop.
+
+        Args:
+            frames: (T, B, 3, h, w), normalised.
+            masks: (B, S, h, w), 0..1, the first frame's masks of a one-shot network.
+            slots: S; None takes the configuration's.
+
+        Returns:
+            Probabilities (T, B, S, h, w). A one-shot network sees the given masks in its first two frames and its own
+            answers from then on, as it was published.
+        """
+        slots = slots or self.config.slots
+        state: RecurrentState | None = None
+        seen, answers = masks, []
+        for index, frame in enumerate(frames):
+            if index > 1 and self.config.mask_input:
+                seen = answers[-1]
+            out = self.step(frame, state, slots=slots, masks=seen)
+            state = out.state
+            answers.append(out.logits.sigmoid())
+        return torch.stack(answers)
+
+    @torch.inference_mode()
+    def forward_clip(self, frames: Tensor, first_masks: Tensor | None = None) -> Tensor:
+        """Run a published network over one clip, without gradients.
+
+        Args:
+            frames: (T, 3, H, W) float32, normalised.
+            first_masks: (S, H, W) float32, 0..1, or None.
+
+        Returns:
+            (T, S, H, W) float32, 0..1, at input size; S is the configuration's number of slots.
+        """
+        masks = None if first_masks is None else first_masks[None]
+        return self.clip(frames[:, None], masks)[:, 0]
+
+
+def _max_pyramid(masks: Tensor) -> list[Tensor]:
+    planes = [F.max_pool2d(masks, 2, 2, ceil_mode=True)]
+    for _ in range(4):
+        planes.append(F.max_pool2d(planes[-1], 2, 2, ceil_mode=True))
+    return list(reversed(planes[1:]))
+
+
+def _mean_pyramid(planes: Tensor) -> list[Tensor]:
+    pyramid = [planes]
+    for _ in range(3):
+        pyramid.append(F.avg_pool2d(pyramid[-1], 2))
+    return list(reversed(pyramid))
+
+
+def _resize_cue(cue: Tensor, size: tuple[int, int]) -> Tensor:
+    enlarged = F.interpolate(cue.flatten(1, 2), size=size, mode="bilinear", align_corners=False)
+    return enlarged.unflatten(1, cue.shape[1:3])

@@ -1,0 +1,32 @@
+"""The recurrent state: what one frame leaves for the next; a value, passed in and handed out.
+
+For every slot the hidden states of its four ConvLSTMs; the cells are not carried over time (paper, section 3.2).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from torch import Tensor
+
+Hidden = tuple[Tensor, ...]  # stride 32 to stride 4, each (B, C, h/s, w/s)
+
+
+@dataclass(frozen=True)
+class RecurrentState:
+    """Temporal states per slot; None in a slot's place starts it from zeros."""
+
+    slots: tuple[Hidden | None, ...] = ()
+
+    def slot(self, index: int) -> Hidden | None:
+        """Return the hidden states of slot *index*, None where it has none yet."""
+        return self.slots[index] if index < len(self.slots) else None
+
+    def select(self, indices: Sequence[int]) -> RecurrentState:
+        """Return the state of some slots, in the order given."""
+        return RecurrentState(tuple(self.slot(index) for index in indices))
+
+    def detach(self) -> RecurrentState:
+        """Return the same values, cut from the graph."""
+        return RecurrentState(tuple(None if slot is None else tuple(h.detach() for h in slot) for slot in self.slots))

@@ -1,0 +1,115 @@
+"""What comes out of rvos: one ``FrameMasks`` a frame, one ``RunSummary`` a video.
+
+Enters: a frame and its label map. Leaves: values that sinks write and Python callers read. Knows numpy only.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, kw_only=True)
+class FrameMasks:
+    """One frame with its objects.
+
+    Args:
+        index: 0, 1, 2, ... in display order.
+        time: seconds since the video's first frame.
+        name: stem of the mask files: the frame's own stem for a folder, five digits for a video.
+        image: (H, W, 3) uint8 RGB, as displayed.
+        labels: (H, W) uint8, 0 = background, k = object k.
+    """
+
+    index: int
+    time: Fraction
+    name: str
+    image: NDArray[np.uint8]
+    labels: NDArray[np.uint8]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ObjectSummary:
+    """One object over the video: frames are indices, ``mean_area`` is pixels over the frames in which it is seen."""
+
+    id: int
+    first_frame: int | None
+    last_frame: int | None
+    frames_seen: int
+    mean_area: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunSummary:
+    """What one run did; ``summary.json`` holds exactly these entries (``size`` is height, width in pixels).
+
+    ``options`` are those of the run; ``digest`` names input, first mask, options and weights together, so that two
+    runs with the same digest do the same work (empty for arrays).
+    """
+
+    input: str
+    frames: int
+    fps: float | None
+    size: tuple[int, int]
+    objects: tuple[ObjectSummary, ...]
+    outputs: dict[str, str]
+    seconds: float
+    frames_per_second: float
+    device: str
+    weights: str
+    weights_sha256: str
+    version: str
+    mode: str
+    warnings: tuple[str, ...] = ()
+    options: dict[str, Any] = field(default_factory=dict)
+    digest: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values, ready for JSON; ``weights`` holds name and sha256."""
+        values = asdict(self)
+        values["size"] = list(self.size)
+        values["weights"] = {"name": self.weights, "sha256": values.pop("weights_sha256")}
+        values["warnings"] = list(self.warnings)
+        return values
+
+
+@dataclass
+class ObjectTally:
+    """Counts, frame by frame, what ``ObjectSummary`` tells, in memory that does not grow with the frames.
+
+    ``expected`` ids (those of a first mask) are reported even if they are never seen.
+    """
+
+    expected: tuple[int, ...] = ()
+    _seen: dict[int, list[int]] = field(default_factory=dict)  # id -> [first, last, frames, area]
+
+    def add(self, index: int, labels: NDArray[np.uint8]) -> None:
+        """Count the objects of frame *index*; labels is (H, W) uint8."""
+        areas = np.bincount(labels.ravel(), minlength=1)
+        for identity in np.flatnonzero(areas):
+            if identity == 0:
+                continue
+            entry = self._seen.setdefault(int(identity), [index, index, 0, 0])
+            entry[1] = index
+            entry[2] += 1
+            entry[3] += int(areas[identity])
+
+    def objects(self) -> tuple[ObjectSummary, ...]:
+        """Return one summary per object, in the order of the ids."""
+        summaries = []
+        for identity in sorted({*self.expected, *self._seen}):
+            first, last, frames, area = self._seen.get(identity, (None, None, 0, 0))
+            summaries.append(
+                ObjectSummary(
+                    id=identity,
+                    first_frame=first,
+                    last_frame=last,
+                    frames_seen=frames,
+                    mean_area=round(area / frames, 1) if frames else 0.0,
+                )
+            )
+        return tuple(summaries)
