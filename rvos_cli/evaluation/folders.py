@@ -1,0 +1,174 @@
+"""Scores stored masks: one folder of PNGs per sequence, predicted and true.
+
+Enters: two folders. Leaves: a ``DatasetScore``. Sequences are scored in parallel processes, each frame by frame,
+so memory does not grow with the data set.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+
+from rvos_cli.errors import DatasetError
+from rvos_cli.evaluation.protocols import SequenceScorer, Task
+from rvos_cli.evaluation.scores import DatasetScore, SequenceScore
+
+# Below this many frames one process is done before others have started.
+PARALLEL_FROM = 100
+
+
+def evaluate_folders(
+    pred_dir: str | Path,
+    gt_dir: str | Path,
+    task: Task,
+    *,
+    sequences: Iterable[str] | None = None,
+    workers: int | None = None,
+    on_sequence: Callable[[SequenceScore], None] | None = None,
+) -> DatasetScore:
+    """Score the masks of *pred_dir* against those of *gt_dir*.
+
+    Args:
+        pred_dir: one folder of PNGs per sequence, or of what ``rvos batch`` wrote (``<sequence>/masks``).
+        gt_dir: one folder of PNGs per sequence, or a DAVIS root (``Annotations/480p``; for the task unsupervised
+            ``Annotations_unsupervised/480p`` if it is there). Its frames are the frames that count.
+        task: ``semi-supervised``, ``unsupervised`` or ``foreground``; see ``SequenceScorer``.
+        sequences: their names; None takes every sequence of *gt_dir*.
+        workers: processes; None takes one per core. More than one starts fresh interpreters, so a script that
+            calls this needs the usual ``if __name__ == "__main__"``.
+        on_sequence: called in this process as each sequence is done, in no fixed order.
+
+    Raises:
+        DatasetError: a folder, sequence or frame is missing or cannot be read, or the protocol refuses a mask.
+        UsageError: there is no such task.
+    """
+    SequenceScorer(task)
+    truths = find_annotations(Path(gt_dir), task)
+    predictions = _existing(Path(pred_dir), "folder of predictions")
+    names = list(dict.fromkeys(sequences)) if sequences is not None else _sequence_names(truths)
+    jobs = [(name, predictions, truths, task) for name in names]
+    frames = sum(len(_pngs(_sequence_folder(truths, name))) for name in names)
+    for name in names:
+        _sequence_folder(predictions, name)
+    workers = min(len(jobs), workers or _cores())
+    scores: dict[str, SequenceScore] = {}
+    if workers <= 1 or frames < PARALLEL_FROM:
+        for job in jobs:
+            scores[job[0]] = _evaluate_job(job)
+            if on_sequence is not None:
+                on_sequence(scores[job[0]])
+    else:
+        with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+            try:
+                for done in as_completed([pool.submit(_evaluate_job, job) for job in jobs]):
+                    score = done.result()
+                    scores[score.name] = score
+                    if on_sequence is not None:
+                        on_sequence(score)
+            except BaseException:
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
+    return DatasetScore(task=task, sequences=tuple(scores[name] for name in names))
+
+
+def evaluate_sequence(
+    pred_dir: str | Path, gt_dir: str | Path, task: Task, *, name: str | None = None
+) -> SequenceScore:
+    """Score the PNGs of one folder against those of another, matched by file name.
+
+    Raises:
+        DatasetError: a frame is missing or cannot be read, or the protocol refuses a mask.
+    """
+    predictions = _pngs(Path(pred_dir))
+    truths = _pngs(Path(gt_dir))
+    name = name if name is not None else Path(gt_dir).name
+    scorer = SequenceScorer(task, name=name)
+    last = len(truths) - 1
+    for index, (stem, path) in enumerate(truths.items()):
+        truth = read_mask(path)
+        if scorer.skips_ends and index in (0, last):
+            scorer.feed(np.zeros_like(truth), truth)
+            continue
+        if stem not in predictions:
+            raise DatasetError(
+                f"{name}: no prediction for frame {stem} in {pred_dir}", cure="every true mask needs a PNG of its name"
+            )
+        scorer.feed(read_mask(predictions[stem]), truth)
+    return scorer.finish()
+
+
+def read_mask(path: Path) -> NDArray[np.uint8]:
+    """Return the (H, W) uint8 ids of a PNG: palette indices or grey values.
+
+    Raises:
+        DatasetError: it cannot be read or is in colour.
+    """
+    try:
+        with Image.open(path) as image:
+            if image.mode not in ("P", "L", "1"):
+                raise DatasetError(
+                    f"{path} has mode {image.mode}", cure="masks are palette (P) or grey (L) PNGs of ids"
+                )
+            return np.asarray(image).astype(np.uint8, copy=False)
+    except (OSError, SyntaxError, UnidentifiedImageError) as error:
+        raise DatasetError(f"{path} cannot be read ({error})", cure="write it again") from error
+
+
+def find_annotations(root: Path, task: str) -> Path:
+    """Return the folder of sequence folders below *root*, which may be a DAVIS root.
+
+    Raises:
+        DatasetError: *root* is no folder.
+    """
+    _existing(root, "folder of true masks")
+    names = ["Annotations"] if task != "unsupervised" else ["Annotations_unsupervised", "Annotations"]
+    for name in names:
+        for folder in (root / name / "480p", root / name):
+            if folder.is_dir():
+                return folder
+    return root / "480p" if (root / "480p").is_dir() else root
+
+
+def _existing(folder: Path, what: str) -> Path:
+    if not folder.is_dir():
+        raise DatasetError(
+            f"{folder} is no folder", cure=f"name the {what}, which holds one folder of PNGs per sequence"
+        )
+    return folder
+
+
+def _sequence_names(truths: Path) -> list[str]:
+    names = sorted(entry.name for entry in truths.iterdir() if entry.is_dir() and _pngs(entry))
+    if not names:
+        raise DatasetError(f"{truths} holds no folder with PNG masks", cure="expected <sequence>/<frame>.png")
+    return names
+
+
+def _sequence_folder(root: Path, name: str) -> Path:
+    folder = root / name
+    for candidate in (folder, folder / "masks"):
+        if candidate.is_dir() and _pngs(candidate):
+            return candidate
+    raise DatasetError(f"{folder} holds no PNG masks", cure="choose the sequences to score with --sequences")
+
+
+def _pngs(folder: Path) -> dict[str, Path]:
+    """Return stem -> path in the order of the names."""
+    return {path.stem: path for path in sorted(folder.glob("*.png")) if not path.name.startswith(".")}
+
+
+def _cores() -> int:
+    available: Sequence[int] | set[int] = getattr(os, "sched_getaffinity", lambda _: range(os.cpu_count() or 1))(0)
+    return len(available)
+
+
+def _evaluate_job(job: tuple[str, Path, Path, Task]) -> SequenceScore:
+    name, predictions, truths, task = job
+    return evaluate_sequence(_sequence_folder(predictions, name), _sequence_folder(truths, name), task, name=name)

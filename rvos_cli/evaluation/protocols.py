@@ -1,0 +1,205 @@
+"""The DAVIS protocols, streaming: one-shot (semi-supervised), zero-shot (unsupervised) and foreground.
+
+Enters: label maps, frame by frame. Leaves: a ``SequenceScore``. Stands between ``metrics`` and ``folders``, which
+feeds it files; ``benchmarks/accuracy.py`` feeds it a network's output. Only numbers are kept of past frames.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import linear_sum_assignment
+
+from rvos_cli.errors import DatasetError, UsageError
+from rvos_cli.evaluation.metrics import Measure, Shape, boundary_radius, window
+from rvos_cli.evaluation.scores import ObjectScore, SequenceScore
+
+Task = Literal["semi-supervised", "unsupervised", "foreground"]
+TASKS: tuple[str, ...] = get_args(Task)
+VOID = 255
+MAX_PROPOSALS = 20
+
+Labels = NDArray[np.uint8]
+
+
+class SequenceScorer:
+    """Scores one sequence as the official tools do.
+
+    - ``semi-supervised``: object k of the prediction against object k of the truth. The first and the last frame are
+      left out, 255 in the truth is background, missing ids are empty masks, surplus ids are an error.
+    - ``unsupervised``: every frame counts, 255 in the truth counts for nothing. At most 20 proposals; they are assigned
+      to the objects so that the mean of (J+F)/2 is largest; what is left over costs nothing.
+    - ``foreground``: everything that is not 0 is one object (DAVIS-2016); first and last frame left out. 255 in the
+      truth counts for nothing, unless the first mask holds nothing else: then it is the foreground.
+
+    The number of objects is the largest id of the first true mask.
+    """
+
+    def __init__(self, task: Task, *, name: str = "") -> None:
+        """Start a sequence called *name*.
+
+        Raises:
+            UsageError: there is no such task.
+        """
+        if task not in TASKS:
+            raise UsageError(f"no such task: {task}", cure=f"use one of {', '.join(TASKS)}")
+        self.task = task
+        self.name = name
+        self.objects = 0
+        self._fed = 0
+        self._void_is_object = False
+        self._pending: tuple[Labels, Labels] | None = None
+        self._proposals = 0
+        self._region: list[NDArray[np.float64]] = []
+        self._boundary: list[NDArray[np.float64]] = []
+        self._present: list[NDArray[np.bool_]] = []
+
+    @property
+    def skips_ends(self) -> bool:
+        """Whether the first and the last frame are left out."""
+        return self.task != "unsupervised"
+
+    def feed(self, prediction: Labels, truth: Labels) -> None:
+        """Take the next frame.
+
+        Args:
+            prediction: (H, W) uint8, 0 = background, k = object k.
+            truth: (H, W) uint8, the same, 255 = see the class.
+
+        Raises:
+            DatasetError: sizes differ, ids are surplus, or the first true mask has no object.
+        """
+        if prediction.shape != truth.shape:
+            raise DatasetError(
+                f"{self._place()}: the predicted mask is {prediction.shape[1]}x{prediction.shape[0]}, "
+                f"the true one {truth.shape[1]}x{truth.shape[0]}",
+                cure="predict at the size of the true masks",
+            )
+        if self._fed == 0:
+            self._start(truth)
+        if not self.skips_ends:
+            self._score(prediction, truth)
+        else:
+            # A frame is scored when the next one arrives, so that the last never is.
+            if self._pending is not None:
+                self._score(*self._pending)
+            self._pending = (prediction.copy(), truth.copy()) if self._fed else None
+        self._fed += 1
+
+    def finish(self) -> SequenceScore:
+        """Return the scores of the frames that were fed.
+
+        Raises:
+            DatasetError: no frame is left to score.
+        """
+        if not self._region:
+            raise DatasetError(
+                f"{self.name or 'the sequence'} has {self._fed} frames, of which none is scored",
+                cure=f"the task {self.task} needs at least {3 if self.skips_ends else 1}",
+            )
+        region, boundary = np.stack(self._region), np.stack(self._boundary)
+        chosen, objects = self._assign(region, boundary)
+        official = np.argsort(np.argsort(chosen))
+        scores = []
+        for proposal, identity in zip(chosen, objects, strict=True):
+            scores.append(
+                ObjectScore(
+                    sequence=self.name,
+                    id=int(identity) + 1,
+                    region=Measure(tuple(region[:, proposal, identity].tolist())),
+                    boundary=Measure(tuple(boundary[:, proposal, identity].tolist())),
+                    proposal=int(proposal) + 1,
+                    official_id=int(official[identity]) + 1,
+                )
+            )
+        present = np.stack(self._present)
+        present[:, chosen] = False
+        return SequenceScore(
+            name=self.name,
+            frames=len(region),
+            objects=tuple(scores),
+            surplus=float(present.sum(axis=1).mean()),
+        )
+
+    def _place(self) -> str:
+        return f"{self.name}, frame {self._fed}" if self.name else f"frame {self._fed}"
+
+    def _start(self, truth: Labels) -> None:
+        ids = np.unique(truth)
+        named = ids[(ids != 0) & (ids != VOID)]
+        if self.task == "foreground":
+            self._void_is_object = len(named) == 0
+            self.objects = 1
+            return
+        if len(named) == 0:
+            raise DatasetError(
+                f"{self._place()}: the first true mask has no object",
+                cure="masks of 0 and 255 need the task foreground",
+            )
+        self.objects = int(named[-1])
+
+    def _score(self, prediction: Labels, truth: Labels) -> None:
+        """Add one row of J and F: (proposals, objects)."""
+        prediction, truth = self._clean(prediction, truth)
+        cut = window(prediction, truth)
+        prediction, truth = prediction[cut], truth[cut]
+        radius = boundary_radius(*self._size)
+        objects = [Shape(truth == k + 1, radius=radius) for k in range(self.objects)]
+        rows = max(self.objects, MAX_PROPOSALS) if self.task == "unsupervised" else self.objects
+        areas = np.bincount(prediction.ravel(), minlength=rows + 1)[1:]
+        empty = Shape(np.zeros_like(truth, dtype=np.bool_), radius=radius)
+        region, boundary = np.zeros((rows, self.objects)), np.zeros((rows, self.objects))
+        for row in range(rows):
+            shape = Shape(prediction == row + 1, radius=radius) if areas[row] else empty
+            for column in range(self.objects) if self.task == "unsupervised" else (row,):
+                region[row, column] = shape.jaccard(objects[column])
+                boundary[row, column] = shape.boundary_f(objects[column])
+        self._region.append(region)
+        self._boundary.append(boundary)
+        self._present.append(areas > 0)
+
+    def _clean(self, prediction: Labels, truth: Labels) -> tuple[Labels, Labels]:
+        """Return both label maps as this task sees them: void resolved, surplus ids refused."""
+        self._size = truth.shape
+        void = truth == VOID
+        if self.task == "foreground":
+            prediction, truth = (prediction > 0).view(np.uint8), (truth > 0).view(np.uint8)
+            if self._void_is_object:
+                return prediction, truth
+        elif self.task == "semi-supervised":
+            self._check_ids(prediction, self.objects)
+            return prediction, np.where(void, np.uint8(0), truth)
+        else:
+            self._check_ids(prediction, max(MAX_PROPOSALS, self.objects))
+        if void.any():
+            prediction, truth = np.where(void, np.uint8(0), prediction), np.where(void, np.uint8(0), truth)
+        return prediction, truth
+
+    def _check_ids(self, prediction: Labels, most: int) -> None:
+        largest = int(prediction.max(initial=0))
+        self._proposals = max(self._proposals, largest)
+        if largest <= most:
+            return
+        if self.task == "unsupervised":
+            cure = f"keep the {most} best objects and number them 1 to {most}"
+        elif largest == VOID:
+            cure = "for masks of 0 and 255 use the task foreground"
+        else:
+            cure = "predict only the objects of the first true mask"
+        place = f"{self.name}: " if self.name else ""
+        raise DatasetError(f"{place}the prediction has object {largest}, ids up to {most} are allowed", cure=cure)
+
+    def _assign(
+        self, region: NDArray[np.float64], boundary: NDArray[np.float64]
+    ) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+        """Return which proposal (row) stands for which object (column)."""
+        if self.task != "unsupervised":
+            every = np.arange(self.objects)
+            return every, every
+        rows = max(self._proposals, self.objects)
+        quality = (region.mean(axis=0) + boundary.mean(axis=0))[:rows] / 2
+        chosen, objects = linear_sum_assignment(-quality)
+        order = np.argsort(objects)
+        return chosen[order], objects[order]
