@@ -1,0 +1,193 @@
+"""The training media on disk: which clips, photographs, cut-outs and backgrounds there are, decoded once.
+
+A data folder enters (``clips/``, ``pairs/``, ``cutouts/``, ``backgrounds/``, perhaps below ``train/``); lists of entries
+and decoded uint8 arrays leave, for :mod:`rvos_cli.training.scenes`.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from rvos_cli.errors import DatasetError
+
+Pixels = NDArray[np.uint8]
+
+SHORT_SIDE = 288
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
+
+# Sets in which more can be seen than is labelled: good for following, not for learning that nothing else is there.
+PARTLY_LABELLED_CLIPS = frozenset({"ytvos_ffvi", "xmem2/chair", "segtrack2_jup"})
+PARTLY_LABELLED_PAIRS = frozenset({"coco_person", "ccp_fashion", "camvid_things", "bsds_regions"})
+# Background sets that show objects of their own, which nobody has labelled.
+OCCUPIED_BACKGROUNDS = frozenset(
+    {"imagenet_sample", "openimages_crop", "grocery_natural", "kodak24", "sunhays80", "elementary-unsplash"}
+    | {"lomiri-wallpapers-16.04", "lomiri-wallpapers-20.04", "deepin-unsplash"}
+)
+CUTOUT_CAPS = {"openclipart": 0.05, "fluent_emoji_3d": 0.10, "fruits360": 0.08, "grocery_iconic": 0.06}
+
+
+@dataclass(frozen=True)
+class Sequence:
+    """A real clip: image and mask files in time order."""
+
+    name: str
+    images: tuple[Path, ...]
+    masks: tuple[Path, ...]
+    complete: bool
+
+
+@dataclass(frozen=True)
+class Photograph:
+    """A still picture with its instance mask."""
+
+    image: Path
+    mask: Path
+    collection: str
+    complete: bool
+
+
+@dataclass(frozen=True)
+class Background:
+    """A scene to put objects on; ``complete`` when it shows no object of its own."""
+
+    image: Path
+    complete: bool
+
+
+@dataclass
+class Library:
+    """Everything found under one data folder, with a bounded least-recently-used cache of decoded arrays."""
+
+    sequences: tuple[Sequence, ...]
+    photographs: dict[str, tuple[Photograph, ...]]
+    cutouts: dict[str, tuple[Path, ...]]
+    backgrounds: dict[str, tuple[Background, ...]]
+    cache_bytes: int = 400_000_000
+    _cache: OrderedDict[Path, Pixels] = field(default_factory=OrderedDict, repr=False)
+    _cached: int = 0
+
+    def rgb(self, path: Path) -> Pixels:
+        """Return the picture *path* as (H, W, 3) uint8 RGB, its short side at most 288 pixels."""
+        return self._load(path, lambda image: _shrunk(image.convert("RGB"), Image.Resampling.BILINEAR))
+
+    def labels(self, path: Path) -> Pixels:
+        """Return the mask *path* as (H, W) uint8 ids, the same size as its picture."""
+        return self._load(path, lambda image: _shrunk(image, Image.Resampling.NEAREST))
+
+    def rgba(self, path: Path) -> Pixels:
+        """Return the cut-out *path* as (H, W, 4) uint8."""
+        return self._load(path, lambda image: _shrunk(image.convert("RGBA"), Image.Resampling.BILINEAR))
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave the decoded arrays behind when a loader worker receives a copy."""
+        return {**self.__dict__, "_cache": OrderedDict(), "_cached": 0}
+
+    def _load(self, path: Path, decode: Callable[[Image.Image], Image.Image]) -> Pixels:
+        if path in self._cache:
+            self._cache.move_to_end(path)
+            return self._cache[path]
+        try:
+            with Image.open(path) as image:
+                pixels = np.array(decode(image), dtype=np.uint8)
+        except (OSError, SyntaxError, ValueError) as error:
+            cure = "copy the data set again or remove the file and its partner"
+            raise DatasetError(f"cannot read {path}: {error}", cure=cure) from error
+        self._cache[path] = pixels
+        self._cached += pixels.nbytes
+        while self._cached > self.cache_bytes and len(self._cache) > 1:
+            self._cached -= self._cache.popitem(last=False)[1].nbytes
+        return pixels
+
+
+def open_library(root: Path, *, free_only: bool = False, cache_bytes: int = 400_000_000) -> Library:
+    """List the training media below *root*.
+
+    Args:
+        root: the data folder, either the one that holds ``train/`` or ``train/`` itself.
+        free_only: keep only what lies under a ``free/`` folder (licence stated and free); this leaves no real clip.
+        cache_bytes: upper bound for decoded pixels kept in memory, per process.
+
+    Raises:
+        DatasetError: *root* lacks the layout, or a picture lacks its mask.
+    """
+    base = root / "train" if (root / "train").is_dir() else root
+    licences = ("free",) if free_only else ("free", "research")
+    library = Library(
+        sequences=() if free_only else _sequences(base / "clips"),
+        photographs=_photographs(base / "pairs", licences),
+        cutouts={name: tuple(_files(path)) for name, path in _collections(base / "cutouts", licences)},
+        backgrounds=_backgrounds(base / "backgrounds", licences),
+        cache_bytes=cache_bytes,
+    )
+    if not (library.sequences or library.photographs):
+        kept = "pairs/free/" if free_only else "clips/ or pairs/"
+        raise DatasetError(
+            f"no training data in {root}", cure=f"give the folder that holds {kept} (see docs/training.md)"
+        )
+    return library
+
+
+def _shrunk(image: Image.Image, method: Image.Resampling) -> Image.Image:
+    factor = SHORT_SIDE / min(image.size)
+    if factor >= 1:
+        return image
+    return image.resize((round(image.width * factor), round(image.height * factor)), method)
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
+
+
+def _collections(folder: Path, licences: tuple[str, ...]) -> list[tuple[str, Path]]:
+    found = []
+    for licence in licences:
+        if (folder / licence).is_dir():
+            found += [
+                (f"{licence}/{path.name}", path) for path in sorted((folder / licence).iterdir()) if path.is_dir()
+            ]
+    return [(name, path) for name, path in found if _files(path)]
+
+
+def _pairs(folder: Path) -> list[tuple[Path, Path]]:
+    images = [path for path in _files(folder) if path.suffix.lower() in (".jpg", ".jpeg")]
+    for image in images:
+        if not image.with_suffix(".png").is_file():
+            raise DatasetError(f"{image} has no mask", cure="put its mask beside it, with the ending .png")
+    return [(image, image.with_suffix(".png")) for image in images]
+
+
+def _sequences(folder: Path) -> tuple[Sequence, ...]:
+    if not folder.is_dir():
+        return ()
+    found = []
+    for path in sorted(item for item in folder.glob("*/*") if item.is_dir()):
+        pairs = _pairs(path)
+        name = f"{path.parent.name}/{path.name}"
+        complete = path.parent.name not in PARTLY_LABELLED_CLIPS and name not in PARTLY_LABELLED_CLIPS
+        if pairs:
+            images, masks = zip(*pairs, strict=True)
+            found.append(Sequence(name, images, masks, complete))
+    return tuple(found)
+
+
+def _photographs(folder: Path, licences: tuple[str, ...]) -> dict[str, tuple[Photograph, ...]]:
+    found = {}
+    for name, path in _collections(folder, licences):
+        complete = path.name not in PARTLY_LABELLED_PAIRS
+        found[name] = tuple(Photograph(image, mask, name, complete) for image, mask in _pairs(path))
+    return {name: photographs for name, photographs in found.items() if photographs}
+
+
+def _backgrounds(folder: Path, licences: tuple[str, ...]) -> dict[str, tuple[Background, ...]]:
+    return {
+        name: tuple(Background(image, path.name not in OCCUPIED_BACKGROUNDS) for image in _files(path))
+        for name, path in _collections(folder, licences)
+    }
