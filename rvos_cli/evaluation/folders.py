@@ -50,9 +50,9 @@ def evaluate_folders(
         UsageError: there is no such task.
     """
     SequenceScorer(task)
+    names = list(dict.fromkeys(sequences)) if sequences is not None else sequence_names(gt_dir, task)
     truths = find_annotations(Path(gt_dir), task)
     predictions = _existing(Path(pred_dir), "folder of predictions")
-    names = list(dict.fromkeys(sequences)) if sequences is not None else _sequence_names(truths)
     jobs = [(name, predictions, truths, task) for name in names]
     frames = sum(len(_pngs(_sequence_folder(truths, name))) for name in names)
     for name in names:
@@ -144,7 +144,13 @@ def _existing(folder: Path, what: str) -> Path:
     return folder
 
 
-def _sequence_names(truths: Path) -> list[str]:
+def sequence_names(gt_dir: str | Path, task: str) -> list[str]:
+    """Return the names of all sequences with true masks, sorted.
+
+    Raises:
+        DatasetError: there is none.
+    """
+    truths = find_annotations(Path(gt_dir), task)
     names = sorted(entry.name for entry in truths.iterdir() if entry.is_dir() and _pngs(entry))
     if not names:
         raise DatasetError(f"{truths} holds no folder with PNG masks", cure="expected <sequence>/<frame>.png")
