@@ -1,7 +1,7 @@
 """The training media on disk: which clips, photographs, cut-outs and backgrounds there are, decoded once.
 
-A data folder enters (``clips/``, ``pairs/``, ``cutouts/``, ``backgrounds/``, perhaps below ``train/``); lists of entries
-and decoded uint8 arrays leave, for :mod:`rvos_cli.training.scenes`.
+A data folder enters (``clips/``, ``pairs/``, ``cutouts/``, ``backgrounds/``, perhaps below ``train/``); randomly drawn
+entries and decoded uint8 arrays leave, for :mod:`rvos_cli.training.scenes`.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,7 @@ from PIL import Image
 from rvos_cli.errors import DatasetError
 
 Pixels = NDArray[np.uint8]
+Item = TypeVar("Item")
 
 SHORT_SIDE = 288
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
@@ -26,12 +27,21 @@ IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
 # Sets in which more can be seen than is labelled: good for following, not for learning that nothing else is there.
 PARTLY_LABELLED_CLIPS = frozenset({"ytvos_ffvi", "xmem2/chair", "segtrack2_jup"})
 PARTLY_LABELLED_PAIRS = frozenset({"coco_person", "ccp_fashion", "camvid_things", "bsds_regions"})
-# Background sets that show objects of their own, which nobody has labelled.
+# Background sets that show things of their own, which nobody has labelled.
 OCCUPIED_BACKGROUNDS = frozenset(
-    {"imagenet_sample", "openimages_crop", "grocery_natural", "kodak24", "sunhays80", "elementary-unsplash"}
-    | {"lomiri-wallpapers-16.04", "lomiri-wallpapers-20.04", "deepin-unsplash"}
+    {"imagenet_sample", "openimages_crop", "grocery_natural", "kodak24", "elementary-unsplash", "mate-backgrounds"}
+    | {"lomiri-wallpapers-16.04", "lomiri-wallpapers-20.04", "pop-os-wallpapers"}
 )
+# Drawings, renderings and turntable fruit: the most that each may have of the cut-outs drawn.
 CUTOUT_CAPS = {"openclipart": 0.05, "fluent_emoji_3d": 0.10, "fruits360": 0.08, "grocery_iconic": 0.06}
+# How often a set is drawn, beyond the square root of its size.
+FAVOURS = {
+    "bsds_regions": 0.5,
+    "camvid_things": 0.7,
+    "grocery_natural": 0.5,
+    "ccp_fashion": 0.6,
+    "imagenet_sample": 0.7,
+}
 
 
 @dataclass(frozen=True)
@@ -86,6 +96,33 @@ class Library:
         """Return the cut-out *path* as (H, W, 4) uint8."""
         return self._load(path, lambda image: _shrunk(image.convert("RGBA"), Image.Resampling.BILINEAR))
 
+    def draw_sequence(self, rng: np.random.Generator) -> Sequence:
+        """Draw a real clip; short ones less often."""
+        weights = np.array([min(2.0, len(item.images) / 20) for item in self.sequences])
+        return self.sequences[int(rng.choice(len(weights), p=weights / weights.sum()))]
+
+    def draw_photograph(self, rng: np.random.Generator) -> Photograph:
+        """Draw a photograph; large sets less often than their size says."""
+        return _draw(rng, self.photographs, {name: _weight(name, group) for name, group in self.photographs.items()})
+
+    def draw_background(self, rng: np.random.Generator) -> Background:
+        """Draw a scene, empty ones twice as often; without any, a photograph or frame whose things are unlabelled."""
+        if not self.backgrounds:
+            path = self.draw_photograph(rng).image if self.photographs else self.draw_sequence(rng).images[0]
+            return Background(path, complete=False)
+        weights = {name: _weight(name, group) * (1 + group[0].complete) for name, group in self.backgrounds.items()}
+        return _draw(rng, self.backgrounds, weights)
+
+    def draw_cutout(self, rng: np.random.Generator) -> Path | None:
+        """Draw a cut-out, drawings and renderings within their caps; None without any."""
+        if not self.cutouts:
+            return None
+        shares = {name: CUTOUT_CAPS.get(_last(name), 0.0) for name in self.cutouts}
+        free = {name: _weight(name, self.cutouts[name]) for name, share in shares.items() if not share}
+        rest = 1 - sum(shares.values())
+        shares |= {name: rest * weight / sum(free.values()) for name, weight in free.items()}
+        return _draw(rng, self.cutouts, shares)
+
     def __getstate__(self) -> dict[str, Any]:
         """Leave the decoded arrays behind when a loader worker receives a copy."""
         return {**self.__dict__, "_cache": OrderedDict(), "_cached": 0}
@@ -133,6 +170,21 @@ def open_library(root: Path, *, free_only: bool = False, cache_bytes: int = 400_
             f"no training data in {root}", cure=f"give the folder that holds {kept} (see docs/training.md)"
         )
     return library
+
+
+def _last(name: str) -> str:
+    return name.rpartition("/")[2]
+
+
+def _weight(name: str, group: tuple[Any, ...]) -> float:
+    return float(np.sqrt(len(group))) * FAVOURS.get(_last(name), 1.0)
+
+
+def _draw(rng: np.random.Generator, groups: dict[str, tuple[Item, ...]], weights: dict[str, float]) -> Item:
+    names = list(groups)
+    shares = np.array([weights[name] for name in names])
+    group = groups[names[int(rng.choice(len(names), p=shares / shares.sum()))]]
+    return group[int(rng.integers(len(group)))]
 
 
 def _shrunk(image: Image.Image, method: Image.Resampling) -> Image.Image:

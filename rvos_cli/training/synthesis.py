@@ -176,7 +176,7 @@ class Canvas:
 
 
 def fill_holes(image: Pixels, hole: NDArray[np.bool_]) -> Pixels:
-    """Paint over the *hole* (H, W) of an (H, W, 3) *image*: colours flow in from around, with texture from beside it."""
+    """Paint over the *hole* (H, W) of an (H, W, 3) *image*: colours flow in from around, texture from beside."""
     known = torch.from_numpy(~hole).float()[None, None]
     colours = torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1))).float()[None]
     smooth = _flow_in(colours * known, known)
@@ -184,10 +184,14 @@ def fill_holes(image: Pixels, hole: NDArray[np.bool_]) -> Pixels:
     if not len(columns):
         return image
     shift = int(columns[-1] - columns[0]) + 2
-    local = F.avg_pool2d(colours * known, 9, 1, 4) / F.avg_pool2d(known, 9, 1, 4).clamp_min(1e-3)
+    local = _box_mean(colours * known) / _box_mean(known).clamp_min(1e-3)
     detail = torch.roll((colours - local) * known, shift if columns[0] > hole.shape[1] - columns[-1] else -shift, 3)
     painted = smooth + detail * (1 - known)
     return painted.clamp(0, 255).byte()[0].permute(1, 2, 0).numpy()
+
+
+def _box_mean(planes: torch.Tensor) -> torch.Tensor:
+    return F.avg_pool2d(F.avg_pool2d(planes, (9, 1), 1, (4, 0)), (1, 9), 1, (0, 4))
 
 
 def _flow_in(weighted: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:

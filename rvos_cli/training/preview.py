@@ -1,0 +1,54 @@
+"""A contact sheet of training clips, to be looked at before a training is started.
+
+A :class:`~rvos_cli.training.datasets.ClipDataset` enters; a PNG leaves: a clip per row, its labels coloured.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw
+
+from rvos_cli.errors import OutputError
+from rvos_cli.masks import DAVIS_PALETTE
+from rvos_cli.overlay import blend
+from rvos_cli.training.datasets import ClipDataset, ClipSample
+from rvos_cli.training.synthesis import IGNORE
+
+GAP = 4
+
+
+def contact_sheet(dataset: ClipDataset, path: Path, *, clips: int = 24, start: int = 0) -> None:
+    """Write *clips* clips of *dataset*, from index *start* on, as a PNG at *path*.
+
+    Each clip is a row: its frames as the network gets them, then the same with the labels over them (ignored pixels
+    grey), with its index, kind and whether it is complete.
+
+    Raises:
+        OutputError: *path* cannot be written.
+    """
+    rows = [_row(dataset[start + index], start + index) for index in range(clips)]
+    sheet = Image.fromarray(np.concatenate(rows, axis=0))
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        sheet.save(path, "PNG")
+    except OSError as error:
+        raise OutputError(f"cannot write {path}: {error}", cure="choose another place") from error
+
+
+def _row(sample: ClipSample, index: int) -> NDArray[np.uint8]:
+    frames = sample["frames"].permute(0, 2, 3, 1).numpy()
+    labels = sample["labels"].numpy()
+    palette = DAVIS_PALETTE.copy()
+    palette[IGNORE] = 128
+    overlays = [
+        blend(np.ascontiguousarray(frame), mask, palette=palette) for frame, mask in zip(frames, labels, strict=True)
+    ]
+    row = Image.fromarray(np.concatenate([*frames, *overlays], axis=1))
+    note = f"{index} {sample['kind']}{'' if bool(sample['complete']) else ', partly labelled'}"
+    draw = ImageDraw.Draw(row)
+    draw.text((4, 3), note, fill=(0, 0, 0))
+    draw.text((3, 2), note, fill=(255, 255, 255))
+    return np.pad(np.asarray(row), ((0, GAP), (0, 0), (0, 0)))
