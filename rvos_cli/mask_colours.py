@@ -1,0 +1,142 @@
+"""From the values or colours of a drawn mask to object ids.
+
+Enters: an opened image or an array. Leaves: an (H, W) uint8 label map and what had to be changed, in words.
+Beside ``masks.py``, which checks size and emptiness; Pillow and numpy only.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from rvos_cli.config import MAX_OBJECT_ID
+from rvos_cli.errors import MaskError
+
+IGNORED = 255  # a pixel of a DAVIS annotation that belongs to nobody
+OPAQUE = 128
+FLAT = "save it as PNG without smoothing, one flat colour or grey value per object"
+
+
+@dataclass(frozen=True)
+class Values:
+    """(H, W) uint8 ids, 0 = background, and one line per thing that was changed."""
+
+    labels: NDArray[np.uint8]
+    warnings: tuple[str, ...] = ()
+
+
+def labels_of_image(image: Image.Image, name: str) -> Values:
+    """Read the ids of a loaded image of any mode; the rules are those of ``masks.read_first_mask``.
+
+    Raises:
+        MaskError: its objects cannot be told apart.
+    """
+    if image.format in {"JPEG", "MPO"}:
+        return _blurred(np.asarray(image.convert("RGB")), name)
+    if image.mode == "1":
+        return Values(np.asarray(image).astype(np.uint8))
+    if image.mode == "P" and not _background_elsewhere(image):
+        return _from_ids(np.asarray(image), name)
+    if image.mode == "L" or image.mode.startswith("I") or image.mode == "F":
+        return labels_of_array(np.asarray(image), name)
+    transparent = "A" in image.mode or "transparency" in image.info
+    return _from_colours(np.asarray(image.convert("RGBA" if transparent else "RGB")), name)
+
+
+def labels_of_array(array: NDArray[Any], name: str) -> Values:
+    """Read the ids of (H, W) bool or whole numbers, or of (H, W, 3 or 4) uint8 colours.
+
+    Raises:
+        MaskError: another shape or type, numbers that are no ids, or objects that cannot be told apart.
+    """
+    if array.ndim == 3 and array.shape[2] in {3, 4} and array.dtype == np.uint8 and array.size:
+        return _from_colours(array, name)
+    if array.ndim != 2 or not array.size:
+        raise MaskError(f"{name} has the shape {array.shape}, not (height, width)", cure="give one id per pixel")
+    if array.dtype == np.bool_:
+        return Values(array.astype(np.uint8))
+    if array.dtype.kind == "f":
+        if not np.isfinite(array).all() or (array != np.rint(array)).any():
+            raise MaskError(f"{name} has fractions for ids", cure="round it, or compare it with a threshold")
+        array = array.astype(np.int64)
+    if array.dtype.kind not in "iu":
+        raise MaskError(f"{name} holds {array.dtype}, not ids", cure="give whole numbers or booleans")
+    return _from_ids(array, name)
+
+
+def _background_elsewhere(image: Image.Image) -> bool:
+    """Tell a palette that a program made up from one whose indices are ids.
+
+    Programs that save few colours as a palette sort it as they like; black is then some other index than 0, and only
+    the colours mean something.
+    """
+    flat = image.getpalette("RGB")
+    if not flat:
+        return False
+    colours = np.array(flat, np.uint8).reshape(-1, 3)
+    used = np.unique(np.asarray(image))
+    dark = [int(index) for index in used if index < len(colours) and not colours[index].any()]
+    return bool(colours[0].any()) and bool(dark)
+
+
+def _from_ids(values: NDArray[Any], name: str) -> Values:
+    present, counts = np.unique(values, return_counts=True)
+    lowest, highest = int(present[0]), int(present[-1])
+    if lowest < 0:
+        raise MaskError(f"{name} has negative ids", cure="number the objects from 1, background is 0")
+    if highest > IGNORED and not (present % 257).any():
+        values, present, highest = values // 257, present // 257, highest // 257  # 8 bits stretched to 16
+    objects = present[present > 0]
+    if len(objects) == 1 and highest in {1, IGNORED}:
+        return Values((values > 0).astype(np.uint8))
+    if highest > IGNORED:
+        raise MaskError(
+            f"{name} has ids up to {highest}, more than {MAX_OBJECT_ID}",
+            cure="number the objects from 1, background is 0",
+        )
+    if highest < IGNORED:
+        return Values(values.astype(np.uint8))
+    on, others = int(counts[-1]), int(counts[(present > 0) & (present < IGNORED)].sum())
+    if on > 9 * others:
+        return Values(
+            (values >= 128).astype(np.uint8), (f"{name} has soft edges; it is taken as one object, above half grey",)
+        )
+    return Values(
+        np.where(values == IGNORED, 0, values).astype(np.uint8),
+        (f"{on} pixels of {name} have the value 255, which means 'ignore'; they are taken as background",),
+    )
+
+
+def _from_colours(colours: NDArray[np.uint8], name: str) -> Values:
+    """Read (H, W, 3) or (H, W, 4) colours."""
+    seen = colours[..., 3] >= OPAQUE if colours.shape[2] == 4 else np.ones(colours.shape[:2], np.bool_)
+    red, green, blue = (colours[..., channel].astype(np.int32) for channel in range(3))
+    codes = np.where(seen, red << 16 | green << 8 | blue, 0)
+    if not codes.any() and seen.any() and not seen.all():
+        return Values(seen.astype(np.uint8))  # black paint on a transparent ground
+    if not ((red != green) | (green != blue))[seen].any():
+        return _from_ids(codes & 0xFF, name)
+    present, first, inverse = np.unique(codes, return_index=True, return_inverse=True)
+    order = [int(rank) for rank in np.argsort(first) if present[rank]]
+    if len(order) > MAX_OBJECT_ID:
+        raise MaskError(f"{name} has {len(order)} colours, so its objects cannot be told apart", cure=FLAT)
+    numbers = np.zeros(len(present), np.uint8)
+    for number, rank in enumerate(order, start=1):
+        numbers[rank] = number
+    return Values(numbers[inverse].reshape(codes.shape))
+
+
+def _blurred(colours: NDArray[np.uint8], name: str) -> Values:
+    """Read a JPEG, whose compression keeps black apart from white and nothing else."""
+    darkest, brightest = colours.min(axis=2), colours.max(axis=2)
+    unclear = ((darkest > 48) & (darkest < 207)) | (brightest.astype(np.int16) - darkest > 64)
+    if unclear.mean() > 0.02 or not (darkest >= 207).any():
+        raise MaskError(f"{name} is a JPEG, whose compression changes ids and colours", cure=FLAT)
+    return Values(
+        (colours.mean(axis=2) >= 128).astype(np.uint8),
+        (f"{name} is a JPEG; it is taken as one object, white on black: a PNG keeps its edges exact",),
+    )

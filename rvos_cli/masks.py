@@ -1,0 +1,192 @@
+"""Masks on disk: first masks in whatever way people draw them, label maps and binary masks as PNG.
+
+Enters: a mask file or array; label maps to write. Leaves: (H, W) uint8 label maps, 0 = background, k = object k; PNGs.
+Used before the session (first mask) and after it (sinks). Pillow, because OpenCV expands a palette and loses the ids.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+
+from rvos_cli.config import MAX_OBJECT_ID
+from rvos_cli.errors import MaskError, OutputError
+from rvos_cli.mask_colours import Values, labels_of_array, labels_of_image
+
+Labels = NDArray[np.uint8]
+
+ASPECT_TOLERANCE = 0.02
+COMPRESSION = 4  # of zlib: label maps are so smooth that more costs time and saves next to nothing
+
+
+def _davis_palette() -> NDArray[np.uint8]:
+    """Build the palette of PASCAL VOC and DAVIS: the bits of an id, spread over the high bits of the three colours."""
+    identities = np.arange(256)
+    palette = np.zeros((256, 3), np.uint8)
+    for position in range(8):
+        for channel in range(3):
+            bit = identities >> (3 * position + channel) & 1
+            palette[:, channel] |= (bit << (7 - position)).astype(np.uint8)
+    palette.setflags(write=False)
+    return palette
+
+
+DAVIS_PALETTE = _davis_palette()
+
+
+@dataclass(frozen=True)
+class FirstMask:
+    """The objects to follow.
+
+    Args:
+        labels: (H, W) uint8 at the video's displayed size, 0 = background, k = object k.
+        ids: the ids that occur, ascending, 1..254.
+        warnings: one line for each thing that was changed on the way.
+    """
+
+    labels: Labels
+    ids: tuple[int, ...]
+    warnings: tuple[str, ...] = ()
+
+
+def read_first_mask(mask: str | os.PathLike[str] | NDArray[Any], size: tuple[int, int]) -> FirstMask:
+    """Read the mask of a video's first frame; *size* is the video's displayed (height, width).
+
+    Ids are a palette image's indices or a grey image's values. One value beside 0 that only means "on" (True, 1, 255,
+    65535 in 16 bits) is object 1. Colours are numbered from 1 in the order in which they first appear, row by row;
+    black and what is transparent is background. 255 among other ids means "ignore" and becomes background.
+
+    Args:
+        mask: an image file, or an array: (H, W) of bool or integers, or (H, W, 3 or 4) uint8 colours.
+        size: (height, width); a mask of another size is scaled by nearest neighbour if its shape agrees.
+
+    Raises:
+        MaskError: it is missing, unreadable, empty, of another shape, or does not tell its objects apart.
+    """
+    if isinstance(mask, (str, os.PathLike)):
+        name = os.fspath(mask)
+        with _opened(Path(name).expanduser(), name) as image:
+            values = labels_of_image(image, name)
+    else:
+        name = "the first mask"
+        values = labels_of_array(np.asarray(mask), name)
+    return _fitted(values, size, name)
+
+
+def read_labels(path: str | os.PathLike[str]) -> Labels:
+    """Read a palette or grey PNG as it is: (H, W) uint8, palette indices or grey values.
+
+    Raises:
+        MaskError: it is missing, unreadable, or its values are no 8-bit ids.
+    """
+    name = os.fspath(path)
+    with _opened(Path(path), name) as image:
+        if image.mode not in {"P", "L", "1"} and not image.mode.startswith("I"):
+            raise MaskError(
+                f"{name} is a colour image ({image.mode}), not a label map", cure="save it as a palette PNG"
+            )
+        labels = np.asarray(image)
+    if labels.dtype != np.uint8 and labels.dtype != np.bool_ and (labels.min() < 0 or labels.max() > 255):
+        raise MaskError(f"{name} has values beyond 255", cure="save it as an 8-bit palette PNG")
+    return np.array(labels, np.uint8, order="C")
+
+
+def write_indexed_png(path: str | os.PathLike[str], labels: Labels) -> None:
+    """Write (H, W) uint8 labels as a palette PNG (mode P, DAVIS palette), under its name only when whole.
+
+    Raises:
+        OutputError: the file cannot be written.
+        ValueError: labels is not (H, W) uint8.
+    """
+    image = _image(labels)
+    image.putpalette(DAVIS_PALETTE.tobytes(), "RGB")
+    _write_whole(Path(path), lambda part: image.save(part, "PNG", compress_level=COMPRESSION))
+
+
+def write_binary_png(path: str | os.PathLike[str], mask: NDArray[Any]) -> None:
+    """Write a (H, W) mask as an 8-bit grey PNG, 255 where it is not 0, under its name only when whole.
+
+    Raises:
+        OutputError: the file cannot be written.
+        ValueError: mask is not (H, W).
+    """
+    image = _image(np.where(np.asarray(mask) != 0, np.uint8(255), np.uint8(0)))
+    _write_whole(Path(path), lambda part: image.save(part, "PNG", compress_level=COMPRESSION))
+
+
+def _image(values: NDArray[Any]) -> Image.Image:
+    if values.ndim != 2 or values.dtype != np.uint8:
+        raise ValueError(f"a mask is (H, W) uint8, not {values.shape} {values.dtype}")
+    return Image.fromarray(np.ascontiguousarray(values))
+
+
+def _write_whole(path: Path, save: Callable[[Path], object]) -> None:
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        try:
+            save(part)
+            os.replace(part, path)
+        finally:
+            part.unlink(missing_ok=True)
+    except OSError as error:
+        raise OutputError(
+            f"{path} cannot be written ({error.strerror or error})", cure="check the folder and the space on the disk"
+        ) from error
+
+
+def _opened(path: Path, name: str) -> Image.Image:
+    if path.is_dir():
+        raise MaskError(f"the mask {name} is a folder", cure="give the mask of the first frame, one PNG")
+    try:
+        image = Image.open(path)
+        image.load()
+    except FileNotFoundError as error:
+        raise MaskError(f"the mask {name} does not exist", cure="check the path") from error
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        reason = "it is no image" if isinstance(error, UnidentifiedImageError) else str(error)
+        raise MaskError(f"the mask {name} cannot be read ({reason})", cure="give a PNG") from error
+    return image
+
+
+def _fitted(values: Values, size: tuple[int, int], name: str) -> FirstMask:
+    """Check that there are objects, bring them to *size*, and say which got lost."""
+    labels, warnings = values.labels, list(values.warnings)
+    before = _ids(labels)
+    if not before:
+        raise MaskError(f"the first mask is empty: {name} has no object", cure="paint each object with its own id")
+    if labels.shape != size:
+        _refuse_other_shape((labels.shape[0], labels.shape[1]), size, name)
+        warnings.append(
+            f"{name} is {labels.shape[1]}x{labels.shape[0]}, the video {size[1]}x{size[0]}: the mask was scaled"
+        )
+        labels = np.asarray(Image.fromarray(labels).resize((size[1], size[0]), Image.Resampling.NEAREST))
+    ids = _ids(labels)
+    if not ids:
+        raise MaskError(f"no object of {name} is left at {size[1]}x{size[0]}", cure="paint a mask of the video's size")
+    lost = sorted(set(before) - set(ids))
+    if lost:
+        warnings.append(f"{name} loses objects too small for {size[1]}x{size[0]}: {', '.join(map(str, lost))}")
+    return FirstMask(np.array(labels, np.uint8, order="C"), ids, tuple(warnings))
+
+
+def _ids(labels: Labels) -> tuple[int, ...]:
+    return tuple(int(identity) for identity in np.unique(labels) if 0 < identity <= MAX_OBJECT_ID)
+
+
+def _refuse_other_shape(mask: tuple[int, int], size: tuple[int, int], name: str) -> None:
+    """Refuse a mask whose sides stand in another relation than the video's, by more than rounding explains."""
+    fitting_width = mask[0] * size[1] / size[0]
+    off = abs(mask[1] - fitting_width)
+    if off > ASPECT_TOLERANCE * fitting_width and off > 1:
+        sideways = abs(mask[0] - mask[1] * size[1] / size[0]) <= 1
+        raise MaskError(
+            f"{name} is {mask[1]}x{mask[0]}, which does not have the shape of the video, {size[1]}x{size[0]}",
+            cure="turn it by 90 degrees" if sideways else "paint it on the video's first frame as it is displayed",
+        )

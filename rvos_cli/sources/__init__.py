@@ -1,0 +1,61 @@
+"""Video in: a file, a folder of images, one image, or arrays, all read in the same way.
+
+Enters: a path or an iterable of arrays. Leaves: a ``FrameSource``: upright 8-bit RGB frames with exact times.
+First station of the flow: ``sources -> preprocess -> model``; knows numpy and files, not torch.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from rvos_cli.errors import InputError
+from rvos_cli.sources.arrays import ArraySource
+from rvos_cli.sources.folder import IMAGE_SUFFIXES, FolderSource, natural_key, read_image
+from rvos_cli.sources.frames import NOMINAL_RATE, Frame, FrameSource, SourceInfo
+from rvos_cli.sources.video import VIDEO_SUFFIXES, VideoSource
+
+__all__ = [
+    "IMAGE_SUFFIXES",
+    "NOMINAL_RATE",
+    "VIDEO_SUFFIXES",
+    "Frame",
+    "FrameSource",
+    "SourceInfo",
+    "natural_key",
+    "open_source",
+    "read_image",
+]
+
+
+def open_source(input: str | os.PathLike[str] | Iterable[Any]) -> FrameSource:
+    """Open a video file, a folder of images, an image, or an iterable of (H, W, 3) uint8 RGB arrays.
+
+    Raises:
+        InputError: it is missing, empty, or holds no picture that can be read.
+    """
+    if not isinstance(input, (str, os.PathLike)):
+        if not isinstance(input, Iterable):
+            raise InputError(
+                f"an input of type {type(input).__name__} cannot be read", cure="give a path or (H, W, 3) uint8 arrays"
+            )
+        return ArraySource(input)
+    name = os.fspath(input)
+    path = Path(name).expanduser()
+    if path.is_dir():
+        return FolderSource(path, name)
+    if not path.exists():
+        web = "://" in name
+        raise InputError(
+            f"{name} is a web address" if web else f"{name} does not exist",
+            cure="download the video and give the file" if web else "check the path",
+        )
+    if not path.is_file():
+        raise InputError(f"{name} is not a regular file", cure="save the video to a file first")
+    if path.stat().st_size == 0:
+        raise InputError(f"{name} is empty", cure="copy or record it again")
+    if path.suffix.lower() in IMAGE_SUFFIXES:
+        return FolderSource(path, name)
+    return VideoSource(path, name)
