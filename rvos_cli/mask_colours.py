@@ -18,6 +18,7 @@ from rvos_cli.errors import MaskError
 
 IGNORED = 255  # a pixel of a DAVIS annotation that belongs to nobody
 OPAQUE = 128
+SMOOTHED = 8  # shades or thin colours that nobody paints as so many objects
 FLAT = "save it as PNG without smoothing, one flat colour or grey value per object"
 
 
@@ -101,7 +102,8 @@ def _from_ids(values: NDArray[Any], name: str) -> Values:
     if highest < IGNORED:
         return Values(values.astype(np.uint8))
     on, others = int(counts[-1]), int(counts[(present > 0) & (present < IGNORED)].sum())
-    if on > 9 * others:
+    shades = len(present) - 2
+    if on > 9 * others or (on > others and shades >= SMOOTHED):  # nobody ignores more than there is
         return Values(
             (values >= 128).astype(np.uint8), (f"{name} has soft edges; it is taken as one object, above half grey",)
         )
@@ -122,12 +124,24 @@ def _from_colours(colours: NDArray[np.uint8], name: str) -> Values:
         return _from_ids(codes & 0xFF, name)
     present, first, inverse = np.unique(codes, return_index=True, return_inverse=True)
     order = [int(rank) for rank in np.argsort(first) if present[rank]]
-    if len(order) > MAX_OBJECT_ID:
+    thin = len(order) - int(np.count_nonzero(_solid(codes)))
+    if len(order) > MAX_OBJECT_ID or (thin >= SMOOTHED and 2 * thin > len(order)):
         raise MaskError(f"{name} has {len(order)} colours, so its objects cannot be told apart", cure=FLAT)
     numbers = np.zeros(len(present), np.uint8)
     for number, rank in enumerate(order, start=1):
         numbers[rank] = number
     return Values(numbers[inverse].reshape(codes.shape))
+
+
+def _solid(codes: NDArray[Any]) -> NDArray[Any]:
+    """Return the codes that fill a 3 x 3 block somewhere, as objects do and the blends along smoothed edges do not."""
+    height, width = codes.shape
+    middle = codes[1:-1, 1:-1]
+    uniform = np.ones(middle.shape, np.bool_)
+    for y in range(3):
+        for x in range(3):
+            uniform &= codes[y : height - 2 + y, x : width - 2 + x] == middle
+    return np.unique(middle[uniform & (middle != 0)])
 
 
 def _blurred(colours: NDArray[np.uint8], name: str) -> Values:

@@ -146,7 +146,11 @@ def _opened(path: Path, name: str) -> Image.Image:
         raise MaskError(f"the mask {name} is a folder", cure="give the mask of the first frame, one PNG")
     try:
         image = Image.open(path)
-        image.load()
+        try:
+            image.load()
+        except BaseException:
+            image.close()
+            raise
     except FileNotFoundError as error:
         raise MaskError(f"the mask {name} does not exist", cure="check the path") from error
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
