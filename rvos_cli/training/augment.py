@@ -15,6 +15,8 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from PIL import Image
 
+MIDDLE = 110.0
+
 
 @dataclass(frozen=True)
 class Photometry:
@@ -43,8 +45,15 @@ class Photometry:
     quality: int | None
 
 
-def draw_photometry(rng: np.random.Generator, frames: int, *, strength: float = 1.0) -> Photometry:
-    """Draw a :class:`Photometry` for a clip of *frames*; *strength* 0 leaves the clip as it is."""
+def draw_photometry(
+    rng: np.random.Generator, frames: int, *, brightness: float = MIDDLE, strength: float = 1.0
+) -> Photometry:
+    """Draw a :class:`Photometry` for a clip of *frames* pictures.
+
+    *brightness* is the clip's mean (0 to 255): very dark and very bright clips are rather brought back than led
+    further away. *strength* 0 leaves the clip as it is.
+    """
+    centre = 0.3 * strength * float(np.log(MIDDLE / max(brightness, 8.0)))
     time = np.linspace(0, 1, frames)
     drift = rng.normal(0, 0.05 * strength) * time + rng.normal(0, 0.01 * strength, frames)
     tint = rng.normal(0, 0.05 * strength, 3) + np.outer(time, rng.normal(0, 0.02 * strength, 3))
@@ -53,7 +62,7 @@ def draw_photometry(rng: np.random.Generator, frames: int, *, strength: float = 
         blur = rng.uniform(0.3, 1.3) * rng.uniform(0.5, 1.3, frames)
     grey = rng.random() < 0.03 * strength
     return Photometry(
-        gain=np.exp(rng.normal(0, 0.12 * strength) + drift[:, None] + tint),
+        gain=np.exp(rng.normal(centre, 0.12 * strength) + drift[:, None] + tint),
         offset=rng.normal(0, 8 * strength) + np.zeros(frames),
         gamma=float(np.exp(rng.normal(0, 0.15 * strength))),
         contrast=float(np.exp(rng.normal(0, 0.12 * strength))),

@@ -136,7 +136,8 @@ class ClipDataset(Dataset[ClipSample]):
             canvas = _settle(rng, self._make(kind, rng), self.max_objects)
             if _worth_keeping(canvas.labels):
                 break
-        photometry = draw_photometry(rng, len(canvas.frames), strength=self.mix.photometric)
+        brightness, strength = float(canvas.frames.mean()), self.mix.photometric
+        photometry = draw_photometry(rng, len(canvas.frames), brightness=brightness, strength=strength)
         return {
             "frames": apply_photometry(canvas.frames, photometry),
             "labels": canvas.labels,

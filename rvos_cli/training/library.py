@@ -105,9 +105,11 @@ class Library:
         """Draw a photograph; large sets less often than their size says."""
         return _draw(rng, self.photographs, {name: _weight(name, group) for name, group in self.photographs.items()})
 
-    def draw_background(self, rng: np.random.Generator) -> Background:
-        """Draw a scene, empty ones twice as often; without any, a photograph or frame whose things are unlabelled."""
+    def draw_background(self, rng: np.random.Generator) -> Background | None:
+        """Draw a scene, empty ones twice as often; without any, a picture whose things are then unlabelled, or None."""
         if not self.backgrounds:
+            if not (self.photographs or self.sequences):
+                return None
             path = self.draw_photograph(rng).image if self.photographs else self.draw_sequence(rng).images[0]
             return Background(path, complete=False)
         weights = {name: _weight(name, group) * (1 + group[0].complete) for name, group in self.backgrounds.items()}
@@ -164,8 +166,8 @@ def open_library(root: Path, *, free_only: bool = False, cache_bytes: int = 400_
         backgrounds=_backgrounds(base / "backgrounds", licences),
         cache_bytes=cache_bytes,
     )
-    if not (library.sequences or library.photographs):
-        kept = "pairs/free/" if free_only else "clips/ or pairs/"
+    if not (library.sequences or library.photographs or library.cutouts):
+        kept = "pairs/free/ or cutouts/free/" if free_only else "clips/, pairs/ or cutouts/"
         raise DatasetError(
             f"no training data in {root}", cure=f"give the folder that holds {kept} (see docs/training.md)"
         )

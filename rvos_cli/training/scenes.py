@@ -104,16 +104,23 @@ class SceneMaker:
 
     def _scene(self, rng: np.random.Generator) -> Canvas:
         """Let the camera move over a background, nothing on it yet."""
+        image, complete = self._background(rng)
+        return self._moved(rng, image, np.zeros(image.shape[:2], np.uint8), complete)
+
+    def _background(self, rng: np.random.Generator) -> tuple[Pixels, bool]:
         background = self.library.draw_background(rng)
-        image = self.library.rgb(background.image)
-        return self._moved(rng, image, np.zeros(image.shape[:2], np.uint8), background.complete)
+        if background is None:
+            return np.full((*self.size, 3), rng.integers(0, 256, 3), np.uint8), True
+        return self.library.rgb(background.image), background.complete
 
     def _moved(
         self, rng: np.random.Generator, image: Pixels, mask: Pixels, complete: bool, camera: Matrices | None = None
     ) -> Canvas:
         """Let the camera move over a picture that bends as a whole, its labels with it."""
         if camera is None:
-            camera = self._camera(rng, image.shape[:2], (0, 0, *image.shape[:2]), motion=1.0, angle=0.1)
+            y, x = rng.uniform(0, 0.75, 2) * image.shape[:2]
+            box = (int(y), int(x), int(y + image.shape[0] / 4), int(x + image.shape[1] / 4))
+            camera = self._camera(rng, image.shape[:2], box, motion=1.0, angle=0.1)
         bend = wobble(rng, self.frames, 0.025)
         labels = warp_labels(mask[None], camera, self.size, bend=bend)
         return Canvas(warp(image[None], camera, self.size, bend=bend), labels, complete)
@@ -182,7 +189,7 @@ class SceneMaker:
         if rng.random() > 0.12:
             return canvas
         height, width = self.size
-        image = self.library.rgb(self.library.draw_background(rng).image)
+        image, _ = self._background(rng)
         move = smooth_path(rng, self.frames, 1, 0.02 * width)
         turn = np.full(self.frames, rng.normal(0, 0.15))
         for _ in range(int(rng.integers(1, 4))):

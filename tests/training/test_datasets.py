@@ -1,0 +1,187 @@
+import pickle
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch.utils.data import DataLoader
+
+from rvos_cli.errors import DatasetError
+from rvos_cli.training.datasets import ClipDataset, ClipMix, collate
+
+REAL = ClipMix(real=1, photograph=0, composite=0, photometric=0)
+PHOTOGRAPH = ClipMix(real=0, photograph=1, composite=0, photometric=0)
+COMPOSITE = ClipMix(real=0, photograph=0, composite=1, photometric=0)
+
+
+def small(root: Path, **options) -> ClipDataset:
+    return ClipDataset(root, **{"height": 48, "width": 80, **options})
+
+
+def test_a_clip_has_the_promised_shapes_types_and_labels(data_root: Path):
+    dataset = small(data_root, frames=4, max_objects=2)
+    kinds = set()
+    for index in range(30):
+        clip = dataset[index]
+        assert clip["frames"].shape == (4, 3, 48, 80) and clip["frames"].dtype == torch.uint8
+        assert clip["labels"].shape == (4, 48, 80) and clip["labels"].dtype == torch.uint8
+        assert clip["complete"].shape == () and clip["complete"].dtype == torch.bool
+        ids = set(clip["labels"].unique().tolist()) - {0, 255}
+        assert ids == set(range(1, len(ids) + 1)) and len(ids) <= 2
+        kinds.add(clip["kind"])
+    assert kinds == {"real", "photograph", "composite"}
+
+
+def test_seed_and_index_decide_everything_about_a_clip(data_root: Path):
+    first, again, other = small(data_root, seed=3), small(data_root, seed=3), small(data_root, seed=4)
+    again[11]
+    for index in (0, 5, 9):
+        assert torch.equal(first[index]["frames"], again[index]["frames"])
+        assert torch.equal(first[index]["labels"], again[index]["labels"])
+    assert not all(torch.equal(first[index]["frames"], other[index]["frames"]) for index in range(3))
+
+
+@pytest.mark.parametrize("mix", [REAL, PHOTOGRAPH], ids=["real", "photograph"])
+def test_labels_lie_on_the_red_things_in_every_frame(data_root: Path, mix: ClipMix):
+    shutil.rmtree(data_root / "train/cutouts")
+    for index in range(20):
+        clip = small(data_root, mix=mix)[index]
+        frames, labels = clip["frames"].float(), clip["labels"]
+        red = (frames[:, 0] - frames[:, 1]) > 90
+        labelled = (labels > 0) & (labels != 255)
+        assert (red & labelled).sum() > 0.85 * labelled.sum()
+        assert not bool(clip["complete"]) or (red & labelled).sum() > 0.85 * red.sum()
+
+
+def test_labels_follow_pasted_cutouts(data_root: Path):
+    for folder in ("clips", "pairs", "backgrounds"):
+        shutil.rmtree(data_root / "train" / folder)
+    Image.new("RGB", (96, 64), (120, 120, 120)).save(_made(data_root / "train/backgrounds/free/hills") / "grey.png")
+    moved = 0.0
+    for index in range(20):
+        clip = small(data_root, mix=COMPOSITE)[index]
+        frames, labels = clip["frames"].float(), clip["labels"]
+        coloured = frames.amax(dim=1) - frames.amin(dim=1) > 50
+        assert ((labels > 0) == coloured).float().mean() > 0.97
+        moved = max(moved, float((labels[0] != labels[-1]).float().mean()))
+        assert bool(clip["complete"])
+    assert moved > 0.05
+
+
+def test_ignored_pixels_stay_ignored_and_do_not_become_objects(data_root: Path):
+    shutil.rmtree(data_root / "train/clips")
+    for pair in (data_root / "train/pairs").rglob("*.png"):
+        mask = Image.open(pair)
+        pixels = np.array(mask)
+        pixels[:, :12] = 255
+        ignoring = Image.fromarray(pixels)
+        ignoring.putpalette(mask.getpalette())
+        ignoring.save(pair)
+    seen = 0
+    for index in range(20):
+        labels = small(data_root, mix=PHOTOGRAPH)[index]["labels"]
+        seen += int((labels == 255).any())
+        assert int(labels[labels != 255].max()) <= 3
+    assert seen > 3
+
+
+def test_sets_that_are_not_wholly_labelled_are_marked(data_root: Path):
+    shutil.rmtree(data_root / "train/clips/davis2016")
+    assert not any(bool(small(data_root, mix=REAL)[index]["complete"]) for index in range(5))
+
+
+def test_more_objects_than_wanted_keep_the_largest_and_are_not_complete(data_root: Path):
+    shutil.rmtree(data_root / "train/clips/davis2016")
+    (data_root / "train/clips/ytvos_ffvi").rename(data_root / "train/clips/whole")
+    both = [small(data_root, mix=REAL, max_objects=2)[index] for index in range(12)]
+    single = [small(data_root, mix=REAL, max_objects=1)[index] for index in range(12)]
+    assert any(int(clip["labels"].max()) == 2 for clip in both) and all(bool(clip["complete"]) for clip in both)
+    for two, one in zip(both, single, strict=True):
+        assert int(one["labels"].max()) == 1
+        assert bool(one["complete"]) == (int(two["labels"].max()) == 1)
+
+
+def test_free_only_leaves_real_clips_and_research_folders_alone(data_root: Path):
+    dataset = small(data_root, free_only=True)
+    for path in data_root.rglob("research"):
+        shutil.rmtree(path)
+    shutil.rmtree(data_root / "train/clips")
+    assert {dataset[index]["kind"] for index in range(20)} == {"photograph", "composite"}
+
+
+def test_the_train_folder_itself_is_a_root_too(data_root: Path):
+    assert torch.equal(small(data_root)[1]["frames"], small(data_root / "train")[1]["frames"])
+
+
+def test_a_folder_without_the_layout_is_one_clear_error(tmp_path: Path):
+    with pytest.raises(DatasetError, match=r"no training data in .*; give the folder that holds clips/"):
+        ClipDataset(tmp_path)
+    with pytest.raises(DatasetError, match="no training data"):
+        ClipDataset(tmp_path / "absent")
+
+
+def test_only_research_data_under_free_only_is_one_clear_error(data_root: Path):
+    for path in list(data_root.rglob("free")):
+        shutil.rmtree(path)
+    with pytest.raises(DatasetError, match="pairs/free/"):
+        small(data_root, free_only=True)
+
+
+def test_a_picture_without_a_mask_is_named(data_root: Path):
+    (data_root / "train/clips/davis2016/box/00004.png").unlink()
+    with pytest.raises(DatasetError, match=r"00004\.jpg has no mask"):
+        small(data_root)
+
+
+def test_a_broken_picture_is_named(data_root: Path):
+    for path in (data_root / "train/clips").rglob("*.jpg"):
+        path.write_bytes(b"not a picture")
+    with pytest.raises(DatasetError, match=r"cannot read .*\.jpg"):
+        small(data_root, mix=REAL)[0]
+
+
+def test_a_mix_without_its_data_is_refused(data_root: Path):
+    shutil.rmtree(data_root / "train/clips")
+    with pytest.raises(DatasetError, match="nothing for this mix"):
+        small(data_root, mix=REAL)
+    with pytest.raises(DatasetError, match="no mix"):
+        ClipMix(real=-1)
+    with pytest.raises(DatasetError, match="max_gap"):
+        ClipMix(max_gap=0)
+
+
+def test_clips_longer_than_the_stored_ones_turn_round(data_root: Path):
+    clip = small(data_root, mix=REAL, frames=16)[0]
+    assert clip["frames"].shape[0] == 16 and bool((clip["labels"] > 0).any())
+
+
+def test_index_out_of_range_ends_iteration(data_root: Path):
+    dataset = small(data_root, length=2)
+    assert len(dataset) == 2
+    with pytest.raises(IndexError):
+        dataset[2]
+
+
+def test_the_cache_stays_below_its_bound_and_does_not_travel(data_root: Path):
+    tight, roomy = small(data_root, cache_bytes=100_000), small(data_root)
+    for index in range(10):
+        assert torch.equal(tight[index]["frames"], roomy[index]["frames"])
+    assert tight._maker.library._cached <= 100_000
+    assert len(pickle.dumps(roomy)) < 50_000
+
+
+def test_loader_workers_give_the_same_batches(data_root: Path):
+    dataset = small(data_root, length=8)
+    alone = list(DataLoader(dataset, batch_size=4, collate_fn=collate))
+    helped = list(DataLoader(dataset, batch_size=4, collate_fn=collate, num_workers=1))
+    assert alone[0]["frames"].shape == (4, 3, 3, 48, 80) and alone[0]["labels"].shape == (4, 3, 48, 80)
+    assert alone[0]["complete"].shape == (4,) and alone[0]["complete"].dtype == torch.bool
+    for one, other in zip(alone, helped, strict=True):
+        assert torch.equal(one["frames"], other["frames"]) and torch.equal(one["labels"], other["labels"])
+
+
+def _made(folder: Path) -> Path:
+    folder.mkdir(parents=True)
+    return folder

@@ -1,0 +1,86 @@
+import numpy as np
+import torch
+
+from rvos_cli.training.synthesis import (
+    Canvas,
+    Layer,
+    fill_holes,
+    similarity,
+    smooth_path,
+    translation,
+    warp,
+    warp_labels,
+    wobble,
+)
+
+
+def still(frames: int) -> np.ndarray:
+    return np.repeat(np.eye(3)[None], frames, axis=0)
+
+
+def test_the_identity_map_leaves_pixels_and_labels_alone():
+    rng = np.random.default_rng(0)
+    image = rng.integers(0, 256, (2, 20, 30, 3)).astype(np.uint8)
+    labels = rng.integers(0, 5, (2, 20, 30)).astype(np.uint8)
+    assert np.allclose(warp(image, still(2), (20, 30)).permute(0, 2, 3, 1).numpy(), image, atol=0.01)
+    assert np.array_equal(warp_labels(labels, still(2), (20, 30)).numpy(), labels)
+
+
+def test_a_translation_reads_whole_pixels_from_beside():
+    image = np.arange(64, dtype=np.uint8).reshape(1, 8, 8, 1).repeat(3, axis=3)
+    moved = warp(image, translation((2, 1))[None], (4, 4))
+    assert np.allclose(moved[0, 0].numpy(), image[0, 1:5, 2:6, 0], atol=0.01)
+
+
+def test_similarity_scales_turns_mirrors_and_moves():
+    quarter = similarity(np.array([[10.0, 20.0]]), np.array([2.0]), np.array([np.pi / 2]))[0]
+    assert np.allclose(quarter @ [1, 0, 1], [10, 22, 1])
+    mirrored = similarity(np.zeros((1, 2)), np.ones(1), np.zeros(1), mirror=True)[0]
+    assert np.allclose(mirrored @ [3, 4, 1], [-3, 4, 1])
+
+
+def test_shrinking_averages_instead_of_skipping_pixels():
+    stripes = np.zeros((1, 64, 64, 3), np.uint8)
+    stripes[:, :, ::2] = 200
+    shrunk = warp(stripes, np.diag([4.0, 4.0, 1.0])[None], (16, 16))
+    assert abs(float(shrunk.mean()) - 100) < 5 and float(shrunk[..., 4:12].std()) < 10
+
+
+def test_a_layer_marks_just_the_pixels_it_covers():
+    canvas = Canvas(torch.full((2, 3, 20, 30), 50.0), torch.zeros(2, 20, 30, dtype=torch.uint8), True)
+    maps = np.stack([translation((-5, -5)), translation((-9, -5))])
+    rgb = np.full((1, 6, 6, 3), 200, np.uint8)
+    canvas.draw(Layer(rgb, np.full((1, 6, 6), 255, np.uint8), maps), 4)
+    assert canvas.labels[0].nonzero().min(dim=0).values.tolist() == [5, 5]
+    assert canvas.labels[1].nonzero().min(dim=0).values.tolist() == [5, 9]
+    assert torch.equal(canvas.frames[:, 0] > 125, canvas.labels == 4)
+    assert int((canvas.labels == 4).sum()) == 72
+
+
+def test_a_later_layer_hides_an_earlier_one_and_transparency_blends():
+    canvas = Canvas(torch.zeros(1, 3, 8, 8), torch.zeros(1, 8, 8, dtype=torch.uint8), True)
+    full, faint = np.full((1, 8, 8), 255, np.uint8), np.full((1, 8, 8), 51, np.uint8)
+    canvas.draw(Layer(np.full((1, 8, 8, 3), 100, np.uint8), full, still(1)), 1)
+    canvas.draw(Layer(np.full((1, 8, 8, 3), 200, np.uint8), faint, still(1)), 2)
+    assert bool((canvas.labels == 1).all())
+    assert torch.allclose(canvas.frames, torch.tensor(120.0), atol=0.5)
+
+
+def test_paths_begin_at_rest_and_bends_are_small_and_change():
+    rng = np.random.default_rng(1)
+    path = smooth_path(rng, 6, 2, 3.0)
+    assert path.shape == (6, 2) and np.allclose(path[0], 0) and np.abs(path).max() < 60
+    bend = wobble(rng, 3, 0.03)
+    assert bend.shape == (3, 2, 5, 5) and float(bend.abs().max()) < 0.3
+    assert not torch.equal(bend[0], bend[1])
+
+
+def test_a_hole_is_painted_with_what_lies_around_it():
+    image = np.full((40, 60, 3), 90, np.uint8)
+    hole = np.zeros((40, 60), bool)
+    hole[10:30, 20:40] = True
+    image[hole] = 255
+    painted = fill_holes(image, hole)
+    assert np.abs(painted.astype(int) - 90).max() <= 3
+    untouched = fill_holes(image, np.zeros_like(hole))
+    assert np.array_equal(untouched, image)
