@@ -1,0 +1,327 @@
+"""How good the masks are: one-shot and zero-shot scores on DAVIS sequences, with the default options.
+
+    python benchmarks/accuracy.py --data ../shared/data/dev
+
+Enters: a DAVIS root (JPEGImages/480p, Annotations/480p), or a folder that holds one as ``davis``. Leaves: two Markdown
+tables on stdout, JSON and contact sheets where asked for. What is measured:
+
+- one-shot: the first true mask is given and followed. Union: all objects as one, as in DAVIS-2016. Unmerged: object by
+  object, as in DAVIS-2017 (semi-supervised). The first and the last frame are left out.
+- zero-shot: nothing is given. Union: all objects found against all true ones, first and last frame left out.
+  Unsupervised: as in DAVIS-2017, every frame, found objects are matched to true ones for the whole sequence; if more
+  than 20 are found, the 20 with most pixels count.
+- objects that are not there: objects with a pixel in the frame, less the one that is matched to the true object; mean
+  over the frames of each sequence whose first mask has one object, then over the sequences.
+- frames a second: reading, network and masks, but not scoring; without the first frame, which warms up.
+
+Means are over sequences, but over objects for 'unmerged' and 'unsupervised', as the official tools do.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import shlex
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw
+
+import rvos_cli as rvos
+from rvos_cli.errors import DatasetError, RvosError
+from rvos_cli.evaluation import MAX_PROPOSALS, SequenceScore, SequenceScorer, read_mask
+from rvos_cli.overlay import blend
+
+# Row of the report: what it is called, the first rung, the goal.
+GOALS = {
+    "one-shot J&F, union": ("0.82", "0.88"),
+    "one-shot J&F, unmerged": ("", ""),
+    "zero-shot J&F, union": ("0.72", "0.82"),
+    "zero-shot J&F, unsupervised protocol": ("0.70", "0.80"),
+    "bmx-trees, one-shot J&F, unmerged": ("0.50", "0.65"),
+    "objects found that are not there": ("at most 2", "at most 0.5"),
+}
+TILES, TILE_COLUMNS, TILE_WIDTH = 12, 4, 427
+
+Labels = NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Clip:
+    """One sequence: its frames' folder and one true mask per frame."""
+
+    name: str
+    frames: Path
+    truths: tuple[Path, ...]
+
+
+@dataclass(frozen=True)
+class Result:
+    """The scores of one sequence; lists have one entry per true object."""
+
+    name: str
+    frames: int
+    objects: int
+    one_shot_union: float
+    one_shot_unmerged: list[float]
+    zero_shot_union: float
+    zero_shot_unsupervised: list[float]
+    surplus: float
+    track_fps: float
+    segment_fps: float
+
+
+class ContactSheet:
+    """Twelve frames of a clip with their masks, spread over its length."""
+
+    def __init__(self, frames: int) -> None:
+        """Choose the frames of a clip of *frames* frames."""
+        self._wanted = set(np.linspace(0, frames - 1, TILES).round().astype(int).tolist())
+        self._tiles: list[Image.Image] = []
+
+    def add(self, frame: rvos.FrameMasks) -> None:
+        """Keep *frame* if it is one of the twelve."""
+        if frame.index not in self._wanted:
+            return
+        tile = Image.fromarray(blend(frame.image, frame.labels))
+        tile.thumbnail((TILE_WIDTH, TILE_WIDTH), Image.Resampling.LANCZOS)
+        ids = np.flatnonzero(np.bincount(frame.labels.ravel()))
+        caption = f" {frame.index}: {' '.join(str(k) for k in ids if k) or 'nothing'} "
+        draw = ImageDraw.Draw(tile)
+        draw.rectangle(draw.textbbox((2, 2), caption), fill="black")
+        draw.text((2, 2), caption, fill="white")
+        self._tiles.append(tile)
+
+    def save(self, path: Path) -> None:
+        """Write the sheet as a PNG."""
+        width, height = self._tiles[0].size
+        rows = -(-len(self._tiles) // TILE_COLUMNS)
+        sheet = Image.new("RGB", (TILE_COLUMNS * width, rows * height))
+        for place, tile in enumerate(self._tiles):
+            sheet.paste(tile, (place % TILE_COLUMNS * width, place // TILE_COLUMNS * height))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        sheet.save(path)
+
+
+class Stopwatch:
+    """Counts the seconds spent inside an iterator, the first step left out."""
+
+    def __init__(self) -> None:
+        """Start at nothing."""
+        self.seconds, self.steps = 0.0, -1
+
+    def watch(self, frames: Iterator[rvos.FrameMasks]) -> Iterator[rvos.FrameMasks]:
+        """Yield what *frames* yields."""
+        while True:
+            start = time.perf_counter()
+            frame = next(frames, None)
+            if frame is None:
+                return
+            self.steps += 1
+            if self.steps:
+                self.seconds += time.perf_counter() - start
+            yield frame
+
+    @property
+    def fps(self) -> float:
+        """Frames a second."""
+        return self.steps / self.seconds if self.seconds else 0.0
+
+
+def find_clips(data: Path, wanted: Sequence[str] | None, stride: int) -> list[Clip]:
+    """Return the clips below a DAVIS root, those of ``--sequences`` or every *stride*-th."""
+    root = data / "davis" if (data / "davis").is_dir() else data
+    images, annotations = root / "JPEGImages" / "480p", root / "Annotations" / "480p"
+    if not images.is_dir() or not annotations.is_dir():
+        raise DatasetError(f"{root} has no JPEGImages/480p and Annotations/480p", cure="--data names a DAVIS root")
+    available = sorted(entry.name for entry in images.iterdir() if (annotations / entry.name).is_dir())
+    unknown = sorted(set(wanted or ()) - set(available))
+    if unknown or not available:
+        raise DatasetError(f"no sequence {', '.join(unknown)} in {root}", cure=f"there are {', '.join(available)}")
+    clips = []
+    for name in wanted or available[::stride]:
+        truths = tuple(sorted((annotations / name).glob("*.png")))
+        frames = sorted((images / name).glob("*.jpg"))
+        if [path.stem for path in frames] != [path.stem for path in truths]:
+            raise DatasetError(f"{name}: frames and masks are not the same", cure="every frame needs one mask")
+        clips.append(Clip(name, images / name, truths))
+    return clips
+
+
+def one_shot(model: rvos.Segmenter, clip: Clip, options: dict[str, Any], sheets: Path | None) -> dict[str, Any]:
+    """Follow the first mask of *clip* and score it merged and unmerged."""
+    merged, unmerged = SequenceScorer("foreground", name=clip.name), SequenceScorer("semi-supervised", name=clip.name)
+    watch, sheet = Stopwatch(), ContactSheet(len(clip.truths))
+    options = {key: value for key, value in options.items() if key != "max_objects"}
+    stream = model.stream(clip.frames, first_mask=clip.truths[0], **options)
+    for frame, path in zip(watch.watch(stream), clip.truths, strict=True):
+        truth = read_mask(path)
+        merged.feed(frame.labels, truth)
+        unmerged.feed(frame.labels, truth)
+        sheet.add(frame)
+    if sheets is not None:
+        sheet.save(sheets / f"{clip.name}_track.png")
+    return {
+        "one_shot_union": merged.finish().jf,
+        "one_shot_unmerged": [entry.jf for entry in unmerged.finish().objects],
+        "track_fps": watch.fps,
+    }
+
+
+def zero_shot(model: rvos.Segmenter, clip: Clip, options: dict[str, Any], sheets: Path | None) -> dict[str, Any]:
+    """Find the objects of *clip* and score them as one and matched."""
+    merged = SequenceScorer("foreground", name=clip.name)
+    watch, sheet = Stopwatch(), ContactSheet(len(clip.truths))
+    found: list[Labels] = []
+    for frame, path in zip(watch.watch(model.stream(clip.frames, **options)), clip.truths, strict=True):
+        merged.feed(frame.labels, read_mask(path))
+        sheet.add(frame)
+        found.append(frame.labels.copy())
+    matched, surplus = match(clip, found)
+    if sheets is not None:
+        sheet.save(sheets / f"{clip.name}_segment.png")
+    return {
+        "zero_shot_union": merged.finish().jf,
+        "zero_shot_unsupervised": [entry.jf for entry in matched.objects],
+        "surplus": surplus,
+        "segment_fps": watch.fps,
+    }
+
+
+def match(clip: Clip, found: list[Labels]) -> tuple[SequenceScore, float]:
+    """Return the unsupervised scores of the 20 largest objects, and how many objects a frame are not there."""
+    counts = np.stack([np.bincount(labels.ravel(), minlength=256) for labels in found])
+    counts[:, 0] = 0
+    largest = np.argsort(-counts.sum(axis=0), kind="stable")[:MAX_PROPOSALS]
+    renumber = np.zeros(256, np.uint8)
+    renumber[largest] = np.arange(1, len(largest) + 1)
+    renumber[counts.sum(axis=0) == 0] = 0
+    scorer = SequenceScorer("unsupervised", name=clip.name)
+    for labels, path in zip(found, clip.truths, strict=True):
+        scorer.feed(renumber[labels], read_mask(path))
+    score = scorer.finish()
+    present = counts > 0
+    present[:, [largest[entry.proposal - 1] for entry in score.objects]] = False
+    return score, float(present.sum(axis=1).mean())
+
+
+def mean(values: Sequence[float]) -> float | None:
+    """Return the mean, None of nothing."""
+    return float(np.mean(values)) if len(values) else None
+
+
+def summarise(results: Sequence[Result]) -> dict[str, float | None]:
+    """Return the rows of ``GOALS``."""
+    bmx = [value for result in results if result.name == "bmx-trees" for value in result.one_shot_unmerged]
+    values = [
+        mean([result.one_shot_union for result in results]),
+        mean([value for result in results for value in result.one_shot_unmerged]),
+        mean([result.zero_shot_union for result in results]),
+        mean([value for result in results for value in result.zero_shot_unsupervised]),
+        mean(bmx),
+        mean([result.surplus for result in results if result.objects == 1]),
+    ]
+    return dict(zip(GOALS, values, strict=True))
+
+
+def tables(results: Sequence[Result]) -> str:
+    """Return both tables as Markdown."""
+    lines = ["| row | measured | first rung | goal |", "| --- | --- | --- | --- |"]
+    for row, value in summarise(results).items():
+        lines.append(f"| {row} | {'-' if value is None else f'{value:.3f}'} | {' | '.join(GOALS[row])} |")
+    lines += [
+        "",
+        "| sequence | frames | one-shot union | one-shot unmerged | zero-shot union | unsupervised | not there "
+        "| track fps | segment fps |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for result in results:
+        scores = [
+            result.one_shot_union,
+            float(np.mean(result.one_shot_unmerged)),
+            result.zero_shot_union,
+            float(np.mean(result.zero_shot_unsupervised)),
+        ]
+        cells = [result.name, str(result.frames), *(f"{value:.3f}" for value in scores), f"{result.surplus:.2f}"]
+        lines.append(f"| {' | '.join([*cells, f'{result.track_fps:.1f}', f'{result.segment_fps:.1f}'])} |")
+    return "\n".join(lines)
+
+
+def describe_machine(model: rvos.Segmenter) -> str:
+    """Return processor, cores, accelerator and the versions that matter."""
+    import torch
+
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        processor = next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        processor = platform.processor() or platform.machine()
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    accelerator = f", {torch.cuda.get_device_name(model.device)}" if model.device.type == "cuda" else ""
+    return f"{processor}, {cores} cores{accelerator}; device {model.device}; torch {torch.__version__}"
+
+
+def parse(arguments: Sequence[str]) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="a DAVIS root, or a folder with davis/")
+    parser.add_argument("--weights", default="lite", metavar="NAME|PATH")
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--size", type=int, help="network short side (default: the weights' own)")
+    parser.add_argument("--max-objects", type=int)
+    parser.add_argument("--threshold", type=float)
+    parser.add_argument("--sequences", help="only these, with commas between")
+    parser.add_argument(
+        "--stride-sequences", type=int, default=1, metavar="N", help="only every N-th, for a quick look"
+    )
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write everything to this file")
+    parser.add_argument("--contact-sheet", type=Path, metavar="DIR", help="also write pictures with 12 frames each")
+    return parser.parse_args(arguments)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure, print, and return the exit code."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    chosen = parse(words)
+    names = ("size", "max_objects", "threshold")
+    options = {name: getattr(chosen, name) for name in names if getattr(chosen, name) is not None}
+    results: list[Result] = []
+    try:
+        wanted = chosen.sequences.split(",") if chosen.sequences else None
+        clips = find_clips(chosen.data, wanted, max(chosen.stride_sequences, 1))
+        model = rvos.load_model(chosen.weights, device=chosen.device)
+        for clip in clips:
+            print(f"{clip.name}: {len(clip.truths)} frames", file=sys.stderr, flush=True)
+            scores = one_shot(model, clip, options, chosen.contact_sheet)
+            scores |= zero_shot(model, clip, options, chosen.contact_sheet)
+            objects = len(scores["one_shot_unmerged"])
+            results.append(Result(name=clip.name, frames=len(clip.truths), objects=objects, **scores))
+    except RvosError as error:
+        print(error, file=sys.stderr)
+        return error.exit_code
+    head = {
+        "command": shlex.join(["python", "benchmarks/accuracy.py", *words]),
+        "date": datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
+        "machine": describe_machine(model),
+        "weights": f"{model.name} (sha256 {model.sha256})",
+        "version": rvos.__version__,
+    }
+    print("\n".join([*(f"{key}: {value}" for key, value in head.items()), "", tables(results)]))
+    if chosen.json is not None:
+        document = {**head, "rows": summarise(results), "sequences": [asdict(result) for result in results]}
+        chosen.json.parent.mkdir(parents=True, exist_ok=True)
+        chosen.json.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

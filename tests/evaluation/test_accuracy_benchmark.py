@@ -1,0 +1,120 @@
+"""benchmarks/accuracy.py on a small DAVIS tree, with a network whose masks are known."""
+
+import importlib.util
+import json
+import sys
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import rvos_cli as rvos
+
+SCRIPT = Path(__file__).resolve().parents[2] / "benchmarks" / "accuracy.py"
+FRAMES = 14
+
+
+@pytest.fixture(scope="module")
+def accuracy() -> Iterator[ModuleType]:
+    spec = importlib.util.spec_from_file_location("rvos_accuracy_benchmark", SCRIPT)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    yield module
+    del sys.modules[spec.name]
+
+
+@pytest.fixture
+def davis(tmp_path: Path) -> Path:
+    """A tree with one sequence of one object and one (bmx-trees) of two."""
+    for name, objects in (("blob", 1), ("bmx-trees", 2)):
+        frames = tmp_path / "davis" / "JPEGImages" / "480p" / name
+        masks = tmp_path / "davis" / "Annotations" / "480p" / name
+        frames.mkdir(parents=True)
+        masks.mkdir(parents=True)
+        for index in range(FRAMES):
+            labels = np.zeros((72, 96), np.uint8)
+            for k in range(objects):
+                labels[10 + 30 * k : 30 + 30 * k, 10 + index : 40 + index] = k + 1
+            Image.fromarray(labels).save(masks / f"{index:05d}.png")
+            Image.fromarray(np.stack([labels * 80] * 3, axis=-1)).save(frames / f"{index:05d}.jpg")
+    return tmp_path
+
+
+class Oracle:
+    """Tracks perfectly; finds the true objects under other ids, and *extra* objects beside them."""
+
+    name, sha256, device = "oracle", "0" * 64, torch.device("cpu")
+
+    def __init__(self, extra: int) -> None:
+        self.extra = extra
+
+    def stream(self, frames: Path, *, first_mask: Path | None = None, **_: Any) -> Iterator[rvos.FrameMasks]:
+        masks = frames.parents[2] / "Annotations" / "480p" / frames.name
+        for index, path in enumerate(sorted(frames.iterdir())):
+            truth = np.asarray(Image.open(masks / f"{path.stem}.png"))
+            labels = truth.copy()
+            if first_mask is None:
+                labels[truth > 0] += 40
+                for k in range(self.extra):
+                    labels[70, 2 * k] = k + 1
+            image = np.asarray(Image.open(path).convert("RGB"))
+            yield rvos.FrameMasks(index=index, time=Fraction(index), name=path.stem, image=image, labels=labels)
+
+
+def test_a_perfect_network_scores_one_and_surplus_objects_are_counted(
+    accuracy: ModuleType,
+    davis: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(rvos, "load_model", lambda *_, **__: Oracle(extra=25))
+    words = ["--data", str(davis), "--json", str(tmp_path / "a.json"), "--contact-sheet", str(tmp_path / "sheets")]
+    assert accuracy.main(words) == 0
+
+    document = json.loads((tmp_path / "a.json").read_text())
+    rows = document["rows"]
+    assert rows["one-shot J&F, union"] == 1.0
+    assert rows["bmx-trees, one-shot J&F, unmerged"] == 1.0
+    assert rows["zero-shot J&F, unsupervised protocol"] == 1.0
+    assert 0.3 < rows["zero-shot J&F, union"] < 1.0
+    assert rows["objects found that are not there"] == 25.0
+    assert [entry["name"] for entry in document["sequences"]] == ["blob", "bmx-trees"]
+
+    printed = capsys.readouterr().out
+    assert "| bmx-trees, one-shot J&F, unmerged | 1.000 | 0.50 | 0.65 |" in printed
+    assert "oracle" in printed
+    sheets = sorted(path.name for path in (tmp_path / "sheets").iterdir())
+    assert sheets == ["blob_segment.png", "blob_track.png", "bmx-trees_segment.png", "bmx-trees_track.png"]
+    with Image.open(tmp_path / "sheets" / "blob_track.png") as sheet:
+        assert sheet.size == (4 * 96, 3 * 72)
+
+
+def test_a_quick_look_takes_some_sequences(
+    accuracy: ModuleType, davis: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(rvos, "load_model", lambda *_, **__: Oracle(extra=0))
+    assert accuracy.main(["--data", str(davis), "--stride-sequences", "2"]) == 0
+    printed = capsys.readouterr().out
+    assert "| bmx-trees, one-shot J&F, unmerged | - |" in printed
+    assert "| objects found that are not there | 0.000 |" in printed
+
+
+def test_wrong_folders_and_names_are_said_in_one_line(
+    accuracy: ModuleType, davis: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert accuracy.main(["--data", str(tmp_path / "nowhere")]) == 1
+    assert accuracy.main(["--data", str(davis), "--sequences", "blob,swan"]) == 1
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 2
+    assert "JPEGImages/480p" in lines[0]
+    assert "no sequence swan" in lines[1]
