@@ -1,0 +1,301 @@
+"""Whole folders: plan the jobs, skip the finished, collect the failures.
+
+Enters: a folder tree with videos, frame folders and masks beside them. Leaves: the same tree of outputs and a
+``BatchReport``. Stands above the facade, which does each job.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from PIL import Image
+
+from rvos_cli.config import InferenceOptions, OutputOptions
+from rvos_cli.errors import InputError, MaskError, RvosError
+from rvos_cli.outputs import DEFAULT_ROOT, FINAL_NAMES, UNFINISHED, finished_digest, is_output_folder
+from rvos_cli.results import RunSummary
+from rvos_cli.segmenter import Segmenter
+from rvos_cli.sources import IMAGE_SUFFIXES, natural_key
+
+# What a folder is searched for; a single video of any other name can still be given by itself.
+_SUFFIXES = (
+    "3g2 3gp asf avi dv f4v flv gif h264 hevc m1v m2ts m2v m4v mjpeg mjpg mkv mov mp4 mpe mpeg mpg mts mxf nut "
+    "ogm ogv qt rm rmvb ts vob webm wmv y4m"
+)
+VIDEO_SUFFIXES = frozenset(f".{suffix}" for suffix in _SUFFIXES.split())
+MASK_FOLDERS = frozenset({"masks", "annotations"})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """One input with its mask (None: find the objects) and the folder for its outputs."""
+
+    input: Path
+    first_mask: Path | None
+    output: Path
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobResult:
+    """What became of a job; ``error`` is one line, ``failure`` the exception itself."""
+
+    job: Job
+    status: Literal["done", "skipped", "failed"]
+    seconds: float = 0.0
+    summary: RunSummary | None = None
+    error: str | None = None
+    failure: Exception | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values, ready for JSON."""
+        return {
+            "input": str(self.job.input),
+            "first_mask": None if self.job.first_mask is None else str(self.job.first_mask),
+            "output": str(self.job.output),
+            "status": self.status,
+            "seconds": round(self.seconds, 3),
+            "error": self.error,
+            "summary": None if self.summary is None else self.summary.to_dict(),
+        }
+
+
+@dataclass(frozen=True)
+class BatchReport:
+    """All results, in the order of the jobs."""
+
+    results: tuple[JobResult, ...]
+
+    @property
+    def failed(self) -> tuple[JobResult, ...]:
+        """The jobs that gave an error."""
+        return tuple(result for result in self.results if result.status == "failed")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values, ready for JSON."""
+        counts = Counter(result.status for result in self.results)
+        return {
+            **{status: counts[status] for status in ("done", "skipped", "failed")},
+            "jobs": [result.to_dict() for result in self.results],
+        }
+
+
+class Listener:
+    """Is told how a batch goes; override what is of interest."""
+
+    def planned(self, jobs: Sequence[Job]) -> None:
+        """All jobs are known."""
+
+    def started(self, job: Job) -> None:
+        """A job begins."""
+
+    def progressed(self, job: Job, done: int, total: int | None) -> None:
+        """*done* frames of *total* (None: unknown) are finished."""
+
+    def noticed(self, job: Job, kind: str, line: str) -> None:
+        """There is something to know about a job, in one line; see ``Segmenter.segment``."""
+
+    def ended(self, result: JobResult) -> None:
+        """A job is done, skipped or failed."""
+
+
+def run_batch(
+    model: Segmenter,
+    folder: str | Path,
+    *,
+    output: str | Path = DEFAULT_ROOT,
+    masks: str | Path | None = None,
+    inference: InferenceOptions | None = None,
+    outputs: OutputOptions | None = None,
+    listener: Listener | None = None,
+) -> BatchReport:
+    """Process every video and frame folder below *folder*; one failure does not stop the others.
+
+    A job whose outputs are complete, from the same input with the same mask, options and weights, is skipped unless
+    ``outputs.force``; other outputs that an earlier batch has left in its place are replaced.
+
+    Args:
+        model: does the work.
+        folder: searched for inputs, at any depth; see ``plan``.
+        output: the root of the tree of outputs.
+        masks: folder of first masks; see ``plan``.
+        inference: how masks are computed; ``half`` is the model's.
+        outputs: what is written.
+        listener: is told how it goes.
+
+    Raises:
+        InputError: there is no such folder, or nothing to do in it.
+    """
+    inference, outputs, listener = inference or InferenceOptions(), outputs or OutputOptions(), listener or Listener()
+    jobs = plan(folder, output=output, masks=masks)
+    listener.planned(jobs)
+    results = []
+    for job in jobs:
+        listener.started(job)
+        results.append(_run_job(model, job, inference, outputs, listener))
+        listener.ended(results[-1])
+    return BatchReport(tuple(results))
+
+
+def _run_job(
+    model: Segmenter, job: Job, inference: InferenceOptions, outputs: OutputOptions, listener: Listener
+) -> JobResult:
+    start = time.perf_counter()
+    try:
+        if not outputs.force and _is_finished(model, job, inference, outputs):
+            return JobResult(job=job, status="skipped")
+        keywords: dict[str, Any] = {
+            "output": job.output,
+            "size": inference.size,
+            "threshold": inference.threshold,
+            "overlay": outputs.overlay,
+            "masks": outputs.masks,
+            "objects": outputs.objects,
+            "force": True,
+            "progress": lambda done, total: listener.progressed(job, done, total),
+            "notice": lambda kind, line: listener.noticed(job, kind, line),
+        }
+        if job.first_mask is None:
+            summary = model.segment(job.input, max_objects=inference.max_objects, **keywords)
+        else:
+            summary = model.track(job.input, first_mask=job.first_mask, **keywords)
+    except Exception as error:  # whatever happens to one input must not cost the others
+        line = str(error) if isinstance(error, RvosError) else f"unexpected {type(error).__name__}: {error}"
+        return JobResult(
+            job=job, status="failed", seconds=time.perf_counter() - start, error=" ".join(line.split()), failure=error
+        )
+    return JobResult(job=job, status="done", seconds=time.perf_counter() - start, summary=summary)
+
+
+def _is_finished(model: Segmenter, job: Job, inference: InferenceOptions, outputs: OutputOptions) -> bool:
+    found = finished_digest(job.output)
+    if found is None:
+        return False
+    inference = replace(inference, half=model.half)
+    if job.first_mask is not None:
+        inference = replace(inference, max_objects=InferenceOptions.max_objects)  # the mask says how many
+    return found == model.digest(job.input, first_mask=job.first_mask, inference=inference, outputs=outputs)
+
+
+def plan(folder: str | Path, *, output: str | Path = DEFAULT_ROOT, masks: str | Path | None = None) -> tuple[Job, ...]:
+    """List the jobs below *folder* in the order of their names, folder by folder.
+
+    Inputs are video files and frame folders: folders that directly hold images (palette images and first masks do
+    not count) and no video. Hidden folders, folders of masks and folders of outputs are left out, the root of the
+    outputs and the folder of the masks above all.
+
+    The first mask of ``a/b.mp4`` or of the frame folder ``a/b`` is the first of these that is there: in *masks*
+    ``a/b.png``, the first PNG of ``a/b/``, ``b.png``, the first PNG of ``b/``; beside the input ``b.png``.
+
+    Raises:
+        InputError: there is no such folder, or no input in it.
+        MaskError: there is no folder *masks*.
+    """
+    root, out, mask_root = Path(folder), Path(output), None if masks is None else Path(masks)
+    if not root.is_dir():
+        raise InputError(f"there is no folder {root}", cure="give the folder that holds the videos")
+    if mask_root is not None and not mask_root.is_dir():
+        raise MaskError(f"there is no folder {mask_root}", cure="give the folder of the first masks with --masks")
+    barred = {path.resolve() for path in (out, mask_root) if path is not None}
+    jobs: list[Job] = []
+    for place in _walk(root, barred):
+        inputs = _inputs_of(place, barred)
+        if place == root and _is_frame_folder(root):
+            inputs.append(root)
+        parent = Path() if place == root else place.relative_to(root)
+        for path, stem in zip(inputs, distinct_stems(inputs), strict=True):
+            mask = _find_mask(path, parent, mask_root)
+            jobs.append(Job(input=path, first_mask=mask, output=out / parent / stem))
+    if not jobs:
+        raise InputError(f"there is no video and no frame folder below {root}", cure="check the folder's name")
+    return tuple(jobs)
+
+
+def distinct_stems(inputs: Sequence[Path]) -> list[str]:
+    """Name the output folder of each input: its stem, or ``stem-suffix``, ``stem-2``, ... where two would meet."""
+    stems = [path.stem if not path.is_dir() else path.resolve().name for path in inputs]
+    counts = Counter(stems)
+    taken = {*FINAL_NAMES, UNFINISHED}
+    names = []
+    for path, stem in zip(inputs, stems, strict=True):
+        name = stem if counts[stem] == 1 or path.is_dir() else f"{stem}-{path.suffix.lstrip('.').lower()}"
+        choices = (name, *(f"{name}-{number}" for number in range(2, len(inputs) + 3)))
+        names.append(next(choice for choice in choices if choice not in taken))
+        taken.add(names[-1])
+    return names
+
+
+def _walk(folder: Path, barred: set[Path], above: frozenset[Path] = frozenset()) -> Iterator[Path]:
+    """Yield *folder* and those below it that may hold inputs; a link to a folder above is not followed."""
+    yield folder
+    above |= {folder.resolve()}
+    for child in _children(folder):
+        if child.is_dir() and child.resolve() not in above and not _is_left_out(child, barred):
+            yield from _walk(child, barred, above)
+
+
+def _inputs_of(folder: Path, barred: set[Path]) -> list[Path]:
+    """Return the videos and the frame folders directly in *folder*."""
+    return [
+        child
+        for child in _children(folder)
+        if (child.suffix.lower() in VIDEO_SUFFIXES and child.is_file())
+        or (child.is_dir() and not _is_left_out(child, barred) and _is_frame_folder(child))
+    ]
+
+
+def _children(folder: Path) -> list[Path]:
+    try:
+        children = (child for child in folder.iterdir() if not child.name.startswith("."))
+        return sorted(children, key=lambda child: natural_key(child.name))
+    except PermissionError:
+        return []
+
+
+def _is_left_out(folder: Path, barred: set[Path]) -> bool:
+    return folder.resolve() in barred or folder.name.lower() in MASK_FOLDERS or is_output_folder(folder)
+
+
+def _is_frame_folder(folder: Path) -> bool:
+    children = _children(folder)
+    if any(child.suffix.lower() in VIDEO_SUFFIXES for child in children):
+        return False  # images beside videos are masks and thumbnails
+    masked = {child.name for child in children if child.is_dir()}
+    images = [
+        child
+        for child in children
+        if child.suffix.lower() in IMAGE_SUFFIXES
+        and child.is_file()
+        and not (child.suffix.lower() == ".png" and child.stem in masked)
+    ]
+    return bool(images) and not _is_palette_image(images[0])
+
+
+def _is_palette_image(path: Path) -> bool:
+    """Tell whether a PNG is a mask by its make: photographs are neither palette nor bilevel images."""
+    if path.suffix.lower() != ".png":
+        return False
+    try:
+        with Image.open(path) as image:
+            return image.mode in ("P", "1")
+    except OSError:
+        return False
+
+
+def _find_mask(path: Path, parent: Path, masks: Path | None) -> Path | None:
+    stem = path.resolve().name if path.is_dir() else path.stem
+    places = [path.resolve().parent]
+    if masks is not None:
+        places = [masks / parent, masks, *places]
+    for place in places:
+        if (place / f"{stem}.png").is_file():
+            return place / f"{stem}.png"
+        if masks is not None and place in (masks / parent, masks) and (place / stem).is_dir():
+            images = [child for child in _children(place / stem) if child.suffix.lower() == ".png"]
+            if images:
+                return images[0]
+    return None

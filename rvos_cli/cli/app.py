@@ -1,0 +1,118 @@
+"""The command ``rvos``: all its verbs, and the single place where failures become one line and an exit code.
+
+Enters: the words of the command line. Leaves: an exit code. Loads no torch by itself: each verb imports what it
+needs when it runs.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+import warnings
+from collections.abc import Sequence
+from typing import Annotated, Any, NoReturn
+
+import typer
+
+from rvos_cli.cli.batch import batch
+from rvos_cli.cli.bench import bench
+from rvos_cli.cli.demo import demo
+from rvos_cli.cli.doctor import doctor
+from rvos_cli.cli.evaluate import evaluate
+from rvos_cli.cli.segment import segment
+from rvos_cli.cli.track import track
+from rvos_cli.cli.weights import app as weights_app
+from rvos_cli.errors import RvosError
+from rvos_cli.version import __version__
+
+INTERRUPTED = 130
+# Typer carries a click of its own in newer versions: its exceptions are found by way of one that Typer names.
+_UsageFailure: Any = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
+
+app = typer.Typer(
+    name="rvos",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Finds and follows objects in video: masks for every object in every frame, "
+    "from nothing (segment) or from one mask (track).",
+    epilog="Exit codes: 0 done, 1 failed, 2 wrong usage, 3 some of several inputs failed, 130 interrupted. "
+    "RVOS_DEBUG=1 shows tracebacks.",
+)
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, help="Print the version.", callback=lambda on: _version(on))
+    ] = False,
+) -> None:
+    pass
+
+
+for _verb in (segment, track, batch, evaluate, bench, demo, doctor):
+    app.command()(_verb)
+app.add_typer(weights_app, name="weights")
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run the command line and leave with its exit code; None takes the process's own arguments."""
+    sys.exit(run(arguments))
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit code; every failure has become one line on stderr."""
+    debug = os.environ.get("RVOS_DEBUG") == "1"
+    try:
+        with warnings.catch_warnings():
+            if not debug:
+                warnings.simplefilter("ignore")  # other packages' remarks to programmers
+            code: Any = app(
+                arguments if arguments is None else list(arguments), prog_name="rvos", standalone_mode=False
+            )
+        sys.stdout.flush()
+        return code if isinstance(code, int) else 0
+    except SystemExit as leaving:
+        return int(leaving.code or 0) if not isinstance(leaving.code, str) else 1
+    except (BrokenPipeError, KeyboardInterrupt, typer.Abort) as error:
+        if isinstance(error, BrokenPipeError):
+            # Whoever read stdout is gone; nothing may be written there any more, not even at exit.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 0
+        _say("interrupted; what was done so far lies in the output folder under unfinished/")
+        return INTERRUPTED
+    except Exception as error:
+        if debug:
+            traceback.print_exc()
+        line, failure = _explain(error)
+        if line:
+            _say(f"error: {line}")
+        return failure
+
+
+def _explain(error: Any) -> tuple[str, int]:
+    """Return the line and the exit code of a failure."""
+    if isinstance(error, RvosError):
+        return str(error), error.exit_code
+    if isinstance(error, _UsageFailure):
+        context = getattr(error, "ctx", None)
+        command = "rvos" if context is None else context.command_path
+        if type(error).__name__ == "NoArgsIsHelpError":
+            return "", 2  # the help has been printed
+        return f"{' '.join(error.format_message().split()).rstrip('.')}; see '{command} --help'", 2
+    return (
+        f"unexpected {type(error).__name__}: {' '.join(str(error).split())}; this is a fault of rvos: "
+        "run it again with RVOS_DEBUG=1 and report what it prints together with 'rvos doctor'",
+        1,
+    )
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+def _version(on: bool) -> None:
+    if on:
+        print(f"rvos {__version__}")
+        raise typer.Exit

@@ -1,0 +1,186 @@
+"""What the user sees: data on stdout, everything else on stderr, bars on a terminal and plain lines elsewhere.
+
+Enters: summaries, notices, progress. Leaves: text. The only module that draws with Rich.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from rvos_cli.results import RunSummary
+    from rvos_cli.segmenter import Segmenter
+
+Report: TypeAlias = Callable[[int, "int | None"], None]
+SECONDS_BETWEEN_LINES = 5.0
+
+
+class Talk:
+    """How one command speaks: ``--json``, ``--quiet`` and ``--verbose`` decided once.
+
+    Args:
+        as_json: stdout gets one JSON document and nothing else.
+        quiet: neither data nor progress is printed, errors only (``as_json`` still prints its document).
+        verbose: more detail on stderr.
+    """
+
+    def __init__(self, *, as_json: bool = False, quiet: bool = False, verbose: bool = False) -> None:
+        """Remember the choice."""
+        self.as_json, self.quiet, self.verbose = as_json, quiet, verbose
+        self._bars: Progress | None = None
+
+    def data(self, line: str) -> None:
+        """Print a line of the result: on stdout, or on stderr when stdout belongs to JSON."""
+        if self.as_json:
+            self.note(line)
+        elif not self.quiet:
+            print(line, flush=True)
+
+    def document(self, value: Any) -> None:
+        """Print the one JSON document, if JSON was asked for."""
+        if self.as_json:
+            print(json.dumps(value, indent=2, ensure_ascii=False), flush=True)
+
+    def note(self, line: str) -> None:
+        """Print a line about the work on stderr."""
+        if not self.quiet:
+            self._print(line)
+
+    def detail(self, line: str) -> None:
+        """Print a line on stderr for those who asked for more."""
+        if self.verbose:
+            self.note(line)
+
+    def error(self, line: str) -> None:
+        """Print an error on stderr, whatever was asked for."""
+        self._print(f"error: {line}")
+
+    def notice(self, kind: str, line: str) -> None:
+        """Print what the library wants to be known: ``found`` is data, a ``warning`` is not."""
+        if kind == "found":
+            self.data(line)
+        else:
+            self.note(f"{kind}: {line}")
+
+    def _print(self, line: str) -> None:
+        if self._bars is not None:
+            self._bars.console.print(line, markup=False, highlight=False, soft_wrap=True)
+        else:
+            print(line, file=sys.stderr, flush=True)
+
+    def load(self, weights: str, *, device: str, half: bool | None) -> Segmenter:
+        """Load the model and say where it runs and why."""
+        from rvos_cli.segmenter import load_model
+
+        model = load_model(weights, device=device, half=half)
+        self.note(f"device: {model.device_reason}")
+        self.detail(f"weights: {model.name}, sha256 {model.sha256}, network short side {model.config.size}")
+        return model
+
+    def summary(self, summary: RunSummary) -> None:
+        """Print what one run did and where the results lie."""
+        folder = Path(summary.outputs["summary"]).parent
+        objects = len(summary.objects)
+        height, width = summary.size
+        self.data(
+            f"{folder}: {summary.frames} frame{'s' * (summary.frames != 1)} of {width}x{height}, "
+            f"{objects} object{'s' * (objects != 1)}, "
+            f"{summary.seconds:.1f} s, {summary.frames_per_second:.1f} frames/s"
+        )
+        for each in summary.objects:
+            span = "never seen" if each.first_frame is None else f"frames {each.first_frame} to {each.last_frame}"
+            self.detail(
+                f"  object {each.id}: {span}, seen in {each.frames_seen}, mean area {each.mean_area:.0f} pixels"
+            )
+        for name, path in summary.outputs.items():
+            self.detail(f"  {name}: {path}")
+
+    @contextmanager
+    def progress(self, label: str) -> Iterator[Report]:
+        """Show the progress of one video; the bar appears with its first frame."""
+        if self.quiet:
+            yield lambda done, total: None
+            return
+        console = stderr_console()
+        if not console.is_terminal:
+            yield lines(label, self.note)
+            return
+        bars = make_bars(console)
+        task = bars.add_task(label, total=None)
+
+        def report(done: int, total: int | None) -> None:
+            if self._bars is None:
+                self._bars = bars
+                bars.start()
+            bars.update(task, completed=done, total=total)
+
+        with self.drawing(None, bars):
+            yield report
+
+    @contextmanager
+    def drawing(self, shown: Progress | None, stopped: Progress) -> Iterator[None]:
+        """Send all that is printed on stderr above the bars that are *shown*; stop and forget them at the end."""
+        self._bars = shown
+        try:
+            yield
+        finally:
+            stopped.stop()
+            self._bars = None
+
+
+def stderr_console() -> Console:
+    """Return a Rich console on stderr; Rich itself honours NO_COLOR."""
+    from rich.console import Console
+
+    return Console(stderr=True)
+
+
+def make_bars(console: Console) -> Progress:
+    """Return the bars' design: what, how far, how fast, how long still."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    return Progress(
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(elapsed_when_finished=True),
+        console=console,
+        transient=True,
+        # Rich would send what is printed on stdout to this console, which is stderr.
+        redirect_stdout=False,
+        redirect_stderr=False,
+    )
+
+
+def lines(label: str, say: Callable[[str], None]) -> Report:
+    """Return a report that says a plain line now and then, for logs and pipes."""
+    start = last = time.monotonic()
+
+    def report(done: int, total: int | None) -> None:
+        nonlocal last
+        now = time.monotonic()
+        if now - last < SECONDS_BETWEEN_LINES:
+            return
+        last = now
+        of = "" if total is None else f"/{total}"
+        say(f"{label}: frame {done}{of}, {done / (now - start):.1f} frames/s")
+
+    return report
+
+
+def table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return a table in plain text with aligned columns; every row has as many cells as *headers*."""
+    widths = [max(len(row[column]) for row in (headers, *rows)) for column in range(len(headers))]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in (headers, *rows)
+    )

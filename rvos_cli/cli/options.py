@@ -1,0 +1,106 @@
+"""Every flag, written once: name, short form, help and bounds, the same in all commands.
+
+Enters: nothing. Leaves: annotated types for the commands' signatures. Defaults and bounds are those of ``config``.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from rvos_cli.config import MAX_OBJECT_ID, MAX_SIZE, MIN_SIZE
+
+NETWORK, FILES, TALK = "Network", "Files", "Talk"
+
+Inputs = Annotated[
+    list[Path],
+    typer.Argument(metavar="INPUT", help="Video files, folders of images, or single images.", show_default=False),
+]
+Input = Annotated[
+    Path, typer.Argument(metavar="INPUT", help="A video file, a folder of images, or an image.", show_default=False)
+]
+FirstMask = Annotated[
+    Path,
+    typer.Option(
+        "--first-mask",
+        metavar="PNG",
+        help="Mask of the first frame: palette or grey ids, one binary object, or RGB colours.",
+        show_default=False,
+    ),
+]
+Output = Annotated[
+    Path | None,
+    typer.Option(
+        "--output",
+        "-o",
+        metavar="DIR",
+        help="Folder to write to.",
+        show_default="rvos-out/<input stem>",
+        rich_help_panel=FILES,
+    ),
+]
+Force = Annotated[
+    bool, typer.Option("--force", "-f", help="Replace the results of an earlier run.", rich_help_panel=FILES)
+]
+Overlay = Annotated[bool, typer.Option("--overlay/--no-overlay", help="Write overlay.mp4.", rich_help_panel=FILES)]
+Masks = Annotated[bool, typer.Option("--masks/--no-masks", help="Write masks/<name>.png.", rich_help_panel=FILES)]
+Objects = Annotated[
+    bool, typer.Option("--objects/--no-objects", help="Write objects/<id>/<name>.png.", rich_help_panel=FILES)
+]
+Weights = Annotated[
+    str,
+    typer.Option(
+        "--weights",
+        metavar="NAME|PATH",
+        help="Weights by name (see 'rvos weights list'), file, or published checkpoint folder or zip.",
+        rich_help_panel=NETWORK,
+    ),
+]
+Device = Annotated[
+    str,
+    typer.Option("--device", metavar="DEVICE", help="auto, cpu, cuda, cuda:N or mps.", rich_help_panel=NETWORK),
+]
+Size = Annotated[
+    int | None,
+    typer.Option(
+        "--size",
+        min=MIN_SIZE,
+        max=MAX_SIZE,
+        help="Short side in pixels at which the network looks at a frame.",
+        show_default="the weights' own",
+        rich_help_panel=NETWORK,
+    ),
+]
+MaxObjects = Annotated[
+    int,
+    typer.Option(
+        "--max-objects",
+        min=1,
+        max=MAX_OBJECT_ID,
+        help="Most objects to follow at a time.",
+        rich_help_panel=NETWORK,
+    ),
+]
+Threshold = Annotated[
+    float,
+    typer.Option(
+        "--threshold",
+        metavar="F",
+        help="A pixel belongs to an object above this probability, between 0 and 1.",
+        rich_help_panel=NETWORK,
+    ),
+]
+Half = Annotated[
+    bool | None,
+    typer.Option(
+        "--half/--no-half", help="16-bit arithmetic.", show_default="as the device likes", rich_help_panel=NETWORK
+    ),
+]
+Json = Annotated[
+    bool,
+    typer.Option("--json", help="Print one JSON document on stdout and nothing else there.", rich_help_panel=TALK),
+]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.", rich_help_panel=TALK)]
+Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Print more.", rich_help_panel=TALK)]

@@ -1,0 +1,46 @@
+"""``rvos track``: a video and the mask of its first frame in, the followed objects out."""
+
+from __future__ import annotations
+
+from rvos_cli.cli import options
+from rvos_cli.cli.console import Talk
+from rvos_cli.config import DEFAULT_WEIGHTS, InferenceOptions
+
+
+def track(
+    input: options.Input,
+    first_mask: options.FirstMask,
+    output: options.Output = None,
+    force: options.Force = False,
+    overlay: options.Overlay = True,
+    masks: options.Masks = True,
+    objects: options.Objects = True,
+    weights: options.Weights = DEFAULT_WEIGHTS,
+    device: options.Device = "auto",
+    size: options.Size = None,
+    threshold: options.Threshold = InferenceOptions.threshold,
+    half: options.Half = None,
+    as_json: options.Json = False,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = False,
+) -> None:
+    """Follow the objects of the first frame's mask through the video (one-shot)."""
+    InferenceOptions(size=size, threshold=threshold)
+    talk = Talk(as_json=as_json, quiet=quiet, verbose=verbose)
+    model = talk.load(weights, device=device, half=half)
+    with talk.progress(input.name or str(input)) as report:
+        summary = model.track(
+            input,
+            first_mask=first_mask,
+            output=output,
+            size=size,
+            threshold=threshold,
+            overlay=overlay,
+            masks=masks,
+            objects=objects,
+            force=force,
+            progress=report,
+            notice=talk.notice,
+        )
+    talk.summary(summary)
+    talk.document(summary.to_dict())

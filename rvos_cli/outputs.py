@@ -1,0 +1,194 @@
+"""The output folder of one run: may it be written, where the unfinished work lies, how it becomes the result.
+
+Enters: the folder, the inputs that must not be harmed, which outputs are wanted. Leaves: paths for the sinks, then
+the whole result at once, ``summary.json`` last. Stands around the sinks; knows files only.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from rvos_cli.config import InferenceOptions, OutputOptions
+from rvos_cli.errors import OutputError
+from rvos_cli.results import RunSummary
+from rvos_cli.sinks import MaskFolder, ObjectFolders, OverlayVideo, Sink, write_summary
+from rvos_cli.sources import SourceInfo
+
+OVERLAY, MASKS, OBJECTS, SUMMARY = "overlay.mp4", "masks", "objects", "summary.json"
+UNFINISHED = "unfinished"
+FINAL_NAMES = (OVERLAY, MASKS, OBJECTS, SUMMARY)
+DEFAULT_ROOT = Path("rvos-out")
+
+
+class OutputFolder:
+    """Collects the outputs of one run below ``unfinished/`` and moves them to their final names when all are whole.
+
+    Until then the results of an earlier run stay as they are, so an interrupted run never looks finished and never
+    mixes its files with older ones. As a context manager it keeps what a failed run has written in ``unfinished/``,
+    and leaves no trace of a run that has written nothing.
+
+    Args:
+        folder: where the outputs go; made when needed.
+        options: which outputs are written, and whether older ones may be replaced.
+        inputs: paths that must never be touched (the video or frame folder, the first mask).
+
+    Raises:
+        OutputError: older outputs are there without ``force``, an input would be overwritten, or the folder cannot
+            be made.
+    """
+
+    def __init__(self, folder: str | Path, *, options: OutputOptions, inputs: Sequence[Path] = ()) -> None:
+        """Check everything and make the folder for the unfinished work."""
+        self.folder = Path(folder)
+        self.options = options
+        self._check_inputs(inputs)
+        existing = [name for name in FINAL_NAMES if (self.folder / name).exists()]
+        if existing and not options.force:
+            raise OutputError(
+                f"{self.folder} holds results already ({', '.join(existing)})",
+                cure="choose another folder with --output, or replace them with --force",
+            )
+        self._made = next((path for path in reversed([self.folder, *self.folder.parents]) if not path.exists()), None)
+        self.staging = self.folder / UNFINISHED
+        try:
+            shutil.rmtree(self.staging, ignore_errors=True)
+            self.staging.mkdir(parents=True)
+        except OSError as error:
+            raise OutputError(
+                f"{self.folder} cannot be written ({error.strerror or error})", cure="choose another with --output"
+            ) from error
+
+    def _check_inputs(self, inputs: Sequence[Path]) -> None:
+        for path in (each.resolve() for each in inputs):
+            if path == self.folder.resolve():
+                raise OutputError(
+                    f"the output folder {self.folder} is the input itself", cure="choose another with --output"
+                )
+            for name in (*FINAL_NAMES, UNFINISHED):
+                target = (self.folder / name).resolve()
+                if target == path or target in path.parents:
+                    raise OutputError(
+                        f"the input {path} lies where results are written",
+                        cure="choose another folder with --output, or copy the input elsewhere",
+                    )
+
+    @property
+    def outputs(self) -> dict[str, str]:
+        """The final path of each output, by name."""
+        wanted = {
+            "overlay": (self.options.overlay, OVERLAY),
+            "masks": (self.options.masks, MASKS),
+            "objects": (self.options.objects, OBJECTS),
+            "summary": (True, SUMMARY),
+        }
+        return {name: str(self.folder / file) for name, (on, file) in wanted.items() if on}
+
+    def sinks(self, info: SourceInfo, ids: tuple[int, ...]) -> Iterator[Sink]:
+        """Open, one after the other, the sinks that were asked for; *ids* are the objects known beforehand."""
+        if self.options.overlay:
+            yield OverlayVideo(self.staging / OVERLAY, info)
+        if self.options.masks:
+            yield MaskFolder(self.staging / MASKS)
+        if self.options.objects:
+            yield ObjectFolders(self.staging / OBJECTS, ids)
+
+    def commit(self, summary: RunSummary) -> None:
+        """Put the finished outputs in the place of older ones and write the summary last.
+
+        Raises:
+            OutputError: a file cannot be moved or removed.
+        """
+        try:
+            (self.folder / SUMMARY).unlink(missing_ok=True)
+            for name in (OVERLAY, MASKS, OBJECTS):
+                final, staged = self.folder / name, self.staging / name
+                if final.exists():
+                    os.replace(final, self.staging / f"replaced-{name}")
+                if staged.exists():
+                    os.replace(staged, final)
+        except OSError as error:
+            raise OutputError(
+                f"the results cannot be moved to {self.folder} ({error.strerror or error})",
+                cure=f"they are whole and lie in {self.staging}",
+            ) from error
+        write_summary(self.folder / SUMMARY, summary)
+        shutil.rmtree(self.staging, ignore_errors=True)
+
+    def __enter__(self) -> OutputFolder:
+        """Start the run."""
+        return self
+
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
+        """Leave no empty folders behind a run that failed before its first frame."""
+        if kind is None or any(path.is_file() for path in self.staging.rglob("*")):
+            return
+        shutil.rmtree(self.staging, ignore_errors=True)
+        path = self.folder
+        while self._made is not None and path != self._made.parent and path.is_dir() and not any(path.iterdir()):
+            path.rmdir()
+            path = path.parent
+
+
+def run_digest(
+    input: Path,
+    *,
+    first_mask: Path | None,
+    mode: str,
+    inference: InferenceOptions,
+    outputs: OutputOptions,
+    weights_sha256: str,
+) -> str:
+    """Name the work of one run: 64 hexadecimal digits that change with anything that changes the result.
+
+    A video or image counts by its name, length and time of change, a frame folder by those of its files, a first
+    mask by its content. Where the input lies does not count.
+
+    Raises:
+        OSError: a file cannot be read.
+    """
+    files = sorted(path for path in input.iterdir() if path.is_file()) if input.is_dir() else [input]
+    facts: list[Any] = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in files]
+    facts.append(hashlib.sha256(first_mask.read_bytes()).hexdigest() if first_mask else None)
+    facts += [mode, asdict(inference), outputs.overlay, outputs.masks, outputs.objects, weights_sha256]
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+
+def finished_digest(folder: Path) -> str | None:
+    """Return the digest of the run whose outputs lie complete in *folder*, or None."""
+    try:
+        summary = json.loads((folder / SUMMARY).read_text(encoding="utf-8"))
+        frames, objects = int(summary["frames"]), summary["objects"]
+        wanted = summary["outputs"]
+        complete = (
+            ("overlay" not in wanted or (folder / OVERLAY).stat().st_size > 0)
+            and ("masks" not in wanted or _count(folder / MASKS) >= frames)
+            and (
+                "objects" not in wanted
+                or all(_count(folder / OBJECTS / f"{each['id']:02d}") >= each["frames_seen"] for each in objects)
+            )
+        )
+        return str(summary["digest"]) or None if complete else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def is_output_folder(folder: Path) -> bool:
+    """Tell whether *folder* holds the outputs of a run, finished or not."""
+    if (folder / UNFINISHED).is_dir() and any((folder / UNFINISHED / name).exists() for name in (OVERLAY, MASKS)):
+        return True
+    try:
+        summary = json.loads((folder / SUMMARY).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(summary, dict) and {"frames", "objects", "weights"} <= set(summary)
+
+
+def _count(folder: Path) -> int:
+    return sum(1 for path in folder.iterdir() if path.suffix == ".png")

@@ -1,0 +1,332 @@
+"""The facade: ``load_model()`` gives a ``Segmenter`` whose verbs are ``segment``, ``track`` and ``stream``.
+
+Enters: a name or path of weights, then videos. Leaves: outputs in a folder with a ``RunSummary``, or one
+``FrameMasks`` after the other. Joins sources, session and sinks; stands right below the command line.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from rvos_cli.config import DEFAULT_WEIGHTS, InferenceOptions, OutputOptions
+from rvos_cli.device import choose_device, choose_dtype
+from rvos_cli.errors import DeviceError, InputError, UsageError
+from rvos_cli.masks import read_first_mask
+from rvos_cli.outputs import DEFAULT_ROOT, OutputFolder, run_digest
+from rvos_cli.pipeline import run
+from rvos_cli.results import FrameMasks, ObjectTally, RunSummary
+from rvos_cli.session import Session
+from rvos_cli.sources import FrameSource, open_source
+from rvos_cli.version import __version__
+from rvos_cli.weights import Weights, build_model, load_weights, require_task
+
+Input: TypeAlias = str | Path | Iterable[NDArray[np.uint8]]
+Mask: TypeAlias = str | Path | NDArray[np.uint8]
+Masks: TypeAlias = Mapping[int, Mask] | Iterable[Mask | None]
+Progress: TypeAlias = Callable[[int, "int | None"], None]
+Notice: TypeAlias = Callable[[Literal["found", "warning"], str], None]
+
+
+def load_model(name: str | Path = DEFAULT_WEIGHTS, *, device: str = "auto", half: bool | None = None) -> Segmenter:
+    """Load weights onto a device, ready for any number of videos.
+
+    Args:
+        name: a name that ``rvos weights list`` shows, a weights file, or a published checkpoint's folder or zip.
+        device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``; only ``auto`` ever chooses another.
+        half: 16-bit arithmetic; None lets the device decide.
+
+    Raises:
+        WeightsError: the weights are missing, damaged or not of this version.
+        DeviceError: the device is not there.
+        UsageError: there is no device of such a name.
+    """
+    choice = choose_device(device)
+    weights = load_weights(name)
+    return Segmenter(weights, device=choice.device, device_reason=choice.reason, half=half)
+
+
+class Segmenter:
+    """Finds and follows objects in videos with one set of weights on one device.
+
+    One ``Segmenter`` serves video after video and keeps nothing between them.
+
+    Attributes:
+        name: of the weights.
+        sha256: of the weights.
+        config: the network's ``ModelConfig``.
+        device: where it runs, as a ``torch.device``.
+        device_reason: why it runs there, in a few words.
+    """
+
+    def __init__(
+        self, weights: Weights, *, device: torch.device, device_reason: str = "", half: bool | None = None
+    ) -> None:
+        """Build the network of *weights* on *device*."""
+        self.name, self.sha256, self.config = weights.name, weights.sha256, weights.config
+        self.device, self.device_reason, self.half = device, device_reason, half
+        self._weights = weights
+        self._dtype = choose_dtype(device, half)
+        self._model = build_model(weights, device)
+
+    def segment(
+        self,
+        input: Input,
+        *,
+        output: str | Path | None = None,
+        size: int | None = None,
+        max_objects: int = InferenceOptions.max_objects,
+        threshold: float = InferenceOptions.threshold,
+        overlay: bool = True,
+        masks: bool = True,
+        objects: bool = True,
+        force: bool = False,
+        progress: Progress | None = None,
+        notice: Notice | None = None,
+    ) -> RunSummary:
+        """Find the objects of a video and follow them; write the outputs.
+
+        Args:
+            input: a video file, a folder of images, an image, or (H, W, 3) uint8 RGB arrays of one size.
+            output: the folder to write to; None means ``rvos-out/<stem of the input>``.
+            size: network short side in pixels; None takes the weights' own.
+            max_objects: most objects to follow at a time.
+            threshold: a pixel belongs to an object above this probability.
+            overlay: write ``overlay.mp4``.
+            masks: write ``masks/<name>.png``.
+            objects: write ``objects/<id>/<name>.png``.
+            force: replace the outputs of an earlier run, once the new ones are whole.
+            progress: called after each frame with (frames done, frames in all or None).
+            notice: called with ``found`` or ``warning`` and one line of text for each thing worth knowing.
+
+        Raises:
+            WeightsError: these weights need a first mask.
+            InputError: the input cannot be read.
+            OutputError: outputs are there already, or cannot be written.
+            UsageError: an option is out of its bounds.
+        """
+        inference = InferenceOptions(size=size, max_objects=max_objects, threshold=threshold, half=self.half)
+        outputs = OutputOptions(overlay=overlay, masks=masks, objects=objects, force=force)
+        return self._write(input, None, output, inference, outputs, progress or _silent, notice or _silent)
+
+    def track(
+        self,
+        input: Input,
+        *,
+        first_mask: Mask,
+        output: str | Path | None = None,
+        size: int | None = None,
+        threshold: float = InferenceOptions.threshold,
+        overlay: bool = True,
+        masks: bool = True,
+        objects: bool = True,
+        force: bool = False,
+        progress: Progress | None = None,
+        notice: Notice | None = None,
+    ) -> RunSummary:
+        """Follow the objects of the first frame's mask; write the outputs.
+
+        Args:
+            input: as for ``segment``.
+            first_mask: an image file or an (H, W) array: palette or grey ids, one binary object, or RGB colours.
+            output: as for ``segment``, and so are all the others; ``found`` tells the mask's ids at the start.
+
+        Raises:
+            WeightsError: these weights cannot follow a mask.
+            MaskError: the mask is empty, unreadable or of another shape.
+            InputError, OutputError, UsageError: as for ``segment``.
+        """
+        inference = InferenceOptions(size=size, threshold=threshold, half=self.half)
+        outputs = OutputOptions(overlay=overlay, masks=masks, objects=objects, force=force)
+        return self._write(input, first_mask, output, inference, outputs, progress or _silent, notice or _silent)
+
+    def stream(
+        self,
+        input: Input,
+        *,
+        first_mask: Mask | None = None,
+        masks: Masks | None = None,
+        size: int | None = None,
+        max_objects: int = InferenceOptions.max_objects,
+        threshold: float = InferenceOptions.threshold,
+    ) -> Iterator[FrameMasks]:
+        """Yield the masks frame by frame as they are computed; memory does not grow with the video.
+
+        Without a mask the objects are found, with ``first_mask`` or ``masks`` the given ones are followed.
+
+        Args:
+            input: as for ``segment``; an iterable of arrays is read one array at a time and may be endless.
+            first_mask: as for ``track``.
+            masks: masks of later frames, for objects that appear late or to correct one: a mapping from the frame's
+                index, or an iterable with one mask or None for each frame.
+            size: network short side in pixels; None takes the weights' own.
+            max_objects: most objects to follow at a time, where no mask is given.
+            threshold: a pixel belongs to an object above this probability.
+
+        Raises:
+            WeightsError: the weights cannot do what is asked; raised at once, all others when the first frame is
+                asked for.
+            InputError: the input cannot be read.
+            MaskError: a mask cannot be used.
+            UsageError: an option is out of its bounds, or ``masks`` is a single array.
+        """
+        if isinstance(masks, np.ndarray) and masks.ndim == 2:
+            raise UsageError("masks= is one mask", cure="give it as first_mask=, or as {frame index: mask}")
+        options = InferenceOptions(size=size, max_objects=max_objects, threshold=threshold, half=self.half)
+        require_task(self._weights, "segment" if first_mask is None and masks is None else "track")
+        return self._frames(input, first_mask, masks, options)
+
+    def _frames(
+        self, input: Input, first_mask: Mask | None, masks: Masks | None, options: InferenceOptions
+    ) -> Iterator[FrameMasks]:
+        given_at = _per_frame(masks)
+        with open_source(input) as source:
+            shape = (source.info.height, source.info.width)
+            session = self._session(options, None) if first_mask is None and masks is None else None
+            for frame in source:
+                given = given_at(frame.index)
+                if frame.index == 0 and first_mask is not None:
+                    given = first_mask
+                mask = None if given is None else read_first_mask(given, shape).labels
+                if session is None and mask is None:
+                    labels = np.zeros(shape, np.uint8)  # nothing to follow yet
+                else:
+                    with _memory_errors():
+                        if session is None:
+                            session, mask = self._session(options, mask), None  # the session sees it first
+                        labels = session.step(frame.image, mask)
+                yield FrameMasks(index=frame.index, time=frame.time, name=frame.name, image=frame.image, labels=labels)
+
+    def _session(self, options: InferenceOptions, first_mask: NDArray[np.uint8] | None) -> Session:
+        return Session(self._model, options=options, device=self.device, dtype=self._dtype, first_mask=first_mask)
+
+    def _write(
+        self,
+        input: Input,
+        first_mask: Mask | None,
+        output: str | Path | None,
+        inference: InferenceOptions,
+        options: OutputOptions,
+        progress: Progress,
+        notice: Notice,
+    ) -> RunSummary:
+        """Run one video from its source to its outputs and return the summary that was written last."""
+        require_task(self._weights, "segment" if first_mask is None else "track")
+        with ExitStack() as stack:
+            source = stack.enter_context(open_source(input))
+            shape = (source.info.height, source.info.width)
+            mask = None if first_mask is None else read_first_mask(first_mask, shape)
+            mask_path = Path(first_mask) if isinstance(first_mask, (str, Path)) else None
+            target = DEFAULT_ROOT / source.info.stem if output is None else output
+            inputs = [path for path in (source.info.path, mask_path) if path is not None]
+            folder = stack.enter_context(OutputFolder(target, options=options, inputs=inputs))
+            if mask is not None:
+                notice("found", found_line(mask.ids))
+                for line in mask.warnings:
+                    notice("warning", line)
+            session = self._session(inference, None if mask is None else mask.labels)
+            tally = ObjectTally(() if mask is None else mask.ids)
+            start = time.perf_counter()
+            with _memory_errors():
+                frames = _run(source, session, folder, tally, progress)
+            seconds = time.perf_counter() - start
+            for line in source.warnings:
+                notice("warning", line)
+            summary = RunSummary(
+                input=source.info.name,
+                frames=frames,
+                fps=None if source.info.rate is None else float(source.info.rate),
+                size=shape,
+                objects=tally.objects(),
+                outputs=folder.outputs,
+                seconds=round(seconds, 3),
+                frames_per_second=round(frames / seconds, 3),
+                device=str(self.device),
+                weights=self.name,
+                weights_sha256=self.sha256,
+                version=__version__,
+                mode="segment" if first_mask is None else "track",
+                warnings=(*(mask.warnings if mask else ()), *source.warnings),
+                options=self._used(inference),
+                digest=""
+                if len(inputs) < 1 + (mask is not None)
+                else self.digest(inputs[0], first_mask=mask_path, inference=inference, outputs=options),
+            )
+            folder.commit(summary)
+        return summary
+
+    def _used(self, options: InferenceOptions) -> dict[str, float]:
+        """Return the options as they came out, defaults and device decided."""
+        return {
+            "size": options.size or self.config.size,
+            "max_objects": options.max_objects,
+            "threshold": options.threshold,
+            "half": self._dtype != torch.float32,
+        }
+
+    def digest(
+        self, input: Path, *, first_mask: Path | None, inference: InferenceOptions, outputs: OutputOptions
+    ) -> str:
+        """Name the work that these weights would do on *input*; see ``outputs.run_digest``."""
+        return run_digest(
+            input,
+            first_mask=first_mask,
+            mode="segment" if first_mask is None else "track",
+            inference=inference,
+            outputs=outputs,
+            weights_sha256=self.sha256,
+        )
+
+
+def _run(source: FrameSource, session: Session, folder: OutputFolder, tally: ObjectTally, progress: Progress) -> int:
+    """Drive the frames through the session into the sinks below the staging folder; return their number."""
+
+    def count(frame: FrameMasks) -> None:
+        tally.add(frame.index, frame.labels)
+        progress(frame.index + 1, source.info.frames)
+
+    with ExitStack() as stack:
+        sinks = [stack.enter_context(sink) for sink in folder.sinks(source.info, tally.expected)]
+        frames = run(source, session.step, sinks, on_frame=count)
+        if not frames:
+            raise InputError(f"{source.info.name} holds no frame that can be decoded", cure="check that it plays")
+    return frames
+
+
+def found_line(ids: Sequence[int]) -> str:
+    """Return ``found N objects: ids 1, 2, ...``."""
+    numbers = f": ids {', '.join(map(str, ids))}" if ids else ""
+    return f"found {len(ids)} object{'s' * (len(ids) != 1)}{numbers}"
+
+
+def _per_frame(masks: Masks | None) -> Callable[[int], Mask | None]:
+    """Return the function that gives the mask of frame 0, 1, 2, ... when it is called in this order."""
+    if masks is None:
+        return lambda index: None
+    if isinstance(masks, Mapping):
+        return masks.get
+    iterator = iter(masks)
+    return lambda index: next(iterator, None)
+
+
+def _silent(*_: object) -> None:
+    """Take any report and say nothing."""
+
+
+@contextmanager
+def _memory_errors() -> Iterator[None]:
+    """Give a device that runs out of memory its name and its cure."""
+    try:
+        yield
+    except torch.cuda.OutOfMemoryError as error:
+        raise DeviceError(
+            "the GPU has not enough memory for this",
+            cure="use a smaller --size, fewer --max-objects, --half, or --device cpu",
+        ) from error
