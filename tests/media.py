@@ -95,10 +95,12 @@ def rotated(path: Path, degrees: int, size: tuple[int, int] = (96, 128), count: 
     return path
 
 
-def variable_rate(path: Path, times: Sequence[int], size: tuple[int, int] = (96, 128)) -> Path:
+def variable_rate(
+    path: Path, times: Sequence[int], size: tuple[int, int] = (96, 128), codec: Sequence[str] = H264
+) -> Path:
     """Write one frame at each of *times* (milliseconds, ascending)."""
     steps = "+".join(f"eq(N,{index})*{time}" for index, time in enumerate(times))
-    options = (*H264, "-fps_mode", "passthrough", "-enc_time_base", "1/1000")
+    options = (*codec, "-fps_mode", "passthrough", "-enc_time_base", "1/1000")
     if path.suffix in {".mp4", ".mov"}:
         options = (*options, "-video_track_timescale", "1000")
     return encode(path, len(times), size, filters=f"settb=1/1000,setpts='{steps}'", options=options)
