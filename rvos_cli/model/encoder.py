@@ -7,6 +7,7 @@ a skip projection per stride brings its channels down to those of the decoder.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import timm
 import torchvision
@@ -77,7 +78,7 @@ class Encoder(nn.Module):
 
 def _trunk(name: str) -> tuple[nn.Module, tuple[int, ...]]:
     if name not in TORCHVISION_CHANNELS:
-        base = timm.create_model(name, pretrained=False, features_only=True, out_indices=(1, 2, 3, 4))
+        base: Any = timm.create_model(name, pretrained=False, features_only=True, out_indices=(1, 2, 3, 4))
         return base, tuple(reversed(base.feature_info.channels()))
     base = getattr(torchvision.models, name)(weights=None)
     if name == "vgg16":

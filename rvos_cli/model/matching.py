@@ -7,10 +7,11 @@ what is near counts more; how near is learned.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F  # noqa: N812
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 KEY_STRIDE = 8
@@ -51,6 +52,11 @@ class References:
             return self
         empty = self.masks.new_zeros(self.masks.shape[0], missing, *self.masks.shape[2:])
         return References(self.keys, torch.cat([self.masks, empty], dim=1))
+
+    def select(self, objects: Sequence[int]) -> References:
+        """Return the same frames with some of the objects, in the order given."""
+        widened = self.widen(1 + max(objects, default=-1))
+        return References(self.keys, widened.masks[:, list(objects)])
 
     def frames(self, first: int, last: int | None = None) -> References:
         """Return the frames from *first* up to, not including, *last*."""

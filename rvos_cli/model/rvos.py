@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F  # noqa: N812
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from rvos_cli.config import ModelConfig
@@ -190,7 +190,8 @@ class RVOS(nn.Module):
         """
         slots = slots or self.config.slots
         state: RecurrentState | None = None
-        seen, answers = masks, []
+        seen = masks
+        answers: list[Tensor] = []
         for index, frame in enumerate(frames):
             if index > 1 and self.config.mask_input:
                 seen = answers[-1]
@@ -230,4 +231,4 @@ def _mean_pyramid(planes: Tensor) -> list[Tensor]:
 
 def _resize_cue(cue: Tensor, size: tuple[int, int]) -> Tensor:
     enlarged = F.interpolate(cue.flatten(1, 2), size=size, mode="bilinear", align_corners=False)
-    return enlarged.unflatten(1, cue.shape[1:3])
+    return enlarged.reshape(*cue.shape[:3], *size)

@@ -1,0 +1,45 @@
+"""Pixels to network input: uint8 RGB frames enter, normalised tensors of the network's size leave.
+
+Knows numpy and torch, no files. ``postprocess`` is the way back.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from rvos_cli.config import ModelConfig
+
+STRIDE = 32  # of the coarsest features
+
+
+def network_size(source: tuple[int, int], short_side: int) -> tuple[int, int]:
+    """Return (h, w), multiples of 32, for a source of (H, W): the short side as asked, the shape as near as can be."""
+    height, width = source
+    scale = short_side / min(height, width)
+    return _round(height * scale), _round(width * scale)
+
+
+def _round(length: float) -> int:
+    return max(STRIDE, STRIDE * round(length / STRIDE))
+
+
+def frame_tensor(
+    image: NDArray[np.uint8], size: tuple[int, int], config: ModelConfig, device: torch.device, dtype: torch.dtype
+) -> Tensor:
+    """Turn a frame (H, W, 3) uint8 RGB into (1, 3, h, w), resized to *size* (antialiased) and normalised."""
+    pixels = torch.from_numpy(np.ascontiguousarray(image)).to(device).permute(2, 0, 1)[None].float()
+    if pixels.shape[-2:] != size:
+        pixels = F.interpolate(pixels, size=size, mode="bilinear", align_corners=False, antialias=True)
+    mean = torch.tensor(config.mean, device=device).view(1, 3, 1, 1)
+    std = torch.tensor(config.std, device=device).view(1, 3, 1, 1)
+    return ((pixels / 255 - mean) / std).to(dtype).contiguous(memory_format=torch.channels_last)
+
+
+def mask_tensor(labels: NDArray[np.uint8], ids: tuple[int, ...], size: tuple[int, int], device: torch.device) -> Tensor:
+    """Turn a label map (H, W) into masks (1, N, h, w) float32, 0..1: one plane per id, area-averaged to *size*."""
+    planes = torch.from_numpy(np.stack([labels == identity for identity in ids])).to(device)[None].float()
+    return F.interpolate(planes, size=size, mode="area")

@@ -1,0 +1,79 @@
+"""A training run's memory: everything that the next step depends on, saved so that a stopped run goes on exactly.
+
+What is random in a step is drawn from the seed and the step's number, so no generator's state needs saving.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from rvos_cli.config import ModelConfig
+from rvos_cli.errors import WeightsError
+
+
+class AverageWeights:
+    """An exponential running average of a network's floating-point tensors; the result of a run."""
+
+    def __init__(self, model: nn.Module, decay: float) -> None:
+        """Start from the network as it is."""
+        self.decay = decay
+        self.tensors = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
+
+    @torch.no_grad()
+    def update(self, model: nn.Module, step: int) -> None:
+        """Take in the network after *step*; early steps count more, so that the start is soon forgotten."""
+        decay = min(self.decay, (step + 1) / (step + 10))
+        for name, tensor in model.state_dict().items():
+            if tensor.is_floating_point():
+                self.tensors[name].lerp_(tensor, 1 - decay)
+            else:
+                self.tensors[name].copy_(tensor)
+
+
+def save_checkpoint(
+    path: Path,
+    *,
+    step: int,
+    config: ModelConfig,
+    model: nn.Module,
+    average: AverageWeights,
+    optimizer: torch.optim.Optimizer,
+) -> None:
+    """Write a checkpoint; the one before stays until the new one is whole."""
+    entry = {
+        "step": step,
+        "config": config.to_json(),
+        "model": model.state_dict(),
+        "average": average.tensors,
+        "optimizer": optimizer.state_dict(),
+    }
+    part = path.with_suffix(".part")
+    torch.save(entry, part)
+    os.replace(part, path)
+
+
+def load_checkpoint(
+    path: Path, *, config: ModelConfig, model: nn.Module, average: AverageWeights, optimizer: torch.optim.Optimizer
+) -> int:
+    """Restore what ``save_checkpoint`` wrote and return the step to go on with.
+
+    Raises:
+        WeightsError: the checkpoint is damaged or of another network.
+    """
+    try:
+        entry: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        if entry["config"] != config.to_json():
+            raise WeightsError(f"{path} is of a run with another network", cure="choose another output folder")
+        model.load_state_dict(entry["model"])
+        optimizer.load_state_dict(entry["optimizer"])
+    except (RuntimeError, KeyError, EOFError, OSError) as error:
+        raise WeightsError(f"the checkpoint {path} cannot be read ({error})", cure="remove it to start anew") from error
+    stored: dict[str, Tensor] = entry["average"]
+    for name, tensor in average.tensors.items():
+        tensor.copy_(stored[name])
+    return int(entry["step"])

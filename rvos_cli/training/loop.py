@@ -1,0 +1,242 @@
+"""The training run: options enter, a checkpoint, a log and weights leave.
+
+One process on one device. A run that is stopped, by a signal or a crash, goes on from its last checkpoint when it is
+started again with the same output folder.
+"""
+
+from __future__ import annotations
+
+import csv
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
+from rvos_cli.config import ModelConfig
+from rvos_cli.device import choose_device
+from rvos_cli.errors import RvosError
+from rvos_cli.model import RVOS
+from rvos_cli.training.checkpoint import AverageWeights, load_checkpoint, save_checkpoint
+from rvos_cli.training.datasets import ClipDataset, ClipMix, collate
+from rvos_cli.training.recipes import Recipe, Stage, TrainOptions
+from rvos_cli.training.rollout import rollout
+from rvos_cli.training.trunk import imagenet_trunk
+from rvos_cli.weights import load_weights, save_weights
+
+PARTS = ("track", "discover", "empty", "cue")
+
+
+@dataclass(frozen=True)
+class StepReport:
+    """What one step did: its number, all steps, the loss, its parts, seconds of the step."""
+
+    step: int
+    steps: int
+    loss: float
+    parts: dict[str, float]
+    seconds: float
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """Where a run stands: the steps done, whether all of them are, and the weights file (running average)."""
+
+    step: int
+    finished: bool
+    weights: Path
+
+
+class TrainingDivergedError(RvosError):
+    """The loss is no number any more."""
+
+
+def train(options: TrainOptions, on_step: Callable[[StepReport], None] | None = None) -> TrainResult:
+    """Run or resume a training.
+
+    Raises:
+        DatasetError: the data folder has not the expected layout.
+        TrainingDivergedError: the loss became NaN; the clips are saved beside the checkpoint.
+    """
+    options.output.mkdir(parents=True, exist_ok=True)
+    recipe = options.recipe
+    device = choose_device(options.device).device
+    torch.manual_seed(recipe.seed)
+    model = _start(options).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    optimizer = _optimizer(model, recipe)
+    average = AverageWeights(model, recipe.average)
+    path = options.output / "checkpoint.pt"
+    step = 0
+    if path.exists():
+        step = load_checkpoint(path, config=recipe.model, model=model, average=average, optimizer=optimizer)
+
+    def save() -> None:
+        save_checkpoint(path, step=step, config=recipe.model, model=model, average=average, optimizer=optimizer)
+        save_weights(options.output / "weights.safetensors", recipe.model, average.tensors)
+
+    began = saved = time.monotonic()
+    with _stop_requests() as stopped, _Log(options.output / "log.csv", step) as log:
+        batches = _batches(options, step)
+        while step < recipe.steps and not stopped():
+            if options.minutes and time.monotonic() - began > 60 * options.minutes:
+                break
+            report = _train_step(model, optimizer, next(batches), step, options, device)
+            average.update(model, step)
+            step += 1
+            log.write(report)
+            if on_step is not None:
+                on_step(report)
+            if time.monotonic() - saved > 60 * options.checkpoint_minutes:
+                save()
+                saved = time.monotonic()
+        save()
+    return TrainResult(step, step >= recipe.steps, options.output / "weights.safetensors")
+
+
+def _start(options: TrainOptions) -> RVOS:
+    config = options.recipe.model
+    model = RVOS(config)
+    if options.init is None:
+        model.encoder.base.load_state_dict(imagenet_trunk(config.trunk))
+    else:
+        model.load_state_dict(load_weights(options.init).tensors)
+    return model
+
+
+def _optimizer(model: RVOS, recipe: Recipe) -> torch.optim.Optimizer:
+    trunk = list(model.encoder.base.parameters())
+    for parameter in trunk:
+        parameter.requires_grad_(recipe.trunk_rate > 0)
+    ids = {id(parameter) for parameter in trunk}
+    rest = [parameter for parameter in model.parameters() if id(parameter) not in ids]
+    groups: list[dict[str, Any]] = [{"params": rest, "lr": recipe.rate, "base": recipe.rate}]
+    if recipe.trunk_rate > 0:
+        groups.append({"params": trunk, "lr": recipe.trunk_rate, "base": recipe.trunk_rate})
+    return torch.optim.AdamW(groups, weight_decay=recipe.weight_decay)
+
+
+def _train_step(
+    model: RVOS,
+    optimizer: torch.optim.Optimizer,
+    batch: dict[str, Tensor],
+    step: int,
+    options: TrainOptions,
+    device: torch.device,
+) -> StepReport:
+    began = time.monotonic()
+    recipe = options.recipe
+    model.train()
+    model.encoder.base.eval()  # the trunk's norms keep their ImageNet statistics
+    for group in optimizer.param_groups:
+        group["lr"] = group["base"] * recipe.rate_factor(step)
+    generator = torch.Generator().manual_seed(recipe.seed * 1_000_003 + step)
+    rules = replace(recipe.rollout, teacher=recipe.stage(step).teacher)
+    frames = normalise(batch["frames"].to(device, non_blocking=True), recipe.model)
+    with _precision(options, device):
+        losses = rollout(model, frames, batch["labels"].to(device), batch["complete"], rules, generator)
+    if not torch.isfinite(losses.total):
+        torch.save(batch, options.output / "diverged-clips.pt")
+        raise TrainingDivergedError(
+            f"the loss is no number any more at step {step}",
+            cure=f"look at {options.output / 'diverged-clips.pt'}, lower the rate or use precision float32",
+        )
+    optimizer.zero_grad(set_to_none=True)
+    torch.autograd.backward(losses.total)
+    nn.utils.clip_grad_norm_(model.parameters(), recipe.clip_norm)
+    optimizer.step()
+    return StepReport(step, recipe.steps, float(losses.total.detach()), losses.means(), time.monotonic() - began)
+
+
+def normalise(frames: Tensor, config: ModelConfig) -> Tensor:
+    """Turn uint8 frames (..., 3, h, w) into the network's floats."""
+    mean = torch.tensor(config.mean, device=frames.device).view(3, 1, 1)
+    std = torch.tensor(config.std, device=frames.device).view(3, 1, 1)
+    return (frames.float() / 255 - mean) / std
+
+
+def _precision(options: TrainOptions, device: torch.device) -> AbstractContextManager[Any]:
+    if options.precision == "float32":
+        return nullcontext()
+    return torch.autocast(device.type, dtype=torch.bfloat16)
+
+
+def _batches(options: TrainOptions, step: int) -> Iterator[dict[str, Tensor]]:
+    """Yield the batches from *step* on; which clips a step sees depends on its number alone."""
+    recipe = options.recipe
+    while True:
+        stage = recipe.stage(step)
+        end = step + 1
+        while end < recipe.steps and recipe.stage(end) == stage:
+            end += 1
+        indices = [list(range(s * recipe.batch, (s + 1) * recipe.batch)) for s in range(step, end)]
+        yield from DataLoader(
+            clip_dataset(options, stage),
+            batch_sampler=indices,
+            num_workers=options.workers,
+            collate_fn=collate,
+            prefetch_factor=8 if options.workers else None,
+        )
+        step = end
+
+
+def clip_dataset(options: TrainOptions, stage: Stage) -> ClipDataset:
+    """Return the clips of a stage."""
+    recipe = options.recipe
+    height, width = stage.size
+    made = 1 - stage.real
+    return ClipDataset(
+        options.data / "train",
+        height=height,
+        width=width,
+        frames=stage.frames,
+        max_objects=recipe.rollout.slots,
+        seed=recipe.seed,
+        mix=ClipMix(real=stage.real, photograph=made * 0.6, composite=made * 0.4),
+    )
+
+
+@contextmanager
+def _stop_requests() -> Iterator[Callable[[], bool]]:
+    """Turn SIGTERM and Ctrl-C into a wish to stop after the step under way."""
+    asked = False
+
+    def ask(number: int, frame: FrameType | None) -> None:
+        nonlocal asked
+        asked = True
+
+    before = {number: signal.signal(number, ask) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield lambda: asked
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+class _Log:
+    """log.csv: a line per step; lines of steps that will be done again are dropped first."""
+
+    def __init__(self, path: Path, step: int) -> None:
+        lines = path.read_text().splitlines()[1:] if path.exists() else []
+        kept = [line for line in lines if line and int(line.split(",")[0]) < step]
+        self._file = path.open("w", newline="")
+        self._writer = csv.writer(self._file)
+        self._writer.writerow(["step", "loss", *PARTS, "seconds"])
+        self._writer.writerows(line.split(",") for line in kept)
+
+    def write(self, report: StepReport) -> None:
+        parts = [f"{report.parts[name]:.5f}" if name in report.parts else "" for name in PARTS]
+        self._writer.writerow([report.step, f"{report.loss:.5f}", *parts, f"{report.seconds:.3f}"])
+        self._file.flush()
+
+    def __enter__(self) -> _Log:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._file.close()

@@ -1,0 +1,194 @@
+"""One training clip through the network: frames and true labels enter, the loss leaves.
+
+Objects that are given keep a slot each, the way ``track`` works; the slots behind them look for the others, the way
+``segment`` works, and the Hungarian method says which one answers for which object from then on (paper, section 4).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+from scipy.optimize import linear_sum_assignment
+from torch import Tensor
+
+from rvos_cli.model import RVOS, RecurrentState, References
+from rvos_cli.model.rvos import StepOutput
+from rvos_cli.training.losses import assignment_cost, cue_loss, mask_loss
+
+VISIBLE = 0.002  # share of the picture from which on an object must be found
+IGNORED_LABEL = 255
+
+
+@dataclass(frozen=True, kw_only=True)
+class RolloutOptions:
+    """Weights of the losses and how often the truth stands in for the network's own last mask (0..1)."""
+
+    slots: int = 3
+    teacher: float = 0.3
+    discover: float = 0.45
+    partial: float = 0.15
+    cue_weight: float = 0.5
+    empty_weight: float = 0.5
+
+
+@dataclass
+class Losses:
+    """Sums of the parts of the loss and how many slots they count; ``mean`` is what is reported."""
+
+    total: Tensor
+    counts: dict[str, float] = field(default_factory=dict)
+    sums: dict[str, float] = field(default_factory=dict)
+
+    def add(self, name: str, values: Tensor, weights: Tensor, factor: float, frames: int) -> None:
+        """Add the weighted mean of *values* (B, N), as part *name*, to the total of a clip of *frames* frames."""
+        count = weights.sum()
+        self.total = self.total + factor * (values * weights).sum() / count.clamp(min=1) / frames
+        self.counts[name] = self.counts.get(name, 0.0) + float(count)
+        self.sums[name] = self.sums.get(name, 0.0) + float((values.detach() * weights).sum())
+
+    def means(self) -> dict[str, float]:
+        """Return the mean of each part over the slots that had it."""
+        return {name: self.sums[name] / count for name, count in self.counts.items() if count}
+
+
+def rollout(
+    model: RVOS,
+    frames: Tensor,
+    labels: Tensor,
+    complete: Tensor,
+    options: RolloutOptions,
+    generator: torch.Generator,
+) -> Losses:
+    """Run a batch of clips and return their loss.
+
+    Args:
+        model: a network with matching.
+        frames: (B, T, 3, h, w), normalised.
+        labels: (B, T, h, w) uint8: 0 background, 1..K objects, 255 unknown.
+        complete: (B,) bool: whether everything that counts as an object is labelled.
+        options: what is given, and the weights of the losses.
+        generator: on the CPU; draws what is given and where the truth is shown.
+    """
+    truth = object_masks(labels, options.slots)
+    valid = (labels != IGNORED_LABEL)[:, :, None].float()
+    slots = _slots_needed(truth, options.slots)
+    targets = _given_objects(truth[:, 0], complete, slots, options, generator)
+    losses = Losses(frames.new_zeros(()))
+    state: RecurrentState | None = None
+    kept: References | None = None
+    last: References | None = None
+    given = _by_slot(truth[:, 0], targets)
+    masks = given
+    for t in range(frames.shape[1]):
+        known = (targets >= 0).float()
+        out = model.step(frames[:, t], state, slots=slots, masks=masks, known=known, kept=kept, last=last)
+        free = targets < 0
+        empty = _discover(out.logits.detach(), truth[:, t], valid[:, t], targets, complete)
+        wanted = _by_slot(truth[:, t], targets)
+        _count(losses, out, wanted, valid[:, t], known, (targets >= 0) & free, empty, options, t, frames.shape[1])
+        masks = _next_masks(out.logits.detach().sigmoid(), wanted, targets, options.teacher, generator, first=t == 0)
+        if t == 0:
+            masks = torch.where((known > 0)[..., None, None], given, masks)
+        state, (kept, last) = out.state, _remember(out, masks, kept, last)
+    return losses
+
+
+def object_masks(labels: Tensor, objects: int) -> Tensor:
+    """Turn labels (B, T, h, w) uint8 into float masks (B, T, *objects*, h, w)."""
+    identities = torch.arange(1, objects + 1, device=labels.device)
+    return (labels[:, :, None] == identities[None, None, :, None, None]).float()
+
+
+def _slots_needed(truth: Tensor, limit: int) -> int:
+    # One slot more than objects, so that some slot learns to stay empty; never more than pay their way.
+    present = int(truth.flatten(3).any(dim=3).any(dim=1).sum(dim=1).max())
+    return max(1, min(limit, present + 1))
+
+
+def _given_objects(
+    first: Tensor, complete: Tensor, slots: int, options: RolloutOptions, generator: torch.Generator
+) -> Tensor:
+    """Choose which object each slot is given: (B, N), -1 for a slot that gets none."""
+    targets = torch.full((first.shape[0], slots), -1, dtype=torch.long)
+    visible = first.flatten(2).mean(dim=2) > 0
+    for b in range(first.shape[0]):
+        objects = visible[b].nonzero().flatten().cpu()
+        order = objects[torch.randperm(len(objects), generator=generator)]
+        draw = float(torch.rand((), generator=generator))
+        if bool(complete[b]) and draw < options.discover:
+            order = order[:0]
+        elif bool(complete[b]) and draw < options.discover + options.partial:
+            order = order[: len(order) // 2]
+        count = min(slots, len(order))
+        targets[b, :count] = order[:count]
+    return targets.to(first.device)
+
+
+def _by_slot(truth: Tensor, targets: Tensor) -> Tensor:
+    """Return the true mask of each slot's object, (B, N, h, w); zeros for a slot without one."""
+    index = targets.clamp(min=0)[..., None, None].expand(-1, -1, *truth.shape[-2:])
+    return torch.gather(truth, 1, index) * (targets >= 0)[..., None, None]
+
+
+def _discover(logits: Tensor, truth: Tensor, valid: Tensor, targets: Tensor, complete: Tensor) -> Tensor:
+    """Give the objects that nobody has to the first free slots, in place; return which slots must stay empty (B, N)."""
+    empty = torch.zeros_like(targets, dtype=torch.bool)
+    visible = truth.flatten(2).mean(dim=2) > VISIBLE
+    for b in range(truth.shape[0]):
+        if not bool(complete[b]):
+            continue
+        free = (targets[b] < 0).nonzero().flatten()
+        taken = set(targets[b].tolist())
+        waiting = [o for o in visible[b].nonzero().flatten().tolist() if o not in taken]
+        finders = free[: len(waiting)]
+        if len(finders):
+            rows, columns = linear_sum_assignment(
+                assignment_cost(logits[b, finders].float(), truth[b, waiting], valid[b]).cpu().numpy()
+            )
+            for row, column in zip(rows, columns, strict=True):
+                targets[b, finders[row]] = waiting[column]
+        empty[b, free[len(finders) :]] = True
+    return empty
+
+
+def _count(
+    losses: Losses,
+    out: StepOutput,
+    wanted: Tensor,
+    valid: Tensor,
+    known: Tensor,
+    found: Tensor,
+    empty: Tensor,
+    options: RolloutOptions,
+    t: int,
+    frames: int,
+) -> None:
+    each = mask_loss(out.logits.float(), wanted, valid)
+    if t > 0:  # a first frame's given masks are no question
+        losses.add("track", each, known, 1.0, frames)
+    losses.add("discover", each, found.float(), 1.0, frames)
+    losses.add("empty", each, empty.float(), options.empty_weight, frames)
+    if out.cue is not None:
+        losses.add("cue", cue_loss(out.cue, wanted), known, options.cue_weight, frames)
+
+
+def _next_masks(
+    own: Tensor, wanted: Tensor, targets: Tensor, teacher: float, generator: torch.Generator, *, first: bool
+) -> Tensor:
+    """Return what the next frame sees as the last masks: the network's own, or now and then the truth."""
+    taught = torch.rand(own.shape[0], generator=generator).to(own.device) < teacher
+    chosen = torch.where(taught[:, None, None, None], wanted, own)
+    return chosen * (targets >= 0)[..., None, None]
+
+
+def _remember(
+    out: StepOutput, masks: Tensor, kept: References | None, last: References | None
+) -> tuple[References, References]:
+    if out.keys is None:
+        raise ValueError("training needs a network with matching")
+    newest = References.of(out.keys, masks)
+    if kept is None or last is None:
+        return newest, newest
+    # The frame that was last until now is kept, as a session keeps some frames on its way.
+    return (kept + last if len(kept) < 3 and kept.keys is not last.keys else kept), newest

@@ -1,0 +1,53 @@
+"""The matching cue against a plain computation, and what locality does."""
+
+import torch
+
+from rvos_cli.model.matching import MatchingCue, References, partition
+
+
+def unit(*shape: int) -> torch.Tensor:
+    return torch.nn.functional.normalize(torch.randn(*shape), dim=1)
+
+
+def test_reading_equals_a_softmax_over_similarity_and_distance():
+    torch.manual_seed(0)
+    cue = MatchingCue(8, 4, 4)
+    query, keys, masks = unit(2, 8, 5, 6), unit(2, 8, 5, 6), torch.rand(2, 3, 5, 6)
+    references = References.of(keys, masks)
+    read = cue(query, references, references)
+    rows, columns = torch.meshgrid(torch.arange(5.0) / 5, torch.arange(6.0) / 5, indexing="ij")
+    place = torch.stack([rows, columns]).flatten(1).T
+    similarity = torch.einsum("bdq,bdk->bqk", query.flatten(2), keys.flatten(2)) * cue.log_temperature.exp()
+    for kind in (0, 1):
+        reach = cue.log_reach[kind].exp()
+        logits = similarity - torch.cdist(place, place).square() / (2 * reach.square())
+        expected = torch.einsum("bqk,bnk->bnq", logits.softmax(-1), partition(masks).flatten(2)).reshape(2, 3, 5, 6)
+        assert torch.allclose(read[:, kind], expected, atol=1e-5)
+
+
+def test_last_frame_prefers_the_near_one_of_two_twins():
+    cue = MatchingCue(4, 4, 4)
+    keys = torch.zeros(1, 4, 8, 32)
+    keys[:, 0] = 1  # background
+    for left in (4, 24):
+        keys[:, :, 2:6, left : left + 4] = torch.tensor([0.0, 1, 0, 0]).view(1, 4, 1, 1)
+    masks = torch.zeros(1, 1, 8, 32)
+    masks[:, :, 2:6, 4:8] = 1
+    references = References.of(keys, masks)
+    with torch.no_grad():
+        kept, last = cue(keys, references, references)[0, :, 0]
+    assert last[3, 5] > 0.9
+    assert last[3, 25] < 0.1
+    assert abs(kept[3, 5] - kept[3, 25]) < abs(last[3, 5] - last[3, 25])
+
+
+def test_joining_references_of_fewer_objects_fills_with_background():
+    first = References.of(unit(1, 4, 4, 4), torch.ones(1, 1, 8, 8))
+    second = References.of(unit(1, 4, 4, 4), torch.full((1, 3, 8, 8), 1.0))
+    both = first + second
+    assert len(both) == 2
+    assert both.masks.shape == (1, 3, 2, 4, 4)
+    assert both.masks[:, 1:, 0].sum() == 0
+    assert torch.allclose(both.masks.sum(dim=1), torch.ones(1, 2, 4, 4))
+    assert both.select([2, 0]).masks.shape == (1, 2, 2, 4, 4)
+    assert len(both.frames(-1)) == 1

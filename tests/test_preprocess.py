@@ -1,0 +1,54 @@
+"""Pixels in, pixels out: sizes, values and the way back."""
+
+import numpy as np
+import pytest
+import torch
+
+from rvos_cli.config import ModelConfig
+from rvos_cli.postprocess import label_map
+from rvos_cli.preprocess import frame_tensor, mask_tensor, network_size
+
+
+@pytest.mark.parametrize(
+    ("source", "short_side", "expected"),
+    [
+        ((480, 854), 256, (256, 448)),
+        ((854, 480), 256, (448, 256)),
+        ((480, 854), 480, (480, 864)),
+        ((100, 100), 64, (64, 64)),
+        ((10, 2000), 64, (64, 12800)),
+        ((1, 1), 256, (256, 256)),
+    ],
+)
+def test_network_size_is_a_multiple_of_the_stride_near_the_source_shape(source, short_side, expected):
+    assert network_size(source, short_side) == expected
+
+
+def test_frame_is_normalised_by_the_configuration():
+    image = np.full((64, 96, 3), 255, np.uint8)
+    image[..., 1] = 0
+    config = ModelConfig(mean=(0.5, 0.25, 0.0), std=(0.5, 0.5, 1.0))
+    tensor = frame_tensor(image, (32, 64), config, torch.device("cpu"), torch.float32)
+    assert tensor.shape == (1, 3, 32, 64)
+    assert torch.allclose(tensor[0].mean(dim=(1, 2)), torch.tensor([1.0, -0.5, 1.0]))
+
+
+def test_masks_survive_the_way_to_the_network_and_back():
+    labels = np.zeros((120, 214), np.uint8)
+    labels[20:70, 30:110] = 3
+    labels[60:110, 120:200] = 7
+    masks = mask_tensor(labels, (3, 7), (128, 224), torch.device("cpu"))
+    back = label_map(torch.logit(masks[0].clamp(0.001, 0.999)), (3, 7), (120, 214), 0.5)
+    assert back.dtype == np.uint8
+    assert (back != labels).mean() < 0.01
+    assert set(np.unique(back)) == {0, 3, 7}
+
+
+def test_threshold_moves_the_border_between_object_and_background():
+    logits = torch.linspace(-3, 3, 64).expand(1, 8, 64)
+    areas = [int((label_map(logits, (1,), (8, 64), t) == 1).sum()) for t in (0.2, 0.5, 0.8)]
+    assert areas[0] > areas[1] > areas[2] > 0
+
+
+def test_no_objects_give_an_empty_label_map():
+    assert label_map(torch.zeros(0, 8, 8), (), (5, 7), 0.5).shape == (5, 7)

@@ -1,0 +1,180 @@
+"""One video's recurrence: ids, new and lost objects, later masks, bounded memory."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from rvos_cli.config import InferenceOptions, ModelConfig
+from rvos_cli.model import RVOS
+from rvos_cli.session import DiscoveryRules, Session
+
+SIZE = (96, 160)
+
+
+@pytest.fixture(scope="module")
+def lite() -> RVOS:
+    """A network that follows by its matching cue alone: its decoder is silent."""
+    torch.manual_seed(0)
+    model = RVOS(ModelConfig(hidden_size=16, key_dim=16, size=64)).eval()
+    torch.nn.init.zeros_(model.decoder.conv_out.weight)
+    torch.nn.init.constant_(model.decoder.conv_out.bias, -0.2)
+    return model
+
+
+def picture(*boxes: tuple[int, int, tuple[int, int, int]]) -> np.ndarray:
+    image = np.full((*SIZE, 3), 90, np.uint8)
+    image[::8] = 110
+    for top, left, colour in boxes:
+        image[top : top + 32, left : left + 32] = colour
+    return image
+
+
+def square(top: int, left: int, identity: int) -> np.ndarray:
+    labels = np.zeros(SIZE, np.uint8)
+    labels[top : top + 32, left : left + 32] = identity
+    return labels
+
+
+RED, GREEN = (230, 20, 20), (20, 230, 20)
+
+
+def test_the_first_answer_is_the_given_mask_to_the_pixel(lite):
+    mask = square(32, 20, 7)
+    session = Session(lite, first_mask=mask)
+    assert np.array_equal(session.step(picture((32, 20, RED))), mask)
+    assert session.objects == (7,)
+
+
+def test_given_ids_are_kept_and_no_others_appear(lite):
+    mask = square(32, 16, 9) + square(32, 112, 4)
+    session = Session(lite, first_mask=mask)
+    for shift in range(0, 12, 2):
+        labels = session.step(picture((32, 16 + shift, RED), (32, 112 - shift, GREEN)))
+        assert set(np.unique(labels)) <= {0, 4, 9}
+    assert session.objects == (4, 9)
+
+
+def test_a_mask_given_later_adds_its_objects(lite):
+    session = Session(lite, first_mask=square(32, 16, 1))
+    session.step(picture((32, 16, RED)))
+    session.step(picture((32, 16, RED)))
+    labels = session.step(picture((32, 16, RED), (32, 112, GREEN)), square(32, 112, 5))
+    assert session.objects == (1, 5)
+    assert (labels[32:64, 112:144] == 5).all()
+    session.step(picture((32, 16, RED), (32, 112, GREEN)))
+    assert session.objects == (1, 5)
+
+
+def test_memory_stays_bounded(lite):
+    session = Session(lite, first_mask=square(32, 16, 1))
+    for _ in range(40):
+        session.step(picture((32, 16, RED)))
+    assert len(session._tracker.kept) == 1 + session._tracker.memory.recent
+    assert len(session._tracker.last) == 1
+
+
+def test_same_frames_give_the_same_masks_whatever_ran_before(lite):
+    frames = [picture((32, 16 + 4 * k, RED)) for k in range(4)]
+    runs = []
+    for _ in range(2):
+        session = Session(lite, first_mask=square(32, 16, 1))
+        runs.append(np.stack([session.step(frame) for frame in frames]))
+    assert np.array_equal(*runs)
+
+
+@pytest.fixture
+def finder(lite, monkeypatch):
+    """A session whose search slots find whatever the test says: frames -> list of boxes."""
+
+    def start(script: dict[int, list[tuple[int, int]]], **options) -> Session:
+        session = Session(lite, options=InferenceOptions(**options))
+        tracker = session._tracker
+        plain = lite.step
+
+        def step(frame, state=None, *, slots, known, **rest):
+            out = plain(frame, state, slots=slots, known=known, **rest)
+            logits = torch.full_like(out.logits, -6.0)
+            boxes = script.get(tracker.index, [])
+            scale = frame.shape[-2] / SIZE[0]
+            for slot, (top, left) in enumerate(boxes):
+                if slot < slots:
+                    rows = slice(int(top * scale), int((top + 32) * scale))
+                    logits[0, slot, rows, int(left * scale) : int((left + 32) * scale)] = 6.0
+            return replace(out, logits=logits)
+
+        monkeypatch.setattr(tracker, "model", Stub(lite, step))
+        return session
+
+    return start
+
+
+class Stub:
+    def __init__(self, model, step):
+        self.config, self.step = model.config, step
+
+
+def test_nothing_found_gives_empty_masks(finder):
+    session = finder({})
+    assert [int(session.step(picture()).max()) for _ in range(3)] == [0, 0, 0]
+    assert session.objects == ()
+
+
+def test_an_object_that_appears_later_gets_the_next_id_and_keeps_it(finder):
+    one, two = (32, 16), (32, 112)
+    session = finder({0: [one], 1: [one], 2: [one, two], 3: [one, two]})
+    seen = [sorted(set(np.unique(session.step(picture())))) for _ in range(4)]
+    assert seen == [[0, 1], [0, 1], [0, 1, 2], [0, 1, 2]]
+
+
+def test_an_object_that_returns_keeps_its_id(finder):
+    one, two = (32, 16), (32, 112)
+    nowhere = (200, 200)
+    session = finder({0: [one, two], 1: [one, nowhere], 2: [one, nowhere], 3: [one, two]})
+    seen = [sorted(set(np.unique(session.step(picture())))) for _ in range(4)]
+    assert seen == [[0, 1, 2], [0, 1], [0, 1], [0, 1, 2]]
+
+
+def test_the_same_thing_is_not_found_twice(finder):
+    session = finder({0: [(32, 16), (34, 18)]})
+    assert set(np.unique(session.step(picture()))) == {0, 1}
+
+
+def test_no_more_objects_than_asked_for(finder):
+    session = finder({k: [(0, 0), (32, 60), (60, 120)] for k in range(3)}, max_objects=2)
+    for _ in range(3):
+        assert set(np.unique(session.step(picture()))) == {0, 1, 2}
+
+
+def test_a_full_house_gives_the_slot_of_what_is_long_gone_to_something_new(finder):
+    patience = DiscoveryRules().patience
+    script = {0: [(32, 16)], **{k: [(200, 200)] for k in range(1, patience + 1)}}
+    script[patience + 1] = [(32, 112)]
+    session = finder(script, max_objects=1)
+    for _ in range(patience + 2):
+        labels = session.step(picture())
+    assert set(np.unique(labels)) == {0, 2}
+    assert session.objects == (2,)
+
+
+def test_published_one_shot_sees_the_given_mask_twice_then_its_own():
+    torch.manual_seed(0)
+    config = ModelConfig(trunk="resnet34", hidden_size=16, key_dim=0, slots=3, mask_input=True, size=64)
+    model = RVOS(config).eval()
+    mask = square(32, 16, 3)
+    session = Session(model, first_mask=mask)
+    session.step(picture((32, 16, RED)))
+    given = session._tracker.masks
+    assert given.unique().tolist() == [0.0, 1.0] or given.max() == 1
+    session.step(picture((32, 16, RED)))
+    assert not torch.equal(session._tracker.masks, given)
+    assert session.objects == (3,)
+
+
+def test_published_zero_shot_has_as_many_objects_as_slots():
+    torch.manual_seed(0)
+    config = ModelConfig(trunk="resnet34", hidden_size=16, key_dim=0, slots=3, mask_input=False, size=64)
+    session = Session(RVOS(config).eval(), options=InferenceOptions(max_objects=10))
+    assert session.step(picture()).max() <= 3
+    assert session.objects == (1, 2, 3)
