@@ -1,0 +1,147 @@
+"""Picture and sound into the final file.
+
+Enters: the finished pictures as a fragmented mp4, and the source with its sound. Leaves: an mp4 that starts playing
+while it loads. Everything streams: packets of both files are read side by side, never whole files.
+"""
+
+from __future__ import annotations
+
+import heapq
+import os
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+
+from rvos_cli.sinks.sound import COPIED, Sound, copied, encoded
+
+# AV_DISPOSITION_DEFAULT and AV_DISPOSITION_ATTACHED_PIC of libavformat
+DEFAULT_STREAM = 0x1
+ATTACHED_PICTURE = 0x400
+
+
+@dataclass(frozen=True)
+class SourceClock:
+    """How a video file counts time.
+
+    Args:
+        unit: seconds per tick of its frame times; None for an unreadable file.
+        start: when its first displayed frame stands in the file, in seconds.
+    """
+
+    unit: Fraction | None = None
+    start: Fraction = Fraction(0)
+
+
+def source_clock(path: Path) -> SourceClock:
+    """Read the clock of the stream that ``sources`` shows, by decoding its first frame."""
+    try:
+        with av.open(address(path), metadata_errors="ignore") as container:
+            streams: list[Any] = [each for each in container.streams.video if not each.disposition & ATTACHED_PICTURE]
+            stream = max(streams, key=lambda each: (each.disposition & DEFAULT_STREAM, each.width * each.height))
+            for packet in container.demux(stream):
+                with suppress(av.error.FFmpegError):
+                    for frame in packet.decode():
+                        by_decoding_time = container.format.name == "avi" or frame.pts is None
+                        stamp = frame.dts if by_decoding_time else frame.pts
+                        return SourceClock(stream.time_base, (stamp or 0) * stream.time_base)
+    except (av.error.FFmpegError, OSError, ValueError):
+        pass
+    return SourceClock()
+
+
+def address(path: Path) -> str:
+    """Return *path* for ffmpeg, which would read a name with a colon as a protocol."""
+    return f"file:{path}"
+
+
+def finish_video(part: Path, target: Path, *, sound: Path | None, start: Fraction, end: Fraction) -> list[str]:
+    """Join the pictures in *part* with the sound of *sound* as *target*, and remove *part*.
+
+    Args:
+        part: an mp4 with one video stream.
+        target: the final name; it appears when the file is whole.
+        sound: a file with sound, or None.
+        start: the time in that file, in seconds, that belongs to the first picture.
+        end: when the pictures end, in seconds after the first one; sound is cut there.
+
+    Returns:
+        Warnings about the sound.
+
+    Raises:
+        OSError, av.error.FFmpegError: the file cannot be written.
+    """
+    whole = target.with_name(f"{target.stem}.whole.part{target.suffix}")
+    warnings: list[str] = []
+    try:
+        if sound is None or not _join_with_sound(part, whole, Sound(address(sound), start, end), warnings):
+            _join(part, whole, None, None)
+        os.replace(whole, target)
+    finally:
+        whole.unlink(missing_ok=True)
+    part.unlink(missing_ok=True)
+    return warnings
+
+
+def _join_with_sound(part: Path, whole: Path, sound: Sound, warnings: list[str]) -> bool:
+    """Try to copy the sound, then to re-encode it; tell whether one of them worked."""
+    try:
+        codec = sound.codec()
+    except (av.error.FFmpegError, OSError) as error:
+        warnings.append(f"the sound cannot be read and is left out ({_reason(error)})")
+        return False
+    reason = "it has no packets"
+    for way in (copied, encoded) if codec in COPIED else (encoded,):
+        trouble: list[str] = []
+        try:
+            if _join(part, whole, sound, way, trouble) and _has_sound(whole):
+                warnings += trouble
+                return True
+        except (av.error.FFmpegError, OSError, ValueError) as error:
+            reason = _reason(error)
+    warnings.append(f"the sound ({codec}) is damaged or of an unknown kind and is left out ({reason})")
+    return False
+
+
+def _join(part: Path, whole: Path, sound: Sound | None, way: Any, trouble: list[str] | None = None) -> int:
+    """Write *whole* and return the number of sound packets in it."""
+    options = {"movflags": "faststart", "strict": "experimental"}
+    count = 0
+    with (
+        av.open(address(part)) as pictures,
+        av.open(address(whole), "w", format="mp4", container_options=options) as output,
+    ):
+        source: Any = pictures.streams.video[0]
+        stream = output.add_stream_from_template(source, opaque=True)
+        tracks = [_picture_packets(pictures, source, stream)]
+        if sound is not None:
+            tracks.append(way(sound, output, [] if trouble is None else trouble))
+        for packet in heapq.merge(*tracks, key=_time):
+            count += packet.stream.type == "audio"
+            output.mux_one(packet)
+    return count
+
+
+def _has_sound(path: Path) -> bool:
+    """Tell whether the sound has arrived: of sound that it cannot parse, the muxer drops the whole track."""
+    with av.open(address(path)) as container:
+        return len(container.streams.audio) > 0
+
+
+def _picture_packets(container: Any, source: Any, stream: Any) -> Iterator[Any]:
+    for packet in container.demux(source):
+        if packet.dts is not None:
+            packet.stream = stream
+            yield packet
+
+
+def _time(packet: Any) -> Fraction:
+    return Fraction(packet.dts * packet.time_base)
+
+
+def _reason(error: Exception) -> str:
+    return getattr(error, "strerror", None) or str(error) or type(error).__name__

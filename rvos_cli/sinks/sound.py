@@ -1,0 +1,180 @@
+"""The source's sound on the clock of its first displayed frame.
+
+Enters: the source file. Leaves: packets for the overlay's sound stream, copied or re-encoded to AAC, one at a time.
+Damage makes a warning and silence, not a failure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+import av
+import numpy as np
+from numpy.typing import NDArray
+
+COPIED = frozenset({"aac", "ac3", "alac", "eac3", "flac", "mp3", "opus"})
+AAC_RATES = frozenset({8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 64000, 88200, 96000})
+PREROLL = Fraction(1, 10)  # packets this long before the first frame warm the decoder up and are not played
+PATIENCE = 10  # reading errors in a row before the rest is given up
+
+
+@dataclass(frozen=True)
+class Sound:
+    """The best sound stream of the file at *address*, from *start* (seconds in the file) on for *end* seconds."""
+
+    address: str
+    start: Fraction
+    end: Fraction
+
+    def codec(self) -> str:
+        """Return the codec's name, as ``aac`` or ``pcm_s16le``, or ``none``."""
+        with av.open(self.address, metadata_errors="ignore") as container:
+            stream: Any = container.streams.best("audio")
+            return "none" if stream is None else str(stream.codec_context.codec.canonical_name)
+
+
+def copied(sound: Sound, output: Any, warnings: list[str]) -> Iterator[Any]:
+    """Add a sound stream to *output* and return its packets: the source's own, moved in time."""
+    container, source = _opened(sound)
+    stream = output.add_stream_from_template(source, opaque=True)
+    return _copied_packets(sound, container, source, stream, warnings)
+
+
+def encoded(sound: Sound, output: Any, warnings: list[str]) -> Iterator[Any]:
+    """Add an AAC stream to *output* and return its packets; more than two channels become two."""
+    container, source = _opened(sound)
+    rate = source.codec_context.sample_rate
+    stream: Any = output.add_stream("aac", rate=rate if rate in AAC_RATES else 48000)
+    layout = "mono" if source.codec_context.channels == 1 else "stereo"
+    stream.codec_context.layout = layout
+    stream.codec_context.bit_rate = 96_000 if layout == "mono" else 160_000
+    return _encoded_packets(sound, container, source, stream, warnings)
+
+
+def _opened(sound: Sound) -> tuple[Any, Any]:
+    container = av.open(sound.address, metadata_errors="ignore")
+    source = container.streams.best("audio")
+    if source is None:
+        container.close()
+        raise ValueError("it has no sound stream")
+    return container, source
+
+
+def _packets(container: Any, source: Any, warnings: list[str]) -> Iterator[Any]:
+    """Read packets past damaged places; the last one, without data, flushes a decoder."""
+    failures = 0
+    while True:
+        try:
+            for packet in container.demux(source):
+                failures = 0
+                yield packet
+            return
+        except av.error.FFmpegError:
+            failures += 1
+            if failures == PATIENCE:
+                warnings.append("the sound's end is damaged and left out")
+                return
+
+
+def _copied_packets(sound: Sound, container: Any, source: Any, stream: Any, warnings: list[str]) -> Iterator[Any]:
+    unit = Fraction(1, source.codec_context.sample_rate)
+    length = source.codec_context.frame_size or 0
+    expected: int | None = None
+    with container:
+        for packet in _packets(container, source, warnings):
+            stamp = packet.pts if packet.pts is not None else packet.dts
+            if not packet.size or stamp is None:
+                continue
+            time = stamp * source.time_base - sound.start
+            duration = (packet.duration or 0) * source.time_base
+            if time + duration < -PREROLL or time >= sound.end:
+                if time >= sound.end + PREROLL:
+                    return
+                continue
+            # A container of milliseconds rounds the times of its sound; packets of a known length restore them.
+            samples = round(time / unit)
+            if expected is not None and abs(samples - expected) <= 2 * source.time_base / unit:
+                samples = expected
+            if expected is not None and samples < expected - length:
+                continue
+            packet.time_base = unit
+            packet.pts = packet.dts = samples
+            packet.duration = length or max(1, round(duration / unit))
+            expected = samples + packet.duration
+            packet.stream = stream
+            yield packet
+
+
+def _encoded_packets(sound: Sound, container: Any, source: Any, stream: Any, warnings: list[str]) -> Iterator[Any]:
+    context = stream.codec_context
+    layout, rate = context.layout.name, context.sample_rate
+    total = round(sound.end * rate)
+    position = 0
+    with container:
+        for time, samples in _decoded(container, source, layout, rate, warnings):
+            begin = round((time - sound.start) * rate)
+            # Jitter of the container's clock is no gap; a real gap is filled, an overlap cut.
+            gap = begin - position if abs(begin - position) > rate // 20 or position == 0 else 0
+            for block in (*_silence(min(gap, total - position), samples.shape[0], rate), samples[:, max(0, -gap) :]):
+                block = block[:, : total - position]
+                if block.shape[1]:
+                    yield from _encode(stream, _frame(block, layout, rate, position))
+                    position += block.shape[1]
+            if position >= total:
+                break
+        if position:
+            yield from _encode(stream, None)
+
+
+def _silence(count: int, channels: int, block: int) -> Iterator[NDArray[np.float32]]:
+    while count > 0:
+        yield np.zeros((channels, min(count, block)), dtype=np.float32)
+        count -= block
+
+
+def _frame(samples: NDArray[np.float32], layout: str, rate: int, position: int) -> Any:
+    frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(samples), format="fltp", layout=layout)
+    frame.sample_rate = rate
+    frame.time_base = Fraction(1, rate)
+    frame.pts = position
+    return frame
+
+
+def _encode(stream: Any, frame: Any) -> Iterator[Any]:
+    for packet in stream.codec_context.encode(frame):
+        packet.stream = stream
+        yield packet
+
+
+def _decoded(
+    container: Any, source: Any, layout: str, rate: int, warnings: list[str]
+) -> Iterator[tuple[Fraction, NDArray[np.float32]]]:
+    """Yield (time in the file, samples (channels, n) float32 of *rate* per second)."""
+    resampler: Any = None
+    kind: object = None
+    damaged = False
+    time = Fraction(0)
+    for packet in _packets(container, source, warnings):
+        try:
+            frames = packet.decode()
+        except av.error.FFmpegError:
+            damaged = True
+            continue
+        for frame in frames:
+            now = (frame.format.name, frame.layout.name, frame.sample_rate)
+            if now != kind:
+                resampler, kind = av.AudioResampler(format="fltp", layout=layout, rate=rate), now
+            if frame.pts is None:
+                frame.time_base = Fraction(1, frame.sample_rate)
+                frame.pts = round(time * frame.sample_rate)
+            for piece in resampler.resample(frame):
+                begin = piece.pts * piece.time_base
+                time = begin + Fraction(piece.samples, rate)
+                yield begin, piece.to_ndarray()
+    for piece in resampler.resample(None) if resampler is not None else ():
+        yield piece.pts * piece.time_base, piece.to_ndarray()
+    if damaged:
+        warnings.append("the sound is damaged in places, which are silent")
