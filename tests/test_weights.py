@@ -1,0 +1,347 @@
+"""Weights are found by name or path, checked before they are used, and wrong ones are one clear line."""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+import urllib.request
+import zipfile
+from dataclasses import replace
+from email.message import Message
+from http.client import HTTPMessage
+from pathlib import Path
+from urllib.error import URLError
+
+import pytest
+import torch
+from golden.reference import deterministic_frames, published_states
+
+from rvos_cli import fetch, manifest, weights
+from rvos_cli.config import ModelConfig
+from rvos_cli.errors import OutputError, UsageError, WeightsError
+from rvos_cli.model import RVOS
+from rvos_cli.weights import (
+    build_model,
+    fetch_weights,
+    import_published,
+    list_weights,
+    load_published,
+    load_weights,
+    register_weights,
+    require_task,
+    save_weights,
+    user_folder,
+    verify_weights,
+    weights_info,
+)
+
+CONFIG = ModelConfig(trunk="resnet34", hidden_size=8, mask_input=False, slots=3, key_dim=0)
+ARGS = {"base_model": "resnet34", "hidden_size": 8, "kernel_size": 3, "skip_mode": "concat", "maxseqlen": 3}
+
+
+@pytest.fixture(autouse=True)
+def home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """A user without weights of their own, and a package with the weights 'lite' (any network will do here)."""
+    monkeypatch.setenv("RVOS_HOME", str(tmp_path / "home"))
+    monkeypatch.setattr(manifest, "shipped_folder", lambda: tmp_path / "shipped")
+    return tmp_path / "home"
+
+
+@pytest.fixture
+def shipped(home: Path) -> Path:
+    folder = home.parent / "shipped"
+    save_weights(folder / "lite.safetensors", CONFIG, {"x": torch.arange(5.0), "running_mean": torch.zeros(2)})
+    (folder / "lite.md").write_text("# lite\n")
+    register_weights(
+        folder / "lite.safetensors", license="Apache-2.0", card="lite.md", summary="the small one", default=True
+    )
+    return folder
+
+
+@pytest.fixture(scope="module")
+def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("published") / "zero-shot"
+    folder.mkdir()
+    encoder, decoder = published_states(ARGS, oneshot=False)
+    torch.save(encoder, folder / "encoder.pt")
+    torch.save(decoder, folder / "decoder.pt")
+    return folder
+
+
+def test_a_saved_file_comes_back_as_it_was(tmp_path: Path) -> None:
+    shared = torch.randn(3, 4)
+    tensors = {"a": shared, "transposed": shared.t(), "half": torch.ones(2, dtype=torch.float16), "n": torch.tensor(3)}
+    digest = save_weights(tmp_path / "deep" / "mine.safetensors", CONFIG, tensors)
+    loaded = load_weights(tmp_path / "deep" / "mine.safetensors")
+    assert (loaded.name, loaded.config, loaded.sha256, loaded.source) == ("mine", CONFIG, digest, "file")
+    assert all(torch.equal(loaded.tensors[key], value) for key, value in tensors.items())
+    assert [path.name for path in (tmp_path / "deep").iterdir()] == ["mine.safetensors"]
+
+
+def test_a_file_that_cannot_be_written_leaves_nothing_behind(tmp_path: Path) -> None:
+    (tmp_path / "folder.safetensors").mkdir()
+    with pytest.raises(OutputError, match="cannot write"):
+        save_weights(tmp_path / "folder.safetensors", CONFIG, {"a": torch.zeros(1)})
+    assert [path.name for path in tmp_path.iterdir()] == ["folder.safetensors"]
+
+
+def test_a_name_gives_the_weights_of_the_manifest(shipped: Path) -> None:
+    loaded = load_weights("lite")
+    content = json.loads((shipped / "manifest.json").read_text())
+    entry = content["weights"]["lite"]
+    assert content["default"] == "lite"
+    assert entry["file"] == "lite.safetensors" and entry["bytes"] == (shipped / "lite.safetensors").stat().st_size
+    assert entry["tasks"] == ["segment"] and entry["license"] == "Apache-2.0" and entry["card"] == "lite.md"
+    assert (loaded.name, loaded.source, loaded.sha256) == ("lite", "named", entry["sha256"])
+    assert load_weights().sha256 == load_weights("LITE").sha256 == loaded.sha256
+
+
+def test_damaged_weights_are_refused_with_the_cure(shipped: Path) -> None:
+    path = shipped / "lite.safetensors"
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(WeightsError, match=r"lite\.safetensors is damaged.*; reinstall rvos"):
+        load_weights("lite")
+    ((entry, problem),) = verify_weights()
+    assert entry.name == "lite" and problem is not None and "damaged" in problem
+    path.unlink()
+    with pytest.raises(WeightsError, match="is missing"):
+        load_weights("lite")
+
+
+def test_verify_finds_nothing_wrong_with_good_weights(shipped: Path) -> None:
+    assert [(entry.name, problem) for entry, problem in verify_weights("lite")] == [("lite", None)]
+    with pytest.raises(WeightsError, match="no weights are called 'heavy'"):
+        verify_weights("heavy")
+
+
+def test_an_unknown_name_lists_the_names(shipped: Path) -> None:
+    with pytest.raises(WeightsError, match=r"no weights are called 'heavy' \(there are: lite\)"):
+        load_weights("heavy")
+
+
+def test_a_path_that_is_not_there_is_named() -> None:
+    for path in ("models/heavy", "heavy.safetensors", "heavy.zip", Path("heavy")):
+        with pytest.raises(WeightsError, match=r"there are no weights at .*heavy"):
+            load_weights(path)
+
+
+def test_files_that_are_no_weights_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "clip.safetensors"
+    for data in (b"", b"RIFF", b"\xff" * 64, b"\x02\0\0\0\0\0\0\0{}", b"\x02\0\0\0\0\0\0\0[]"):
+        path.write_bytes(data)
+        with pytest.raises(WeightsError, match=r"no weights file|no rvos configuration"):
+            load_weights(path)
+    save_weights(path, CONFIG, {"a": torch.zeros(100)})
+    path.write_bytes(path.read_bytes()[:-40])
+    with pytest.raises(WeightsError, match=r"clip\.safetensors is damaged"):
+        load_weights(path)
+
+
+def test_a_damaged_manifest_is_named(shipped: Path) -> None:
+    for text in ("{", "[]", '{"weights": {"lite": 3}}', '{"weights": {"lite": {"file": "x"}}}'):
+        (shipped / "manifest.json").write_text(text)
+        with pytest.raises(WeightsError, match=r"manifest\.json cannot be read .*; restore or delete it"):
+            list_weights()
+    (shipped / "manifest.json").write_text(
+        '{"weights": {"lite": {"file": "../lite.safetensors", "sha256": "", "bytes": 1}}}'
+    )
+    with pytest.raises(WeightsError, match="a file outside of its folder"):
+        list_weights()
+
+
+def test_info_tells_what_the_weights_are(shipped: Path) -> None:
+    info = weights_info("lite")
+    assert info["parameters"] == 5 and info["card"] == "# lite\n" and info["config"]["trunk"] == "resnet34"
+    assert info["tasks"] == ["segment"] and info["origin"] == "shipped"
+    json.dumps(info)
+
+
+def test_imported_weights_compute_what_the_checkpoint_computes(published: Path, home: Path) -> None:
+    entry = import_published(published, "paper")
+    assert entry.path == home / "weights" / "paper.safetensors" and entry.tasks == ("segment",)
+    model = build_model(load_weights("paper"))
+    frames = deterministic_frames(2, 32, 64)
+    expected = load_published(*published_states(ARGS, oneshot=False), ARGS)
+    expected_probs = expected.forward_clip(frames)
+    assert not model.training
+    assert torch.equal(model.forward_clip(frames)[:, :3], expected_probs)
+    assert load_weights(str(published)).sha256 == load_weights("paper").sha256
+
+
+def test_a_zip_works_directly_and_under_its_own_name(published: Path, tmp_path: Path, shipped: Path) -> None:
+    path = tmp_path / "zipped.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        for file in published.iterdir():
+            archive.write(file, f"model/{file.name}")
+    direct = load_weights(str(path))
+    assert (direct.name, direct.source, direct.config.trunk) == ("zipped", "published", "resnet34")
+    assert import_published(path).name == "zipped"
+    assert [entry.name for entry in list_weights()] == ["lite", "zipped"]
+    assert [problem for _, problem in verify_weights()] == [None, None]
+
+
+def test_an_import_never_takes_a_name_that_is_taken(published: Path, shipped: Path, home: Path) -> None:
+    for name in ("lite", "Lite"):
+        with pytest.raises(WeightsError, match=f"weights called '{name}' already; choose another name with --name"):
+            import_published(published, name)
+    (home / "weights").mkdir(parents=True)
+    (home / "weights" / "mine.safetensors").write_bytes(b"mine")
+    with pytest.raises(WeightsError, match="'mine' already"):
+        import_published(published, "mine")
+    assert (home / "weights" / "mine.safetensors").read_bytes() == b"mine"
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "a/b", "../a", "a b", "-x", "ü", "a" * 65, "a\n"])
+def test_names_that_cannot_be_files_are_wrong_usage(name: str, published: Path) -> None:
+    with pytest.raises(UsageError, match="cannot name weights"):
+        import_published(published, name)
+
+
+def test_an_import_of_something_else_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(WeightsError, match="no checkpoint at"):
+        import_published(tmp_path / "nothing", "x")
+    (tmp_path / "encoder.pt").write_bytes(b"x")
+    with pytest.raises(WeightsError, match="neither a folder nor a zip"):
+        import_published(tmp_path / "encoder.pt", "x")
+    with pytest.raises(WeightsError, match=r"has no decoder\.pt"):
+        import_published(tmp_path, "x")
+    assert not (user_folder() / "x.safetensors").exists()
+
+
+def test_tensors_that_do_not_fit_their_configuration_are_one_line(published: Path) -> None:
+    loaded = load_weights(published)
+    with pytest.raises(WeightsError, match=r"weights 'zero-shot' do not fit their configuration: \d+ of another shape"):
+        build_model(replace(loaded, config=replace(loaded.config, hidden_size=16)))
+    with pytest.raises(WeightsError, match="describe no network that rvos knows"):
+        build_model(replace(loaded, config=replace(loaded.config, trunk="resnet35")))
+
+
+def test_build_model_puts_the_network_where_it_is_wanted(published: Path) -> None:
+    model = build_model(load_weights(published), "cpu", torch.bfloat16)
+    assert isinstance(model, RVOS) and not model.training
+    assert {value.dtype for value in model.parameters()} == {torch.bfloat16}
+
+
+def test_the_wrong_kind_of_weights_is_one_clear_line() -> None:
+    zero_shot, one_shot = CONFIG, replace(CONFIG, mask_input=True)
+    both = replace(one_shot, key_dim=16)
+    with pytest.raises(WeightsError, match="are zero-shot: they cannot follow a given mask; use 'rvos segment'"):
+        require_task(zero_shot, "track")
+    with pytest.raises(WeightsError, match=r"the weights 'paper' are one-shot: .*; use 'rvos track'"):
+        require_task(weights.Weights("paper", one_shot, {}, "", Path(), "file"), "segment")
+    require_task(zero_shot, "segment")
+    require_task(one_shot, "track")
+    require_task(both, "track")
+    require_task(both, "segment")
+
+
+def test_the_users_folder_follows_the_platform(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    assert user_folder() == tmp_path / "home" / "weights"
+    monkeypatch.delenv("RVOS_HOME")
+    monkeypatch.setattr(Path, "home", lambda: tmp_path)
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "xdg"))
+    monkeypatch.setenv("LOCALAPPDATA", str(tmp_path / "local"))
+    for platform, place in (("linux", "xdg"), ("darwin", "Library/Application Support"), ("win32", "local")):
+        monkeypatch.setattr(sys, "platform", platform)
+        assert user_folder() == tmp_path / place / "rvos" / "weights"
+    monkeypatch.setattr(sys, "platform", "linux")
+    monkeypatch.delenv("XDG_DATA_HOME")
+    assert user_folder() == tmp_path / ".local" / "share" / "rvos" / "weights"
+
+
+class Answer(io.BytesIO):
+    """What a server sends."""
+
+    def __init__(self, data: bytes, length: int | None = None) -> None:
+        super().__init__(data)
+        self.headers = {"Content-Length": str(len(data) if length is None else length)}
+
+
+@pytest.fixture
+def remote(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[bytes, str]:
+    digest = save_weights(tmp_path / "remote" / "big.safetensors", CONFIG, {"x": torch.arange(9.0)})
+    data = (tmp_path / "remote" / "big.safetensors").read_bytes()
+    monkeypatch.setattr(fetch, "_open", lambda url: Answer(data))
+    return data, digest
+
+
+URL = "https://weights.example/big.safetensors"
+
+
+def test_a_fetched_file_gets_its_name_once_its_sha256_is_right(remote: tuple[bytes, str]) -> None:
+    told: list[tuple[int, int | None]] = []
+    entry = fetch_weights("big", URL, sha256=remote[1].upper(), progress=lambda done, total: told.append((done, total)))
+    assert entry.path.read_bytes() == remote[0] and told[-1] == (len(remote[0]), len(remote[0]))
+    assert load_weights("big").sha256 == remote[1]
+
+
+def test_a_fetch_of_the_manifest_needs_no_more_than_the_name(
+    remote: tuple[bytes, str], shipped: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (shipped / "big.safetensors").write_bytes(remote[0])
+    register_weights(shipped / "big.safetensors", url=URL, summary="more accurate")
+    (shipped / "big.safetensors").unlink()
+    with pytest.raises(WeightsError, match=r"'big' is missing: .*; rvos weights fetch big"):
+        load_weights("big")
+    assert fetch_weights("big").summary == "more accurate"
+    assert load_weights("big").sha256 == remote[1]
+    assert [entry.name for entry in list_weights()] == ["lite", "big"]
+    monkeypatch.setattr(fetch, "_open", lambda url: pytest.fail("fetched again"))
+    fetch_weights("big")
+
+
+def test_a_fetch_that_fails_leaves_nothing_behind(remote: tuple[bytes, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(WeightsError, match="its sha256 differs"):
+        fetch_weights("big", URL, sha256="0" * 64)
+    monkeypatch.setattr(fetch, "_open", lambda url: Answer(remote[0][:50], len(remote[0])))
+    with pytest.raises(WeightsError, match="broke off at 50 of"):
+        fetch_weights("big", URL, sha256=remote[1])
+
+    def unreachable(url: str) -> Answer:
+        raise URLError("name or service not known")
+
+    monkeypatch.setattr(fetch, "_open", unreachable)
+    with pytest.raises(WeightsError, match=r"cannot fetch https://.* \(name or service not known\); check the address"):
+        fetch_weights("big", URL, sha256=remote[1])
+    assert not list(user_folder().iterdir())
+
+
+def test_a_fetch_says_what_it_needs(shipped: Path) -> None:
+    for arguments, line in [
+        (("big",), "no download address is known for 'big'; give one"),
+        (("big", URL), "needs the sha256"),
+        (("big", "http://weights.example/x", "0" * 64), "over https only"),
+        (("big", "file:///etc/passwd", "0" * 64), "over https only"),
+        (("big", URL, "12"), "is no sha256"),
+        (("../big", URL, "0" * 64), "cannot name weights"),
+    ]:
+        with pytest.raises(UsageError, match=line):
+            fetch_weights(*arguments[:2], sha256=arguments[2] if len(arguments) > 2 else None)
+    with pytest.raises(WeightsError, match="the name 'lite' is taken by other weights"):
+        fetch_weights("lite", URL, sha256="0" * 64)
+
+
+def test_a_redirect_cannot_leave_https() -> None:
+    request = urllib.request.Request(URL)
+    handler = fetch._OnlyHttps()
+    with pytest.raises(UsageError, match="over https only"):
+        handler.redirect_request(
+            request, io.BytesIO(), 302, "Found", HTTPMessage(Message().policy), "http://x.example/"
+        )
+    onward = handler.redirect_request(request, io.BytesIO(), 302, "Found", HTTPMessage(), "https://x.example/")
+    assert onward is not None and onward.full_url == "https://x.example/"
+
+
+def test_the_shipped_weights_of_this_checkout_are_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()
+    folder = manifest.shipped_folder()
+    if not (folder / "manifest.json").is_file():
+        pytest.skip("no weights have been released yet")
+    for entry in manifest.read_manifest(folder, "shipped"):
+        if entry.present or not entry.url:
+            entry.check()
+            assert entry.path.stat().st_size == entry.bytes
+            build_model(load_weights(entry.path))
