@@ -30,7 +30,7 @@ PARTLY_LABELLED_PAIRS = frozenset({"coco_person", "ccp_fashion", "camvid_things"
 # Background sets that show things of their own, which nobody has labelled.
 OCCUPIED_BACKGROUNDS = frozenset(
     {"imagenet_sample", "openimages_crop", "grocery_natural", "kodak24", "elementary-unsplash", "mate-backgrounds"}
-    | {"lomiri-wallpapers-16.04", "lomiri-wallpapers-20.04", "pop-os-wallpapers"}
+    | {"lomiri-wallpapers-16.04", "lomiri-wallpapers-20.04", "pop-os-wallpapers", "deepin-unsplash"}
 )
 # Drawings, renderings and turntable fruit: the most that each may have of the cut-outs drawn.
 CUTOUT_CAPS = {"openclipart": 0.05, "fluent_emoji_3d": 0.10, "fruits360": 0.08, "grocery_iconic": 0.06}

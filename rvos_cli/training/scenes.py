@@ -196,11 +196,12 @@ class SceneMaker:
             breadth = int(rng.integers(3, 16)) * image.shape[0] // (2 * height) + 2
             left = int(rng.integers(max(1, image.shape[1] - breadth)))
             strip = image[None, :, left : left + breadth]
+            opaque = np.full(strip.shape[:3], 255, np.uint8)
             place = rng.uniform(0, width) + move[:, 0]
             centre = np.repeat(np.array([[strip.shape[2] / 2, strip.shape[1] / 2]]), self.frames, 0)
             maps = similarity(centre, np.full(self.frames, image.shape[0] / (2 * height)), turn)
             maps = maps @ np.stack([translation((-x, -height / 2)) for x in place])
-            canvas.draw(Layer(strip, np.full(strip.shape[:3], 255, np.uint8), maps), 0)
+            canvas.draw(Layer(adapt(rng, Piece(strip, opaque), canvas.frames), opaque, maps), 0)
         return canvas
 
 
@@ -241,7 +242,7 @@ def _path(rng: np.random.Generator, frames: int, size: tuple[int, int], span: fl
     if kind < 0.25:
         end = np.array([width - start[0], rng.uniform(0.2, 0.85) * height])
         wander = start + (end - start) * time * rng.uniform(0.5, 1.0) + (wander - start) * 0.2
-    elif kind < 0.33 and frames > 2:
+    elif kind < 0.35 and frames > 2:
         side = -0.5 * span if start[0] < width / 2 else width + 0.5 * span
         away = np.sin(np.pi * time) ** float(rng.uniform(0.5, 1.5))
         wander = wander + (np.array([side, start[1]]) - start) * away
