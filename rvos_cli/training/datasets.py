@@ -33,6 +33,7 @@ class ClipMix:
         real: share of clips cut out of real video.
         photograph: share of photographs set in motion.
         composite: share of composites of several things.
+        empty: share of scenes without any object, for learning that there can be nothing.
         max_gap: largest step between two frames of a real clip, in stored frames.
         photometric: strength of the change of colours, blur, noise and compression; 0 for none.
     """
@@ -40,12 +41,13 @@ class ClipMix:
     real: float = 0.5
     photograph: float = 0.3
     composite: float = 0.2
+    empty: float = 0.0
     max_gap: int = 6
     photometric: float = 1.0
 
     def __post_init__(self) -> None:
         """Refuse shares that cannot be probabilities."""
-        shares = (self.real, self.photograph, self.composite)
+        shares = (self.real, self.photograph, self.composite, self.empty)
         if min(shares) < 0 or sum(shares) <= 0:
             raise DatasetError(f"clip shares {shares} are no mix", cure="give shares of at least 0, not all of them 0")
         if self.max_gap < 1:
@@ -56,7 +58,7 @@ class ClipSample(TypedDict):
     """One training clip.
 
     ``frames`` (T, 3, h, w) uint8 RGB; ``labels`` (T, h, w) uint8: 0 background, 1..N objects, 255 ignore; ``complete``
-    () bool: everything that stands out is labelled; ``kind``: "real", "photograph" or "composite".
+    () bool: everything that stands out is labelled; ``kind``: "real", "photograph", "composite" or "empty".
     """
 
     frames: torch.Tensor
@@ -115,6 +117,7 @@ class ClipDataset(Dataset[ClipSample]):
             "real": self.mix.real if library.sequences else 0.0,
             "photograph": self.mix.photograph if library.photographs else 0.0,
             "composite": self.mix.composite,
+            "empty": self.mix.empty if any(group[0].complete for group in library.backgrounds.values()) else 0.0,
         }
         total = sum(shares.values())
         if total <= 0:
@@ -134,7 +137,7 @@ class ClipDataset(Dataset[ClipSample]):
         kind = self._kinds[int(rng.choice(len(self._kinds), p=self._shares))]
         for _ in range(ATTEMPTS):
             canvas = _settle(rng, self._make(kind, rng), self.max_objects)
-            if _worth_keeping(canvas.labels):
+            if canvas.complete if kind == "empty" else _worth_keeping(canvas.labels):
                 break
         brightness, strength = float(canvas.frames.mean()), self.mix.photometric
         photometry = draw_photometry(rng, len(canvas.frames), brightness=brightness, strength=strength)
@@ -146,9 +149,14 @@ class ClipDataset(Dataset[ClipSample]):
         }
 
     def _make(self, kind: str, rng: np.random.Generator) -> Canvas:
-        if kind == "real":
-            return self._maker.real(rng)
-        return self._maker.photograph(rng) if kind == "photograph" else self._maker.composite(rng)
+        maker = self._maker
+        make = {
+            "real": maker.real,
+            "photograph": maker.photograph,
+            "composite": maker.composite,
+            "empty": maker.empty,
+        }
+        return make[kind](rng)
 
 
 def collate(samples: Sequence[ClipSample]) -> ClipBatch:

@@ -1,4 +1,4 @@
-"""The three kinds of clip: real ones, photographs set in motion, and composites of several things.
+"""The kinds of clip: real ones, photographs set in motion, composites of several things, and empty scenes.
 
 A :class:`~rvos_cli.training.library.Library` and a random generator enter; a
 :class:`~rvos_cli.training.synthesis.Canvas` leaves, whose labels are still as the source had them.
@@ -97,6 +97,10 @@ class SceneMaker:
         if len(pieces) > 1 and rng.random() < 0.3:
             pieces[1] = pieces[0]
         return self._obstruct(rng, self._place(rng, canvas, pieces))
+
+    def empty(self, rng: np.random.Generator) -> Canvas:
+        """Let the camera move over a scene with nothing on it."""
+        return self._obstruct(rng, self._scene(rng))
 
     def _pieces(self, rng: np.random.Generator, most: int) -> list[Piece]:
         count = int(rng.integers(1, most + 1))

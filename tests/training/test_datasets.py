@@ -103,6 +103,13 @@ def test_more_objects_than_wanted_keep_the_largest_and_are_not_complete(data_roo
         assert bool(one["complete"]) == (int(two["labels"].max()) == 1)
 
 
+def test_empty_scenes_have_no_object_and_are_complete(data_root: Path):
+    dataset = small(data_root, mix=ClipMix(real=0, photograph=0, composite=0, empty=1))
+    for index in range(8):
+        clip = dataset[index]
+        assert clip["kind"] == "empty" and bool(clip["complete"]) and not bool(clip["labels"].any())
+
+
 def test_free_only_leaves_real_clips_and_research_folders_alone(data_root: Path):
     dataset = small(data_root, free_only=True)
     for path in data_root.rglob("research"):
