@@ -164,11 +164,15 @@ def _run_job(
         else:
             summary = model.track(job.input, first_mask=job.first_mask, **keywords)
     except Exception as error:  # whatever happens to one input must not cost the others
-        line = str(error) if isinstance(error, RvosError) else f"unexpected {type(error).__name__}: {error}"
-        return JobResult(
-            job=job, status="failed", seconds=time.perf_counter() - start, error=" ".join(line.split()), failure=error
-        )
+        seconds = time.perf_counter() - start
+        return JobResult(job=job, status="failed", seconds=seconds, error=failure_line(error), failure=error)
     return JobResult(job=job, status="done", seconds=time.perf_counter() - start, summary=summary)
+
+
+def failure_line(error: Exception) -> str:
+    """Return any failure as one line: a named one in its own words, another as what it is."""
+    line = str(error) if isinstance(error, RvosError) else f"unexpected {type(error).__name__}: {error}"
+    return " ".join(line.split())
 
 
 def _is_finished(model: Segmenter, job: Job, inference: InferenceOptions, outputs: OutputOptions) -> bool:

@@ -31,7 +31,7 @@ def frame_tensor(
     image: NDArray[np.uint8], size: tuple[int, int], config: ModelConfig, device: torch.device, dtype: torch.dtype
 ) -> Tensor:
     """Turn a frame (H, W, 3) uint8 RGB into (1, 3, h, w), resized to *size* (antialiased) and normalised."""
-    pixels = torch.from_numpy(np.ascontiguousarray(image)).to(device).permute(2, 0, 1)[None].float()
+    pixels = torch.from_numpy(np.require(image, requirements=("C", "W"))).to(device).permute(2, 0, 1)[None].float()
     if pixels.shape[-2:] != size:
         pixels = F.interpolate(pixels, size=size, mode="bilinear", align_corners=False, antialias=True)
     mean = torch.tensor(config.mean, device=device).view(1, 3, 1, 1)

@@ -22,6 +22,7 @@ from rvos_cli.cli.doctor import doctor
 from rvos_cli.cli.evaluate import evaluate
 from rvos_cli.cli.segment import segment
 from rvos_cli.cli.track import track
+from rvos_cli.cli.train import train
 from rvos_cli.cli.weights import app as weights_app
 from rvos_cli.errors import RvosError
 from rvos_cli.version import __version__
@@ -51,7 +52,7 @@ def _options(
     pass
 
 
-for _verb in (segment, track, batch, evaluate, bench, demo, doctor):
+for _verb in (segment, track, batch, evaluate, train, bench, demo, doctor):
     app.command()(_verb)
 app.add_typer(weights_app, name="weights")
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import traceback
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -135,9 +133,7 @@ class _Teller:
             self._bars.update(self._tasks[0], completed=self._ended)
         place = f"[{self._ended}/{self._count}] {self._name(result.job)}"
         if result.status == "failed":
-            self._talk.error(f"{place}: {result.error}")
-            if result.failure is not None and os.environ.get("RVOS_DEBUG") == "1":
-                traceback.print_exception(result.failure)
+            self._talk.error(f"{place}: {result.error}", of=result.failure)
         else:
             self._talk.note(f"{place}: {result.status}, {result.seconds:.1f} s")
 

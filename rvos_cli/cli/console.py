@@ -6,8 +6,10 @@ Enters: summaries, notices, progress. Leaves: text. The only module that draws w
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -60,8 +62,10 @@ class Talk:
         if self.verbose:
             self.note(line)
 
-    def error(self, line: str) -> None:
-        """Print an error on stderr, whatever was asked for."""
+    def error(self, line: str, *, of: Exception | None = None) -> None:
+        """Print an error on stderr, whatever was asked for; with ``RVOS_DEBUG=1`` the traceback *of* it, too."""
+        if of is not None and os.environ.get("RVOS_DEBUG") == "1":
+            self._print("".join(traceback.format_exception(of)).rstrip())
         self._print(f"error: {line}")
 
     def notice(self, kind: str, line: str) -> None:
@@ -82,7 +86,7 @@ class Talk:
         from rvos_cli.segmenter import load_model
 
         model = load_model(weights, device=device, half=half)
-        self.note(f"device: {model.device_reason}")
+        self.note(f"device {model.device_reason}")
         self.detail(f"weights: {model.name}, sha256 {model.sha256}, network short side {model.config.size}")
         return model
 

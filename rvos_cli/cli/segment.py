@@ -9,7 +9,6 @@ import typer
 from rvos_cli.cli import options
 from rvos_cli.cli.console import Talk
 from rvos_cli.config import DEFAULT_WEIGHTS, InferenceOptions
-from rvos_cli.errors import RvosError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -53,7 +52,7 @@ def segment(
     if len(inputs) == 1:
         talk.document(segment_one(model, inputs[0], output=output, talk=talk, **keywords))
         return
-    from rvos_cli.batch import distinct_stems
+    from rvos_cli.batch import distinct_stems, failure_line
     from rvos_cli.outputs import DEFAULT_ROOT
 
     documents, failed = [], 0
@@ -61,10 +60,10 @@ def segment(
     for path, stem in zip(inputs, distinct_stems(inputs), strict=True):
         try:
             documents.append(segment_one(model, path, output=root / stem, talk=talk, **keywords))
-        except RvosError as error:
+        except Exception as error:  # whatever happens to one input must not cost the others
             failed += 1
-            talk.error(f"{path}: {error}")
-            documents.append({"input": str(path), "error": str(error)})
+            talk.error(f"{path}: {failure_line(error)}", of=error)
+            documents.append({"input": str(path), "error": failure_line(error)})
     talk.document(documents)
     if failed:
         talk.error(f"{failed} of {len(inputs)} inputs failed")

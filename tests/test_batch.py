@@ -1,0 +1,206 @@
+import shutil
+from pathlib import Path
+
+import media
+import numpy as np
+import pytest
+from conftest import FRAMES, HEIGHT, WIDTH, square_labels, squares
+from PIL import Image
+
+import rvos_cli as rvos
+from rvos_cli.batch import JobResult, Listener, distinct_stems, plan, run_batch
+from rvos_cli.masks import read_labels, write_indexed_png
+from rvos_cli.segmenter import Segmenter
+
+
+def write_mask(path: Path, labels: media.Image) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_indexed_png(path, labels)
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    """A video with a mask, one without in a subfolder, a frame folder with a mask, and things that are no inputs."""
+    root = tmp_path / "videos"
+    clip = media.encode(tmp_path / "clip.mp4", frames=[squares(index) for index in range(FRAMES)], size=(HEIGHT, WIDTH))
+    (root / "day" / "two").mkdir(parents=True)
+    shutil.copy(clip, root / "a.MP4")
+    write_mask(root / "a.png", square_labels())
+    shutil.copy(clip, root / "day" / "b.mp4")
+    frames = root / "day" / "two" / "shots"
+    frames.mkdir()
+    for index in range(FRAMES):
+        Image.fromarray(squares(index)).save(frames / f"{index}.jpg")
+    write_mask(root / "day" / "two" / "shots.png", square_labels())
+    write_mask(root / "day" / "Annotations" / "x" / "0.png", square_labels())
+    write_mask(root / "palette" / "0.png", square_labels())
+    (root / ".hidden").mkdir()
+    shutil.copy(clip, root / ".hidden" / "c.mp4")
+    (root / "notes.txt").write_text("no video")
+    return root
+
+
+@pytest.fixture(autouse=True)
+def _colours(colours: None) -> None:
+    """No test here needs a network."""
+
+
+def statuses(report: rvos.BatchReport) -> dict[str, str]:
+    return {result.job.input.name: result.status for result in report.results}
+
+
+def test_a_plan_mirrors_the_tree_and_finds_the_masks(tree: Path, tmp_path: Path):
+    jobs = plan(tree, output=tmp_path / "out")
+    found = [
+        (
+            str(job.input.relative_to(tree)),
+            None if job.first_mask is None else str(job.first_mask.relative_to(tree.resolve())),
+            str(job.output.relative_to(tmp_path / "out")),
+        )
+        for job in jobs
+    ]
+    assert found == [
+        ("a.MP4", "a.png", "a"),
+        ("day/b.mp4", None, "day/b"),
+        ("day/two/shots", "day/two/shots.png", "day/two/shots"),
+    ]
+
+
+@pytest.mark.parametrize("place", ["day/b.png", "day/b/00000.png", "b.png", "b/00000.png"])
+def test_a_mask_folder_comes_before_masks_beside_the_inputs(tree: Path, tmp_path: Path, place: str):
+    masks = tree / "first"
+    write_mask(masks / place, square_labels())
+    write_mask(tree / "day" / "b.png", square_labels())
+    jobs = {job.input.name: job for job in plan(tree, output=tmp_path / "out", masks=masks)}
+    assert jobs["b.mp4"].first_mask == masks / place
+    assert jobs["a.MP4"].first_mask is not None
+    assert set(jobs) == {"a.MP4", "b.mp4", "shots"}
+
+
+def test_a_davis_tree_is_tracked_by_its_first_annotations(tmp_path: Path):
+    for name in ("swan", "goat"):
+        frames = tmp_path / "JPEGImages" / "480p" / name
+        frames.mkdir(parents=True)
+        for index in range(2):
+            Image.fromarray(squares(index)).save(frames / f"{index:05d}.jpg")
+            write_mask(tmp_path / "Annotations" / "480p" / name / f"{index:05d}.png", square_labels(index))
+    jobs = plan(tmp_path / "JPEGImages" / "480p", output=tmp_path / "out", masks=tmp_path / "Annotations" / "480p")
+    assert [(job.input.name, job.output.name) for job in jobs] == [("goat", "goat"), ("swan", "swan")]
+    assert [job.first_mask for job in jobs] == [
+        tmp_path / "Annotations" / "480p" / name / "00000.png" for name in ("goat", "swan")
+    ]
+    assert len(plan(tmp_path, output=tmp_path / "out")) == 2
+
+
+def test_outputs_below_the_folder_are_never_inputs(tiny_model: Segmenter, tree: Path):
+    first = run_batch(tiny_model, tree, output=tree / "results")
+    shutil.copytree(tree / "results", tree / "copied")
+    assert [result.job for result in first.results] == list(plan(tree, output=tree / "results"))
+    assert len(plan(tree, output=tree / "elsewhere")) == len(first.results)
+
+
+def test_links_that_lead_in_a_circle_end(tree: Path, tmp_path: Path):
+    (tree / "day" / "up").symlink_to(tree, target_is_directory=True)
+    assert len(plan(tree, output=tmp_path / "out")) == 3
+
+
+def test_a_folder_that_is_itself_a_frame_folder_is_one_input(frame_folder: Path, tmp_path: Path):
+    (job,) = plan(frame_folder, output=tmp_path / "out")
+    assert (job.input, job.output) == (frame_folder, tmp_path / "out" / "frames")
+
+
+def test_folders_with_nothing_to_do_are_told(tmp_path: Path):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(rvos.InputError, match="no video and no frame folder"):
+        plan(tmp_path / "empty")
+    with pytest.raises(rvos.InputError, match="there is no folder"):
+        plan(tmp_path / "missing")
+    with pytest.raises(rvos.MaskError, match="--masks"):
+        plan(tmp_path, masks=tmp_path / "missing")
+
+
+def test_equal_stems_get_folders_of_their_own():
+    paths = [Path(name) for name in ("x/a.mp4", "x/a.mov", "y/a.mov", "x/b.mp4", "x/masks.mp4")]
+    assert distinct_stems(paths) == ["a-mp4", "a-mov", "a-mov-2", "b", "masks-2"]
+
+
+def test_finished_inputs_are_skipped_until_something_changes(tiny_model: Segmenter, tree: Path, tmp_path: Path):
+    out = tmp_path / "out"
+
+    def again(threshold: float = 0.5, **outputs: bool) -> dict[str, str]:
+        return statuses(
+            run_batch(
+                tiny_model,
+                tree,
+                output=out,
+                inference=rvos.InferenceOptions(threshold=threshold, max_objects=3),
+                outputs=rvos.OutputOptions(**outputs),
+            )
+        )
+
+    done = {"a.MP4": "done", "b.mp4": "done", "shots": "done"}
+    skipped = dict.fromkeys(done, "skipped")
+    assert again() == done
+    assert read_labels(out / "day" / "two" / "shots" / "masks" / "3.png").any()
+    assert again() == skipped
+    (out / "a" / "masks" / "00002.png").unlink()
+    assert again() == {**skipped, "a.MP4": "done"}
+    (out / "day" / "b" / "summary.json").unlink()
+    assert again() == {**skipped, "b.mp4": "done"}
+    write_mask(tree / "a.png", np.where(square_labels() == 1, 1, 0).astype(np.uint8))
+    assert again() == {**skipped, "a.MP4": "done"}
+    Image.fromarray(squares(FRAMES)).save(tree / "day" / "two" / "shots" / "99.jpg")
+    assert again() == {**skipped, "shots": "done"}
+    assert again(threshold=0.6) == done
+    assert again(threshold=0.6) == skipped
+    assert again(threshold=0.6, objects=False) == done
+    assert again(threshold=0.6, objects=False, force=True) == done
+
+
+def test_a_failed_input_does_not_stop_the_others(tiny_model: Segmenter, tree: Path, tmp_path: Path):
+    (tree / "a.MP4").write_bytes(b"this is no video")
+    report = run_batch(tiny_model, tree, output=tmp_path / "out")
+    assert statuses(report) == {"a.MP4": "failed", "b.mp4": "done", "shots": "done"}
+    (failed,) = report.failed
+    assert failed.error and "a.MP4" in failed.error and "\n" not in failed.error
+    assert report.to_dict()["failed"] == 1
+    assert not (tmp_path / "out" / "a").exists()
+
+
+def test_even_a_fault_of_the_program_does_not_stop_the_others(
+    tiny_model: Segmenter, tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(Segmenter, "track", lambda *_, **__: 1 // 0)
+    report = run_batch(tiny_model, tree, output=tmp_path / "out")
+    assert statuses(report) == {"a.MP4": "failed", "b.mp4": "done", "shots": "failed"}
+    assert "unexpected ZeroDivisionError" in str(report.failed[0].error)
+
+
+def test_a_listener_hears_everything(tiny_model: Segmenter, tree: Path, tmp_path: Path):
+    heard: list[str] = []
+
+    class Ear(Listener):
+        def planned(self, jobs):
+            heard.append(f"{len(jobs)} planned")
+
+        def started(self, job):
+            heard.append(f"{job.input.name} started")
+
+        def progressed(self, job, done, total):
+            heard.append(f"{done}")
+
+        def noticed(self, job, kind, line):
+            heard.append(line)
+
+        def ended(self, result: JobResult):
+            heard.append(result.status)
+
+    run_batch(tiny_model, tree, output=tmp_path / "out", listener=Ear())
+    frames = [str(index + 1) for index in range(FRAMES)]
+    found = "found 2 objects: ids 1, 2"
+    assert heard == [
+        "3 planned",
+        *("a.MP4 started", found, *frames, "done"),
+        *("b.mp4 started", *frames, "done"),
+        *("shots started", found, *frames, "done"),
+    ]

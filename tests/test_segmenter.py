@@ -1,0 +1,242 @@
+import itertools
+import json
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from conftest import FRAMES, HEIGHT, WIDTH, square_labels, squares
+from PIL import Image
+
+import rvos_cli as rvos
+from rvos_cli.masks import read_labels
+from rvos_cli.segmenter import Segmenter
+
+
+def names_in(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def frames_of(video: Path) -> int:
+    with av.open(str(video)) as container:
+        return sum(1 for _ in container.decode(video=0))
+
+
+def refuse(*_: object, **__: object) -> None:
+    raise AssertionError("this must not be reached")
+
+
+def test_track_writes_the_files_of_the_contract(tiny_model: Segmenter, clip: Path, first_mask: Path, tmp_path: Path):
+    out = tmp_path / "out"
+    summary = tiny_model.track(clip, first_mask=first_mask, output=out)
+    names = [f"{index:05d}.png" for index in range(FRAMES)]
+    assert names_in(out) == ["masks", "objects", "overlay.mp4", "summary.json"]
+    assert names_in(out / "masks") == names
+    assert names_in(out / "objects") == ["01", "02"]
+    assert frames_of(out / "overlay.mp4") == FRAMES
+    for name in names:
+        with Image.open(out / "masks" / name) as image:
+            assert (image.mode, image.size) == ("P", (WIDTH, HEIGHT))
+        labels = read_labels(out / "masks" / name)
+        assert set(np.unique(labels)) <= {0, 1, 2}
+        for identity in (1, 2):
+            with Image.open(out / "objects" / f"{identity:02d}" / name) as image:
+                assert image.mode == "L"
+                assert np.array_equal(np.array(image), np.where(labels == identity, 255, 0))
+    assert np.array_equal(read_labels(out / "masks" / names[0]), square_labels())
+    assert json.loads((out / "summary.json").read_text()) == json.loads(json.dumps(summary.to_dict()))
+    assert (summary.frames, summary.size, summary.mode, summary.fps) == (FRAMES, (HEIGHT, WIDTH), "track", 25.0)
+    assert [each.id for each in summary.objects] == [1, 2]
+    assert summary.to_dict()["weights"] == {"name": "tiny", "sha256": tiny_model.sha256}
+
+
+def test_segment_names_masks_after_the_frames_of_a_folder(tiny_model: Segmenter, frame_folder: Path, tmp_path: Path):
+    summary = tiny_model.segment(frame_folder, output=tmp_path / "out", max_objects=2)
+    assert names_in(tmp_path / "out" / "masks") == sorted(f"shot{index + 8}.png" for index in range(FRAMES))
+    assert (summary.mode, summary.fps, summary.frames) == ("segment", None, FRAMES)
+
+
+def test_the_default_output_is_named_after_the_input(
+    tiny_model: Segmenter, colours: None, clip: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    monkeypatch.chdir(tmp_path)
+    summary = tiny_model.segment("clip.mp4", overlay=False, objects=False)
+    assert names_in(tmp_path / "rvos-out" / "clip") == ["masks", "summary.json"]
+    assert set(summary.outputs) == {"masks", "summary"}
+    assert [each.id for each in summary.objects] == [1, 2]
+
+
+def test_stream_gives_the_masks_that_track_writes(
+    tiny_model: Segmenter, frame_folder: Path, first_mask: Path, tmp_path: Path
+):
+    tiny_model.track(frame_folder, first_mask=first_mask, output=tmp_path / "out", overlay=False, objects=False)
+    frames = list(tiny_model.stream(frame_folder, first_mask=square_labels()))
+    assert [frame.index for frame in frames] == list(range(FRAMES))
+    for frame in frames:
+        assert np.array_equal(frame.labels, read_labels(tmp_path / "out" / "masks" / f"{frame.name}.png"))
+
+
+def test_stream_takes_arrays_without_end_one_by_one(tiny_model: Segmenter):
+    taken = []
+
+    def camera():
+        for index in itertools.count():
+            taken.append(index)
+            yield squares(index % FRAMES)
+
+    stream = tiny_model.stream(camera())
+    assert not taken
+    for frame in itertools.islice(stream, 3):
+        assert frame.labels.shape == (HEIGHT, WIDTH)
+        assert frame.labels.dtype == np.uint8
+    assert len(taken) <= 4
+
+
+@pytest.mark.parametrize("kind", ["mapping", "iterable"])
+def test_stream_takes_masks_of_later_frames(tiny_model: Segmenter, kind: str):
+    late = square_labels(2)
+    masks = {2: late} if kind == "mapping" else iter([None, None, late])
+    frames = list(tiny_model.stream([squares(index) for index in range(4)], masks=masks))
+    assert [bool(frame.labels.any()) for frame in frames[:3]] == [False, False, True]
+    assert np.array_equal(frames[2].labels, late)
+
+
+def test_stream_joins_an_object_that_appears_later(tiny_model: Segmenter, colours: None):
+    images = [squares(index, right=index > 1) for index in range(4)]
+    later = np.where(square_labels(2) == 2, 2, 0).astype(np.uint8)
+    frames = list(tiny_model.stream(images, first_mask=square_labels(0, right=False), masks={2: later}))
+    assert [sorted(set(np.unique(frame.labels)) - {0}) for frame in frames] == [[1], [1], [1, 2], [1, 2]]
+
+
+def test_a_single_array_is_not_taken_for_a_row_of_masks(tiny_model: Segmenter):
+    with pytest.raises(rvos.UsageError, match="first_mask="):
+        tiny_model.stream([squares(0)], masks=square_labels())
+
+
+def test_the_wrong_kind_of_weights_is_told_before_the_video_is_opened(zero_shot_weights: Path, tmp_path: Path):
+    model = rvos.load_model(zero_shot_weights, device="cpu")
+    with pytest.raises(rvos.WeightsError, match="zero-shot"):
+        model.track(tmp_path / "missing.mp4", first_mask=tmp_path / "missing.png")
+    with pytest.raises(rvos.WeightsError, match="zero-shot"):
+        model.stream(tmp_path / "missing.mp4", first_mask=tmp_path / "missing.png")
+
+
+def test_older_results_stay_as_they_are_without_force(
+    tiny_model: Segmenter, clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    out = tmp_path / "out"
+    (out / "masks").mkdir(parents=True)
+    (out / "masks" / "old.png").write_bytes(b"old")
+    monkeypatch.setattr("rvos_cli.segmenter.Session", refuse)
+    with pytest.raises(rvos.OutputError, match="--force"):
+        tiny_model.segment(clip, output=out)
+    assert names_in(out) == ["masks"]
+    assert names_in(out / "masks") == ["old.png"]
+
+
+def test_force_leaves_nothing_of_the_older_results(tiny_model: Segmenter, colours: None, clip: Path, tmp_path: Path):
+    out = tmp_path / "out"
+    tiny_model.segment(clip, output=out)
+    (out / "notes.txt").write_text("mine")
+    tiny_model.segment([squares(0), squares(1)], output=out, objects=False, overlay=False, force=True)
+    assert names_in(out) == ["masks", "notes.txt", "summary.json"]
+    assert names_in(out / "masks") == ["00000.png", "00001.png"]
+    assert json.loads((out / "summary.json").read_text())["frames"] == 2
+
+
+def test_a_failed_run_leaves_older_results_and_no_final_name(
+    tiny_model: Segmenter, colours: None, clip: Path, tmp_path: Path
+):
+    def broken():
+        yield squares(0)
+        yield squares(1)
+        raise KeyboardInterrupt
+
+    out = tmp_path / "out"
+    with pytest.raises(KeyboardInterrupt):
+        tiny_model.segment(broken(), output=out)
+    assert names_in(out) == ["unfinished"]
+    summary = tiny_model.segment(clip, output=out)
+    assert names_in(out) == ["masks", "objects", "overlay.mp4", "summary.json"]
+    before = (out / "summary.json").read_bytes()
+    with pytest.raises(KeyboardInterrupt):
+        tiny_model.segment(broken(), output=out, force=True)
+    assert (out / "summary.json").read_bytes() == before
+    assert len(names_in(out / "masks")) == summary.frames
+
+
+def test_a_run_that_fails_at_once_leaves_no_folder(tiny_model: Segmenter, clip: Path, tmp_path: Path):
+    def broken():
+        yield squares(0)
+
+    with pytest.raises(rvos.MaskError):
+        tiny_model.track(clip, first_mask=np.zeros((HEIGHT, WIDTH), np.uint8), output=tmp_path / "a" / "b")
+    with pytest.raises(RuntimeError, match="no step"):
+        tiny_model.segment(broken(), output=tmp_path / "a" / "b", progress=_fail)
+    assert not (tmp_path / "a" / "b" / "summary.json").exists()
+    with pytest.raises(rvos.InputError):
+        tiny_model.segment(tmp_path / "missing.mp4", output=tmp_path / "c" / "d")
+    assert not (tmp_path / "c").exists()
+
+
+def _fail(*_: object) -> None:
+    raise RuntimeError("no step")
+
+
+def test_inputs_are_never_overwritten(tiny_model: Segmenter, frame_folder: Path, clip: Path, tmp_path: Path):
+    before = names_in(frame_folder)
+    with pytest.raises(rvos.OutputError, match="is the input itself"):
+        tiny_model.segment(frame_folder, output=frame_folder, force=True)
+    frame_folder.rename(tmp_path / "masks")
+    with pytest.raises(rvos.OutputError, match="where results are written"):
+        tiny_model.segment(tmp_path / "masks", output=tmp_path, force=True)
+    assert names_in(tmp_path / "masks") == before
+    clip.rename(tmp_path / "overlay.mp4")
+    with pytest.raises(rvos.OutputError, match="where results are written"):
+        tiny_model.segment(tmp_path / "overlay.mp4", output=tmp_path, force=True)
+
+
+def test_a_first_mask_among_the_results_is_not_replaced(tiny_model: Segmenter, clip: Path, tmp_path: Path):
+    mask = tmp_path / "out" / "masks" / "00000.png"
+    mask.parent.mkdir(parents=True)
+    Image.fromarray(square_labels()).save(mask)
+    with pytest.raises(rvos.OutputError, match="copy the input elsewhere"):
+        tiny_model.track(clip, first_mask=mask, output=tmp_path / "out", force=True)
+    assert mask.exists()
+
+
+def test_an_output_that_is_a_file_is_told(tiny_model: Segmenter, clip: Path, tmp_path: Path):
+    (tmp_path / "taken").write_text("a file")
+    with pytest.raises(rvos.OutputError, match="cannot be written"):
+        tiny_model.segment(clip, output=tmp_path / "taken")
+
+
+def test_progress_and_notices_are_reported(
+    tiny_model: Segmenter, colours: None, clip: Path, first_mask: Path, tmp_path: Path
+):
+    steps, notices = [], []
+    tiny_model.track(
+        clip,
+        first_mask=first_mask,
+        output=tmp_path / "out",
+        progress=lambda done, total: steps.append((done, total)),
+        notice=lambda kind, line: notices.append((kind, line)),
+    )
+    assert [done for done, _ in steps] == list(range(1, FRAMES + 1))
+    assert notices == [("found", "found 2 objects: ids 1, 2")]
+
+
+def test_options_out_of_bounds_are_refused(tiny_model: Segmenter, clip: Path, tmp_path: Path):
+    for options in ({"size": 8}, {"max_objects": 0}, {"threshold": 1.0}):
+        with pytest.raises(rvos.UsageError):
+            tiny_model.segment(clip, output=tmp_path / "out", **options)
+
+
+def test_the_digest_names_the_work(tiny_model: Segmenter, colours: None, clip: Path, tmp_path: Path):
+    digests = [
+        tiny_model.segment(clip, output=tmp_path / str(index), **options).digest
+        for index, options in enumerate([{}, {}, {"threshold": 0.6}, {"objects": False}])
+    ]
+    assert digests[0] == digests[1]
+    assert len(set(digests)) == 3
+    assert tiny_model.segment([squares(0)], output=tmp_path / "arrays").digest == ""
