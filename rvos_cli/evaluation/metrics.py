@@ -87,21 +87,17 @@ class Shape:
         return 2 * precision * recall / (precision + recall) if precision + recall else 0.0
 
 
-def window(*label_maps: NDArray[np.uint8]) -> tuple[slice, slice]:
-    """Return the rows and columns that hold everything but 0 in any of the maps, and one pixel around it.
+def window(first: NDArray[np.uint8], second: NDArray[np.uint8]) -> tuple[slice, slice]:
+    """Return the rows and columns that hold everything but 0 in either (H, W) map, and one pixel around it.
 
     Within this window every boundary pixel lies, and J and F are what they are on the whole image.
     """
-    height, width = label_maps[0].shape
-    rows = np.zeros(height, dtype=np.bool_)
-    columns = np.zeros(width, dtype=np.bool_)
-    for labels in label_maps:
-        columns |= labels.any(axis=0)
-        rows |= labels.any(axis=1)
-    return _span(rows), _span(columns)
+    occupied = first | second
+    rows = _span(np.bitwise_or.reduce(occupied, axis=1))
+    return rows, _span(np.bitwise_or.reduce(occupied[rows], axis=0))
 
 
-def _span(occupied: NDArray[np.bool_]) -> slice:
+def _span(occupied: NDArray[np.uint8]) -> slice:
     places = np.flatnonzero(occupied)
     if not len(places):
         return slice(0, 1)

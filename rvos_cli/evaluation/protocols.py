@@ -79,13 +79,14 @@ class SequenceScorer:
             )
         if self._fed == 0:
             self._start(truth)
+        cut = window(prediction, truth)
         if not self.skips_ends:
-            self._score(prediction, truth)
+            self._score(prediction[cut], truth[cut])
         else:
             # A frame is scored when the next one arrives, so that the last never is.
             if self._pending is not None:
                 self._score(*self._pending)
-            self._pending = (prediction.copy(), truth.copy()) if self._fed else None
+            self._pending = (prediction[cut].copy(), truth[cut].copy()) if self._fed else None
         self._fed += 1
 
     def finish(self) -> SequenceScore:
@@ -127,55 +128,50 @@ class SequenceScorer:
         return f"{self.name}, frame {self._fed}" if self.name else f"frame {self._fed}"
 
     def _start(self, truth: Labels) -> None:
-        ids = np.unique(truth)
-        named = ids[(ids != 0) & (ids != VOID)]
+        self._radius = boundary_radius(*truth.shape)
+        named = [int(k) for k in np.unique(truth) if k not in (0, VOID)]
         if self.task == "foreground":
-            self._void_is_object = len(named) == 0
+            self._void_is_object = not named
             self.objects = 1
             return
-        if len(named) == 0:
+        if not named:
             raise DatasetError(
                 f"{self._place()}: the first true mask has no object",
                 cure="masks of 0 and 255 need the task foreground",
             )
-        self.objects = int(named[-1])
+        self.objects = named[-1]
 
     def _score(self, prediction: Labels, truth: Labels) -> None:
-        """Add one row of J and F: (proposals, objects)."""
+        """Add one row of J and F, (proposals, objects), and of which proposals there are."""
         prediction, truth = self._clean(prediction, truth)
-        cut = window(prediction, truth)
-        prediction, truth = prediction[cut], truth[cut]
-        radius = boundary_radius(*self._size)
-        objects = [Shape(truth == k + 1, radius=radius) for k in range(self.objects)]
-        rows = max(self.objects, MAX_PROPOSALS) if self.task == "unsupervised" else self.objects
-        areas = np.bincount(prediction.ravel(), minlength=rows + 1)[1:]
-        empty = Shape(np.zeros_like(truth, dtype=np.bool_), radius=radius)
+        matched = self.task == "unsupervised"
+        rows = max(self.objects, MAX_PROPOSALS) if matched else self.objects
+        objects = [Shape(truth == k, radius=self._radius) for k in range(1, self.objects + 1)]
+        largest = int(prediction.max())
+        empty = Shape(np.zeros_like(truth, dtype=np.bool_), radius=self._radius)
         region, boundary = np.zeros((rows, self.objects)), np.zeros((rows, self.objects))
+        present = np.zeros(rows, dtype=np.bool_)
         for row in range(rows):
-            shape = Shape(prediction == row + 1, radius=radius) if areas[row] else empty
-            for column in range(self.objects) if self.task == "unsupervised" else (row,):
+            shape = Shape(prediction == row + 1, radius=self._radius) if row < largest else empty
+            present[row] = bool(shape.bits)
+            for column in range(self.objects) if matched else (row,):
                 region[row, column] = shape.jaccard(objects[column])
                 boundary[row, column] = shape.boundary_f(objects[column])
         self._region.append(region)
         self._boundary.append(boundary)
-        self._present.append(areas > 0)
+        self._present.append(present)
 
     def _clean(self, prediction: Labels, truth: Labels) -> tuple[Labels, Labels]:
         """Return both label maps as this task sees them: void resolved, surplus ids refused."""
-        self._size = truth.shape
-        void = truth == VOID
-        if self.task == "foreground":
-            prediction, truth = (prediction > 0).view(np.uint8), (truth > 0).view(np.uint8)
-            if self._void_is_object:
-                return prediction, truth
-        elif self.task == "semi-supervised":
+        counts = truth != VOID
+        if self.task == "semi-supervised":
             self._check_ids(prediction, self.objects)
-            return prediction, np.where(void, np.uint8(0), truth)
-        else:
+            return prediction, truth * counts
+        if self.task == "unsupervised":
             self._check_ids(prediction, max(MAX_PROPOSALS, self.objects))
-        if void.any():
-            prediction, truth = np.where(void, np.uint8(0), prediction), np.where(void, np.uint8(0), truth)
-        return prediction, truth
+            return prediction * counts, truth * counts
+        prediction, truth = (prediction > 0).view(np.uint8), (truth > 0).view(np.uint8)
+        return (prediction, truth) if self._void_is_object else (prediction * counts, truth * counts)
 
     def _check_ids(self, prediction: Labels, most: int) -> None:
         largest = int(prediction.max(initial=0))

@@ -1,5 +1,7 @@
 """Folders of masks in, scores out: layouts, missing and damaged files, parallel and serial alike."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -101,3 +103,8 @@ def test_what_is_missing_or_damaged_is_named(tmp_path: Path) -> None:
     Image.new("RGB", (64, 48)).save(tmp_path / "pred" / "a" / "00002.png")
     with pytest.raises(DatasetError, match="has mode RGB"):
         evaluate_folders(tmp_path / "pred", tmp_path / "gt", "unsupervised")
+
+
+def test_scoring_loads_no_torch() -> None:
+    code = "import sys, rvos_cli.evaluation; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
