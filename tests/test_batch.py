@@ -4,8 +4,8 @@ from pathlib import Path
 import media
 import numpy as np
 import pytest
-from conftest import FRAMES, HEIGHT, WIDTH, square_labels, squares
 from PIL import Image
+from squares import FRAMES, HEIGHT, WIDTH, square_labels, squares
 
 import rvos_cli as rvos
 from rvos_cli.batch import JobResult, Listener, distinct_stems, plan, run_batch

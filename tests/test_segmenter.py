@@ -5,8 +5,8 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from conftest import FRAMES, HEIGHT, WIDTH, square_labels, squares
 from PIL import Image
+from squares import FRAMES, HEIGHT, WIDTH, square_labels, squares
 
 import rvos_cli as rvos
 from rvos_cli.masks import read_labels

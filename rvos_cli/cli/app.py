@@ -73,6 +73,8 @@ def run(arguments: Sequence[str] | None = None) -> int:
                 arguments if arguments is None else list(arguments), prog_name="rvos", standalone_mode=False
             )
         sys.stdout.flush()
+        if code == INTERRUPTED:  # newer versions of Typer turn the interrupt into its code by themselves
+            raise KeyboardInterrupt
         return code if isinstance(code, int) else 0
     except SystemExit as leaving:
         return int(leaving.code or 0) if not isinstance(leaving.code, str) else 1

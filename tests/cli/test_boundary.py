@@ -1,0 +1,112 @@
+"""The one place where failures become a line and a code, and how the process behaves around it."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import media
+import pytest
+from squares import FRAMES, HEIGHT, WIDTH, squares
+
+import rvos_cli
+
+
+def rvos_process(*words: object, **options: object) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "rvos_cli", *map(str, words)]
+    return subprocess.Popen(command, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options)
+
+
+def test_version_and_help(rvos):
+    done = rvos("--version")
+    assert (done.code, done.out.strip(), done.err) == (0, f"rvos {rvos_cli.__version__}", "")
+    text = rvos("--help").out
+    for verb in ("segment", "track", "batch", "evaluate", "train", "bench", "demo", "doctor", "weights"):
+        assert verb in text
+
+
+def test_no_command_prints_the_help_and_is_wrong_usage(rvos):
+    done = rvos()
+    assert done.code == 2
+    assert "Usage: rvos" in done.out + done.err
+
+
+@pytest.mark.parametrize(
+    ("verb", "names"),
+    [
+        (
+            "segment",
+            "--output -o --force -f --weights --device --size --max-objects --threshold --half --no-half --overlay "
+            "--no-overlay --masks --no-masks --objects --no-objects --json --quiet -q --verbose -v",
+        ),
+        (
+            "track",
+            "--first-mask --output -o --force -f --weights --device --size --threshold --half --no-half --overlay "
+            "--no-overlay --masks --no-masks --objects --no-objects --json --quiet -q --verbose -v",
+        ),
+        (
+            "batch",
+            "--masks --output -o --force -f --weights --device --size --max-objects --threshold --half --no-half "
+            "--overlay --no-overlay --no-masks --objects --no-objects --json --quiet -q --verbose -v",
+        ),
+    ],
+)
+def test_every_option_of_the_contract_is_in_the_help(rvos, verb, names):
+    words = set(rvos(verb, "--help").out.replace(",", " ").replace("/", " ").split())
+    assert not set(names.split()) - words
+
+
+def test_a_fault_of_the_program_is_one_line_too(rvos, monkeypatch, clip):
+    monkeypatch.setattr("rvos_cli.segmenter.load_weights", lambda *_: 1 // 0)
+    done = rvos("segment", clip)
+    assert done.code == 1
+    assert len(done.error_lines) == 1
+    assert "ZeroDivisionError" in done.error_lines[0]
+    assert "RVOS_DEBUG=1" in done.error_lines[0]
+    assert "Traceback" not in done.err
+
+
+def test_debugging_shows_the_traceback(rvos, monkeypatch):
+    monkeypatch.setenv("RVOS_DEBUG", "1")
+    done = rvos("batch", "missing")
+    assert done.code == 1
+    assert "Traceback" in done.err
+    assert done.err.splitlines()[-1] == done.error_lines[0]
+
+
+def test_the_module_runs_like_the_command():
+    process = rvos_process("--version")
+    out, _ = process.communicate(timeout=60)
+    assert (process.returncode, out.strip()) == (0, f"rvos {rvos_cli.__version__}")
+
+
+def test_a_reader_that_goes_away_causes_no_complaint():
+    with rvos_process("doctor") as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        assert process.stderr.read() == ""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no SIGINT to another process")
+def test_an_interrupt_ends_with_130_and_no_finished_looking_results(tiny_weights: Path, tmp_path: Path):
+    video = media.encode(
+        tmp_path / "long.mp4", frames=(squares(index % FRAMES) for index in range(3000)), size=(HEIGHT, WIDTH)
+    )
+    process = rvos_process(
+        *("segment", video, "--weights", tiny_weights, "--device", "cpu", "-o", tmp_path / "out"),
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    masks = tmp_path / "out" / "unfinished" / "masks"
+    for _ in range(600):
+        if masks.is_dir() and len(list(masks.iterdir())) > 3:
+            break
+        time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Traceback" not in err
+    assert "unfinished" in err.splitlines()[-1]
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["unfinished"]

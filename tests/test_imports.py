@@ -1,0 +1,138 @@
+"""The house has one direction: who may import whom, as the design's layout says."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parent.parent / "rvos_cli"
+FORBIDDEN_NAMES = {"utils", "util", "helpers", "helper", "base", "types", "common", "misc"}
+
+ROOT = {"errors", "version"}
+VALUES = {"config", "results", *ROOT}
+# Part of the package -> parts it may import, besides itself.
+ALLOWED = {
+    "errors": set(),
+    "version": set(),
+    "config": {"errors"},
+    "results": set(),
+    "device": {"errors"},
+    "sources": {"errors"},
+    "mask_colours": {"config", "errors"},
+    "masks": {"errors", "config", "mask_colours"},
+    "overlay": {"errors", "masks"},
+    "sinks": {*VALUES, "masks", "overlay", "sources"},
+    "pipeline": {"results", "sources", "sinks"},
+    "outputs": {*VALUES, "sinks", "sources"},
+    "model": {"config", "errors"},
+    "preprocess": {"config", "errors"},
+    "postprocess": {"config", "errors"},
+    "session": {*VALUES, "model", "preprocess", "postprocess"},
+    "weights_file": {"config", "errors"},
+    "manifest": {"config", "errors", "weights_file"},
+    "fetch": {"errors", "manifest", "version", "weights_file"},
+    "published": {"config", "errors"},
+    "weights": {"config", "errors", "fetch", "manifest", "model", "published", "weights_file"},
+    "training": {
+        *(*VALUES, "device", "manifest", "masks", "model", "overlay", "postprocess", "preprocess", "session"),
+        *("sources", "weights", "weights_file", "evaluation"),
+    },
+    "evaluation": {*VALUES, "device", "masks", "model", "session", "sources", "weights"},
+}
+ALLOWED["segmenter"] = set(ALLOWED) - {"training", "evaluation"}
+ALLOWED["batch"] = {*VALUES, "outputs", "segmenter", "sources"}
+ALLOWED["__init__"] = {*VALUES, "batch", "segmenter", "weights"}
+ALLOWED["cli"] = set(ALLOWED) - {"__init__"}
+ALLOWED["__main__"] = {"cli"}
+
+DRAWING = {"typer", "rich", "click"}
+HEAVY = {"torch", "torchvision", "timm"}
+FILES = {"PIL", "av", "cv2", "safetensors", "imageio_ffmpeg"}
+# Part of the package -> foreign packages it must not know.
+UNKNOWN = {
+    **{
+        part: HEAVY | DRAWING
+        for part in ("errors", "version", "config", "results", "sources", "masks", "mask_colours", "overlay")
+    },
+    **{part: HEAVY | DRAWING for part in ("sinks", "pipeline", "outputs", "manifest", "weights_file", "fetch")},
+    **{part: FILES | DRAWING for part in ("model", "preprocess", "postprocess", "session")},
+    **{part: DRAWING for part in ("device", "published", "weights", "training", "evaluation", "segmenter", "batch")},
+}
+
+
+def part_of(path: Path) -> str:
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def imports_of(path: Path) -> list[str]:
+    """List the modules that a file imports anywhere, also for type checking and inside functions."""
+    names = []
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path} imports relatively"
+            module = node.module or ""
+            names += [f"{module}.{alias.name}" for alias in node.names] if module == "rvos_cli" else [module]
+    return names
+
+
+MODULES = sorted(PACKAGE.rglob("*.py"))
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_every_import_follows_the_arrows(path: Path):
+    part = part_of(path)
+    assert part in ALLOWED, f"{part} has no place in the layout yet"
+    for name in imports_of(path):
+        top, *rest = name.split(".")
+        if top == "rvos_cli":
+            target = rest[0] if rest else "__init__"
+            assert target == part or target in ALLOWED[part], f"{part} must not import {target}"
+        else:
+            assert top not in UNKNOWN.get(part, set()), f"{part} must not know {top}"
+
+
+def test_no_module_has_a_name_that_says_nothing():
+    assert not {path.stem for path in MODULES} & FORBIDDEN_NAMES
+
+
+def test_nobody_uses_opencv():
+    assert not [path for path in MODULES for name in imports_of(path) if name.split(".")[0] == "cv2"]
+
+
+LIGHT = """
+import sys
+{statement}
+tops = {{name.split('.')[0] for name in sys.modules}}
+heavy = sorted(tops & {{'torch', 'torchvision', 'timm', 'cv2', 'av', 'scipy'}})
+sys.exit(f'loaded {{heavy}}' if heavy else 0)
+"""
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "import rvos_cli",
+        "import rvos_cli.cli.app",
+        "from rvos_cli.cli.app import run; run(['--help'])",
+        "from rvos_cli.cli.app import run; run(['--version'])",
+        "from rvos_cli.cli.app import run; run(['segment', '--help'])",
+        "from rvos_cli.cli.app import run; run(['weights', 'list'])",
+    ],
+)
+def test_light_commands_load_nothing_heavy(statement: str):
+    done = subprocess.run([sys.executable, "-c", LIGHT.format(statement=statement)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_every_public_name_is_there():
+    import rvos_cli
+
+    for name in rvos_cli.__all__:
+        assert getattr(rvos_cli, name) is not None
+    assert dir(rvos_cli) == sorted(rvos_cli.__all__)
+    with pytest.raises(AttributeError):
+        _ = rvos_cli.nothing_of_the_kind
