@@ -188,7 +188,8 @@ class VideoSource(ClosingSource):
                 reading.packets += not packet.is_discard
                 yield packet
         expected = Fraction(container.duration or 0, av.time_base)
-        if expected - reading.reached > max(Fraction(1, 5), expected / 100) and reading.reached > 0:
+        frame = 1 / stream.average_rate if stream.average_rate else Fraction(0)
+        if expected - reading.reached > max(Fraction(1, 5), 2 * frame, expected / 100) and reading.reached > 0:
             reading.broken_off = True
         yield None
 
@@ -226,8 +227,8 @@ class VideoSource(ClosingSource):
         return turn.apply(picture.to_ndarray())
 
     def _turn(self, frame: Any) -> Turn:
-        matrix = frame.side_data.get("DISPLAYMATRIX")
-        turn = turn_of(bytes(matrix)) if matrix is not None else UPRIGHT
+        matrices = [bytes(data) for data in frame.side_data if data.type.name == "DISPLAYMATRIX"]
+        turn = turn_of(matrices[0]) if matrices else UPRIGHT
         if turn is None:
             self.warn(f"{self._name} asks for a rotation that is no multiple of 90 degrees; it is shown unrotated")
             return UPRIGHT
@@ -260,7 +261,8 @@ class VideoSource(ClosingSource):
 
 
 def _disposition(stream: Any) -> int:
-    return int(getattr(stream, "disposition", 0))
+    flags = stream.disposition
+    return int(getattr(flags, "value", flags))  # a plain enum in PyAV 14 and 15
 
 
 def _is_cover(stream: Any) -> bool:
