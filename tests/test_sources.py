@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 
+import av
 import media
 import numpy as np
 import pytest
@@ -278,6 +280,19 @@ def test_half_read_video_can_be_left_and_closed(tmp_path: Path) -> None:
     next(reading)
     source.close()
     assert list(reading) == []
+
+
+def test_frames_leave_memory_without_the_garbage_collector(tmp_path: Path) -> None:
+    source = open_source(media.rotated(tmp_path / "a.mp4", 90, count=60))
+    gc.collect()
+    gc.disable()
+    try:
+        for frame in source:
+            if frame.index == 50:
+                alive = sum(isinstance(thing, av.VideoFrame) for thing in gc.get_objects())
+    finally:
+        gc.enable()
+    assert alive < 15
 
 
 def test_colon_and_percent_in_a_name_are_part_of_the_name(tmp_path: Path) -> None:

@@ -80,6 +80,7 @@ class VideoSource(ClosingSource):
         self._path = path
         self._name = name
         self._other_sizes: set[tuple[int, int]] = set()
+        self._turned: tuple[float | None, Turn] = (None, UPRIGHT)
         frames = self._decode(1, _Reading())
         first = next(frames, None)
         frames.close()
@@ -227,12 +228,18 @@ class VideoSource(ClosingSource):
         return turn.apply(picture.to_ndarray())
 
     def _turn(self, frame: Any) -> Turn:
-        matrices = [bytes(data) for data in frame.side_data if data.type.name == "DISPLAYMATRIX"]
-        turn = turn_of(matrices[0]) if matrices else UPRIGHT
-        if turn is None:
-            self.warn(f"{self._name} asks for a rotation that is no multiple of 90 degrees; it is shown unrotated")
-            return UPRIGHT
-        return turn
+        """Return the frame's turn; the matrix itself is looked at only where the rotation changes.
+
+        PyAV's side data and its frame hold each other, so that a frame whose side data were read stays in memory until
+        the garbage collector comes: a hundred frames of a large video.
+        """
+        if frame.rotation != self._turned[0]:
+            matrices = [bytes(data) for data in frame.side_data if data.type.name == "DISPLAYMATRIX"]
+            turn = turn_of(matrices[0]) if matrices else UPRIGHT
+            if turn is None:
+                self.warn(f"{self._name} asks for a rotation that is no multiple of 90 degrees; it is shown unrotated")
+            self._turned = (frame.rotation, turn or UPRIGHT)
+        return self._turned[1]
 
     def _open(self) -> Any:
         try:
