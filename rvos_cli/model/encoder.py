@@ -80,11 +80,12 @@ def _trunk(name: str) -> tuple[nn.Module, tuple[int, ...]]:
     if name not in TORCHVISION_CHANNELS:
         base: Any = timm.create_model(name, pretrained=False, features_only=True, out_indices=(1, 2, 3, 4))
         return base, tuple(reversed(base.feature_info.channels()))
+    if name == "vgg16":  # not the whole network: its classifier is most of it and costs seconds
+        vgg = nn.Module()
+        vgg.features = torchvision.models.vgg.make_layers(torchvision.models.vgg.cfgs["D"])
+        return vgg, TORCHVISION_CHANNELS[name]
     base = getattr(torchvision.models, name)(weights=None)
-    if name == "vgg16":
-        base.classifier, base.avgpool = nn.Identity(), nn.Identity()
-    else:
-        base.fc, base.avgpool = nn.Identity(), nn.Identity()
+    base.fc, base.avgpool = nn.Identity(), nn.Identity()
     return base, TORCHVISION_CHANNELS[name]
 
 

@@ -6,6 +6,7 @@ What is random in a step is drawn from the seed and the step's number, so no gen
 from __future__ import annotations
 
 import os
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -71,8 +72,8 @@ def load_checkpoint(
             raise WeightsError(f"{path} is of a run with another network", cure="choose another output folder")
         model.load_state_dict(entry["model"])
         optimizer.load_state_dict(entry["optimizer"])
-    except (RuntimeError, KeyError, EOFError, OSError) as error:
-        raise WeightsError(f"the checkpoint {path} cannot be read ({error})", cure="remove it to start anew") from error
+    except (RuntimeError, KeyError, EOFError, OSError, pickle.UnpicklingError) as error:
+        raise WeightsError(f"the checkpoint {path} cannot be read", cure="remove it to start anew") from error
     stored: dict[str, Tensor] = entry["average"]
     for name, tensor in average.tensors.items():
         tensor.copy_(stored[name])

