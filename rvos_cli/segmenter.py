@@ -223,10 +223,13 @@ class Segmenter:
             source = stack.enter_context(open_source(input))
             shape = (source.info.height, source.info.width)
             mask = None if first_mask is None else read_first_mask(first_mask, shape)
-            mask_path = Path(first_mask) if isinstance(first_mask, (str, Path)) else None
+            mask_path = Path(first_mask).expanduser() if isinstance(first_mask, (str, Path)) else None
             target = DEFAULT_ROOT / source.info.stem if output is None else output
             inputs = [path for path in (source.info.path, mask_path) if path is not None]
             folder = stack.enter_context(OutputFolder(target, options=options, inputs=inputs))
+            digest = ""
+            if len(inputs) == 1 + (mask is not None):  # arrays have no name to be known by again
+                digest = self.digest(inputs[0], first_mask=mask_path, inference=inference, outputs=options)
             if mask is not None:
                 notice("found", found_line(mask.ids))
                 for line in mask.warnings:
@@ -255,9 +258,7 @@ class Segmenter:
                 mode="segment" if first_mask is None else "track",
                 warnings=(*(mask.warnings if mask else ()), *source.warnings),
                 options=self._used(inference),
-                digest=""
-                if len(inputs) < 1 + (mask is not None)
-                else self.digest(inputs[0], first_mask=mask_path, inference=inference, outputs=options),
+                digest=digest,
             )
             folder.commit(summary)
         return summary
