@@ -41,8 +41,8 @@ def source_clock(path: Path) -> SourceClock:
     """Read the clock of the stream that ``sources`` shows, by decoding its first frame."""
     try:
         with av.open(address(path), metadata_errors="ignore") as container:
-            streams: list[Any] = [each for each in container.streams.video if not each.disposition & ATTACHED_PICTURE]
-            stream = max(streams, key=lambda each: (each.disposition & DEFAULT_STREAM, each.width * each.height))
+            streams: list[Any] = [each for each in container.streams.video if not _disposition(each) & ATTACHED_PICTURE]
+            stream = max(streams, key=lambda each: (_disposition(each) & DEFAULT_STREAM, each.width * each.height))
             for packet in container.demux(stream):
                 with suppress(av.error.FFmpegError):
                     for frame in packet.decode():
@@ -117,6 +117,7 @@ def _join(part: Path, whole: Path, sound: Sound | None, way: Any, trouble: list[
     ):
         source: Any = pictures.streams.video[0]
         stream = output.add_stream_from_template(source, opaque=True)
+        stream.time_base = source.time_base
         tracks = [_picture_packets(pictures, source, stream)]
         if sound is not None:
             tracks.append(way(sound, output, [] if trouble is None else trouble))
@@ -124,6 +125,10 @@ def _join(part: Path, whole: Path, sound: Sound | None, way: Any, trouble: list[
             count += packet.stream.type == "audio"
             output.mux_one(packet)
     return count
+
+
+def _disposition(stream: Any) -> int:
+    return int(stream.disposition.value)  # a Flag or an IntFlag, by PyAV's version
 
 
 def _has_sound(path: Path) -> bool:

@@ -40,6 +40,7 @@ def copied(sound: Sound, output: Any, warnings: list[str]) -> Iterator[Any]:
     """Add a sound stream to *output* and return its packets: the source's own, moved in time."""
     container, source = _opened(sound)
     stream = output.add_stream_from_template(source, opaque=True)
+    stream.time_base = Fraction(1, source.codec_context.sample_rate)
     return _copied_packets(sound, container, source, stream, warnings)
 
 
