@@ -22,14 +22,14 @@ from torch.utils.data import DataLoader
 
 from rvos_cli.config import ModelConfig
 from rvos_cli.device import choose_device
-from rvos_cli.errors import RvosError
+from rvos_cli.errors import RvosError, WeightsError
 from rvos_cli.model import RVOS
 from rvos_cli.training.checkpoint import AverageWeights, load_checkpoint, save_checkpoint
 from rvos_cli.training.datasets import ClipDataset, ClipMix, collate
 from rvos_cli.training.recipes import Recipe, Stage, TrainOptions
 from rvos_cli.training.rollout import rollout
 from rvos_cli.training.trunk import imagenet_trunk
-from rvos_cli.weights import load_weights, save_weights
+from rvos_cli.weights import build_model, load_weights, save_weights
 
 PARTS = ("track", "discover", "empty", "cue")
 
@@ -102,11 +102,15 @@ def train(options: TrainOptions, on_step: Callable[[StepReport], None] | None = 
 
 def _start(options: TrainOptions) -> RVOS:
     config = options.recipe.model
+    if options.init is not None:
+        weights = load_weights(options.init)
+        if weights.config != config:
+            raise WeightsError(
+                f"the weights {weights.name} are of another network than the recipe's", cure="start without --init"
+            )
+        return build_model(weights, torch.device("cpu"), torch.float32)
     model = RVOS(config)
-    if options.init is None:
-        model.encoder.base.load_state_dict(imagenet_trunk(config.trunk))
-    else:
-        model.load_state_dict(load_weights(options.init).tensors)
+    model.encoder.base.load_state_dict(imagenet_trunk(config.trunk))
     return model
 
 
@@ -181,9 +185,16 @@ def _batches(options: TrainOptions, step: int) -> Iterator[dict[str, Tensor]]:
             batch_sampler=indices,
             num_workers=options.workers,
             collate_fn=collate,
+            worker_init_fn=_leave_signals_to_the_run,
             prefetch_factor=8 if options.workers else None,
         )
         step = end
+
+
+def _leave_signals_to_the_run(worker: int) -> None:
+    # Ctrl-C and kill reach the workers too; were they to die of it, the run could not end its step and save.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
 def clip_dataset(options: TrainOptions, stage: Stage) -> ClipDataset:
@@ -198,7 +209,7 @@ def clip_dataset(options: TrainOptions, stage: Stage) -> ClipDataset:
         frames=stage.frames,
         max_objects=recipe.rollout.slots,
         seed=recipe.seed,
-        mix=ClipMix(real=stage.real, photograph=made * 0.6, composite=made * 0.4),
+        mix=ClipMix(real=stage.real, photograph=made * 0.5, composite=made * 0.4, empty=made * 0.1),
     )
 
 

@@ -1,5 +1,10 @@
 """A tiny training run: it stops, goes on with the very same steps, and leaves usable weights."""
 
+import os
+import signal
+import subprocess
+import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -64,6 +69,33 @@ def test_a_stopped_run_goes_on_with_the_same_steps(options: TrainOptions, tmp_pa
     assert log(options.output) == log(first.output)
     one, other = load_weights(whole.weights).tensors, load_weights(result.weights).tensors
     assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_weights_of_another_network_are_no_start(options: TrainOptions):
+    with pytest.raises(WeightsError, match="another network"):
+        train(replace(options, recipe=replace(TINY, model=ModelConfig(hidden_size=32, key_dim=8))))
+
+
+def test_kill_stops_after_the_step_under_way_and_saves(options: TrainOptions, tmp_path: Path):
+    start = tmp_path / "full.safetensors"
+    save_weights(start, ModelConfig(), RVOS(ModelConfig()).state_dict())
+    words = ["train", "--data", options.data, "--init", start, "-o", options.output, "--device", "cpu"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "rvos_cli", *map(str, words), "--batch", "1", "--steps", "9999", "--workers", "1"],
+        start_new_session=True,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    path = options.output / "log.csv"
+    while process.poll() is None and (not path.exists() or len(path.read_text().splitlines()) < 3):
+        time.sleep(0.1)
+    os.killpg(process.pid, signal.SIGTERM)  # as a terminal or a scheduler does: the workers get it too
+    with process:
+        said, _ = process.communicate(timeout=120)
+    assert process.returncode == 0
+    assert "stopped at step" in said
+    step = torch.load(options.output / "checkpoint.pt", weights_only=True)["step"]
+    assert step == len(log(options.output)) - 1 >= 2
 
 
 def test_the_result_is_a_usable_network(options: TrainOptions):
