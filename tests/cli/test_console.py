@@ -1,0 +1,61 @@
+import io
+
+import pytest
+from rich.console import Console
+
+from rvos_cli.cli import console
+from rvos_cli.cli.console import Talk, lines, stderr_console, table
+
+
+@pytest.fixture
+def terminal(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
+    """Let stderr be a terminal, and return what is drawn on it."""
+    screen = io.StringIO()
+    monkeypatch.setattr(
+        console, "stderr_console", lambda: Console(file=screen, force_terminal=True, width=100, no_color=True)
+    )
+    return screen
+
+
+def test_a_terminal_gets_a_bar_with_the_number_of_frames(terminal: io.StringIO):
+    talk = Talk()
+    with talk.progress("street.mp4") as report:
+        for done in range(1, 51):
+            report(done, 50)
+        talk.note("a warning above the bar")
+    drawn = terminal.getvalue()
+    assert "street.mp4" in drawn
+    assert "50/50" in drawn
+    assert "a warning above the bar" in drawn
+
+
+def test_a_pipe_gets_plain_lines_now_and_then(monkeypatch: pytest.MonkeyPatch):
+    clock = iter(range(0, 1000, 2))
+    monkeypatch.setattr("rvos_cli.cli.console.time.monotonic", lambda: float(next(clock)))
+    said: list[str] = []
+    report = lines("street.mp4", said.append)
+    for done in range(1, 10):
+        report(done, None if done < 5 else 9)
+    assert said == [
+        "street.mp4: frame 3, 0.5 frames/s",
+        "street.mp4: frame 6/9, 0.5 frames/s",
+        "street.mp4: frame 9/9, 0.5 frames/s",
+    ]
+
+
+def test_quiet_draws_nothing(terminal: io.StringIO, capsys: pytest.CaptureFixture[str]):
+    talk = Talk(quiet=True)
+    with talk.progress("street.mp4") as report:
+        report(1, 2)
+    talk.note("nothing")
+    talk.data("nothing")
+    assert (terminal.getvalue(), capsys.readouterr()) == ("", ("", ""))
+
+
+def test_no_color_is_honoured(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert stderr_console().no_color
+
+
+def test_a_table_stands_in_columns():
+    assert table(("a", "long name"), [("value", "1"), ("v", "22")]) == "a      long name\nvalue  1\nv      22"
