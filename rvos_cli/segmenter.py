@@ -20,6 +20,7 @@ from rvos_cli.config import DEFAULT_WEIGHTS, InferenceOptions, OutputOptions
 from rvos_cli.device import choose_device, choose_dtype
 from rvos_cli.errors import DeviceError, InputError, UsageError
 from rvos_cli.masks import read_first_mask
+from rvos_cli.model.folding import fold_norms
 from rvos_cli.outputs import DEFAULT_ROOT, OutputFolder, run_digest
 from rvos_cli.pipeline import run
 from rvos_cli.results import FrameMasks, ObjectTally, RunSummary
@@ -74,7 +75,7 @@ class Segmenter:
         self.device, self.device_reason, self.half = device, device_reason, half
         self._weights = weights
         self._dtype = choose_dtype(device, half)
-        self._model = build_model(weights, device)
+        self._model = fold_norms(build_model(weights, device)).to(memory_format=torch.channels_last)
 
     def segment(
         self,
@@ -238,9 +239,10 @@ class Segmenter:
             tally = ObjectTally(() if mask is None else mask.ids)
             start = time.perf_counter()
             with _memory_errors():
-                frames = _run(source, session, folder, tally, progress)
+                frames, trouble = _run(source, session, folder, tally, progress)
             seconds = time.perf_counter() - start
-            for line in source.warnings:
+            trouble = [*source.warnings, *trouble]
+            for line in trouble:
                 notice("warning", line)
             summary = RunSummary(
                 input=source.info.name,
@@ -256,7 +258,7 @@ class Segmenter:
                 weights_sha256=self.sha256,
                 version=__version__,
                 mode="segment" if first_mask is None else "track",
-                warnings=(*(mask.warnings if mask else ()), *source.warnings),
+                warnings=(*(mask.warnings if mask else ()), *trouble),
                 options=self._used(inference),
                 digest=digest,
             )
@@ -286,8 +288,10 @@ class Segmenter:
         )
 
 
-def _run(source: FrameSource, session: Session, folder: OutputFolder, tally: ObjectTally, progress: Progress) -> int:
-    """Drive the frames through the session into the sinks below the staging folder; return their number."""
+def _run(
+    source: FrameSource, session: Session, folder: OutputFolder, tally: ObjectTally, progress: Progress
+) -> tuple[int, list[str]]:
+    """Drive the frames through the session into the sinks; return how many they were and what the sinks warn of."""
 
     def count(frame: FrameMasks) -> None:
         tally.add(frame.index, frame.labels)
@@ -298,7 +302,7 @@ def _run(source: FrameSource, session: Session, folder: OutputFolder, tally: Obj
         frames = run(source, session.step, sinks, on_frame=count)
         if not frames:
             raise InputError(f"{source.info.name} holds no frame that can be decoded", cure="check that it plays")
-    return frames
+    return frames, [line for sink in sinks for line in sink.warnings]
 
 
 def found_line(ids: Sequence[int]) -> str:

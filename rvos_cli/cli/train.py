@@ -31,9 +31,7 @@ def train(
         str | None, typer.Option("--init", metavar="NAME|PATH", help="Start from these weights instead of ImageNet's.")
     ] = None,
     steps: Annotated[int | None, typer.Option("--steps", min=1, help="Steps in all, instead of the recipe's.")] = None,
-    batch: Annotated[
-        int | None, typer.Option("--batch", min=1, help="Clips a step, instead of the recipe's.")
-    ] = None,
+    batch: Annotated[int | None, typer.Option("--batch", min=1, help="Clips a step, instead of the recipe's.")] = None,
     seed: Annotated[int | None, typer.Option("--seed", min=0, help="Seed, instead of the recipe's.")] = None,
     minutes: Annotated[float, typer.Option("--minutes", min=0, help="Stop after so long; 0 for no limit.")] = 0,
     workers: Annotated[int, typer.Option("--workers", min=0, help="Processes that make clips.")] = 1,

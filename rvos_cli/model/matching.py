@@ -7,6 +7,7 @@ what is near counts more; how near is learned.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -97,8 +98,13 @@ class MatchingCue(nn.Module):
         b, _, h, w = query.shape
         q, k = self._with_places(query, references.keys, kind)
         values = references.masks.flatten(2).transpose(1, 2)  # B, R*h*w, N
-        read = F.scaled_dot_product_attention(q[:, None], k[:, None], values[:, None].to(q.dtype), scale=1.0)
-        return read[:, 0].transpose(1, 2).reshape(b, -1, h, w)
+        objects = values.shape[-1]
+        # The kernel that never writes the matrix of similarities wants keys and values of one length: the extra
+        # work is a quarter of what it saves.
+        length = 8 * math.ceil(max(q.shape[-1], objects) / 8)
+        q, k, values = (_lengthen(x, length)[:, None] for x in (q, k, values.to(q.dtype)))
+        read = F.scaled_dot_product_attention(q, k, values, scale=1.0)[:, 0, :, :objects]
+        return read.transpose(1, 2).reshape(b, objects, h, w)
 
     def _with_places(self, query: Tensor, keys: Tensor, kind: int) -> tuple[Tensor, Tensor]:
         # -|p - q|^2 / 2s^2 = (p.q - |p|^2 / 2) / s^2 + a term that the softmax over p cancels: three more
@@ -114,6 +120,10 @@ class MatchingCue(nn.Module):
         places = _batch(torch.cat([place, half_square]), b).unsqueeze(2).expand(-1, -1, frames, -1, -1)
         k = torch.cat([keys, places], dim=1)
         return q.flatten(2).transpose(1, 2), k.flatten(2).transpose(1, 2)
+
+
+def _lengthen(x: Tensor, length: int) -> Tensor:
+    return F.pad(x, (0, length - x.shape[-1]))
 
 
 def _batch(x: Tensor, b: int) -> Tensor:

@@ -5,6 +5,7 @@ Enters: frames in display order, then a verdict. Leaves: a finished output, or w
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from types import TracebackType
 from typing import Protocol, TypeVar
 
@@ -14,7 +15,13 @@ SinkT = TypeVar("SinkT", bound="Sink")
 
 
 class Sink(Protocol):
-    """One output. As a context manager it closes after a good run and aborts after a failed one."""
+    """One output. As a context manager it closes after a good run and aborts after a failed one.
+
+    Attributes:
+        warnings: what could not be kept, a line each; complete once the output is closed.
+    """
+
+    warnings: Sequence[str] = ()
 
     def write(self, frame: FrameMasks) -> None:
         """Take the next frame.

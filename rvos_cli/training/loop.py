@@ -209,7 +209,7 @@ def clip_dataset(options: TrainOptions, stage: Stage) -> ClipDataset:
         frames=stage.frames,
         max_objects=recipe.rollout.slots,
         seed=recipe.seed,
-        mix=ClipMix(real=stage.real, photograph=made * 0.5, composite=made * 0.4, empty=made * 0.1),
+        mix=ClipMix(real=stage.real, photograph=made * 0.35, composite=made * 0.55, empty=made * 0.1),
     )
 
 

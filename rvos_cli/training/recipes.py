@@ -50,8 +50,8 @@ class Recipe:
     rollout: RolloutOptions = field(default_factory=RolloutOptions)
     stages: tuple[Stage, ...] = (
         Stage(until=0.1, teacher=1.0, real=0.3),
-        Stage(until=0.7, teacher=0.3, real=0.55),
-        Stage(until=1.0, teacher=0.15, real=0.55, frames=4, size=(192, 320)),
+        Stage(until=0.7, teacher=0.3, real=0.45),
+        Stage(until=1.0, teacher=0.15, real=0.45, frames=4, size=(192, 320)),
     )
     steps: int = 5000
     batch: int = 4

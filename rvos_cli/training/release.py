@@ -1,0 +1,52 @@
+"""From a run's weights to those that the wheel carries: 16 bits, with their entry in the manifest.
+
+``python -m rvos_cli.training.release runs/lite/weights.safetensors weights/lite.safetensors``
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from rvos_cli.errors import UsageError
+from rvos_cli.weights import load_weights, register_weights, save_weights
+
+LICENSE = "Apache-2.0 (file); training data partly non-commercial, see the card"
+SUMMARY = "Finds and follows objects; trained by rvos on DAVIS-2016 training clips and photographs set in motion."
+
+
+def release(source: Path, target: Path) -> None:
+    """Write *source* with 16-bit convolutions to *target* and make it the default of its folder.
+
+    Raises:
+        WeightsError: *source* holds no weights.
+        OutputError: *target* cannot be written.
+    """
+    weights = load_weights(source)
+    tensors = {name: _shrink(name, tensor) for name, tensor in weights.tensors.items()}
+    save_weights(target, weights.config, tensors)
+    register_weights(target, license=LICENSE, card=f"{target.stem}.md", summary=SUMMARY, default=True)
+
+
+def _shrink(name: str, tensor: Tensor) -> Tensor:
+    # Statistics and learned scales are few, and some would leave the range of 16 bits.
+    return tensor.half() if tensor.ndim >= 2 else tensor
+
+
+def main(arguments: list[str]) -> None:
+    """Release with two paths: from, to.
+
+    Raises:
+        UsageError: there are not two paths.
+    """
+    if len(arguments) != 2:
+        raise UsageError("release needs two paths", cure="give the run's weights and the file to write")
+    torch.set_num_threads(1)
+    release(Path(arguments[0]), Path(arguments[1]))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
