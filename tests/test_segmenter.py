@@ -11,6 +11,7 @@ from squares import FRAMES, HEIGHT, WIDTH, square_labels, squares
 import rvos_cli as rvos
 from rvos_cli.masks import read_labels
 from rvos_cli.segmenter import Segmenter
+from rvos_cli.sinks import video
 
 
 def names_in(folder: Path) -> list[str]:
@@ -240,3 +241,17 @@ def test_the_digest_names_the_work(tiny_model: Segmenter, colours: None, clip: P
     assert digests[0] == digests[1]
     assert len(set(digests)) == 3
     assert tiny_model.segment([squares(0)], output=tmp_path / "arrays").digest == ""
+
+
+def test_what_the_sound_lost_is_told_and_written_down(
+    tiny_model: Segmenter, clip: Path, first_mask: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    finish = video.finish_video
+    lost = "the sound's end is damaged and left out"
+    monkeypatch.setattr(video, "finish_video", lambda *a, **k: [*finish(*a, **k), lost])
+    told: list[tuple[str, str]] = []
+    summary = tiny_model.track(
+        clip, first_mask=first_mask, output=tmp_path / "out", notice=lambda kind, line: told.append((kind, line))
+    )
+    assert ("warning", lost) in told
+    assert lost in summary.warnings
