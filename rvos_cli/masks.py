@@ -6,6 +6,7 @@ Used before the session (first mask) and after it (sinks). Pillow, because OpenC
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -105,9 +106,21 @@ def write_indexed_png(path: str | os.PathLike[str], labels: Labels) -> None:
         OutputError: the file cannot be written.
         ValueError: labels is not (H, W) uint8.
     """
+    data = encode_indexed_png(labels)
+    _write_whole(Path(path), lambda part: part.write_bytes(data))
+
+
+def encode_indexed_png(labels: Labels) -> bytes:
+    """Return (H, W) uint8 labels as the bytes of a palette PNG (mode P, DAVIS palette).
+
+    Raises:
+        ValueError: labels is not (H, W) uint8.
+    """
     image = _image(labels)
     image.putpalette(DAVIS_PALETTE.tobytes(), "RGB")
-    _write_whole(Path(path), lambda part: image.save(part, "PNG", compress_level=COMPRESSION))
+    stream = io.BytesIO()
+    image.save(stream, "PNG", compress_level=COMPRESSION)
+    return stream.getvalue()
 
 
 def write_binary_png(path: str | os.PathLike[str], mask: NDArray[Any]) -> None:

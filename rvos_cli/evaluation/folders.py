@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from rvos_cli.errors import DatasetError
-from rvos_cli.evaluation.protocols import SequenceScorer, Task
+from rvos_cli.evaluation.late_objects import make_scorer
+from rvos_cli.evaluation.protocols import Task
 from rvos_cli.evaluation.scores import DatasetScore, SequenceScore
 
 # Below this many frames one process is done before others have started.
@@ -39,7 +40,8 @@ def evaluate_folders(
         pred_dir: one folder of PNGs per sequence, or of what ``rvos batch`` wrote (``<sequence>/masks``).
         gt_dir: one folder of PNGs per sequence, or a DAVIS root (``Annotations/480p``; for the task unsupervised
             ``Annotations_unsupervised/480p`` if it is there). Its frames are the frames that count.
-        task: ``semi-supervised``, ``unsupervised`` or ``foreground``; see ``SequenceScorer``.
+        task: ``semi-supervised``, ``unsupervised`` or ``foreground`` (see ``SequenceScorer``), or ``youtube-vos`` (see
+            ``LateObjectScorer``).
         sequences: their names; None takes every sequence of *gt_dir*.
         workers: processes; None takes one per core. More than one starts fresh interpreters, so a script that
             calls this needs the usual ``if __name__ == "__main__"``.
@@ -49,7 +51,7 @@ def evaluate_folders(
         DatasetError: a folder, sequence or frame is missing or cannot be read, or the protocol refuses a mask.
         UsageError: there is no such task.
     """
-    SequenceScorer(task)
+    make_scorer(task)
     names = list(dict.fromkeys(sequences)) if sequences is not None else sequence_names(gt_dir, task)
     truths = find_annotations(Path(gt_dir), task)
     predictions = _existing(Path(pred_dir), "folder of predictions")
@@ -75,7 +77,7 @@ def evaluate_folders(
             except BaseException:
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise
-    return DatasetScore(task=task, sequences=tuple(scores[name] for name in names))
+    return DatasetScore(task=task, sequences=tuple(scores[name] for name in names if scores[name].objects))
 
 
 def evaluate_sequence(
@@ -89,7 +91,7 @@ def evaluate_sequence(
     predictions = _pngs(Path(pred_dir))
     truths = _pngs(Path(gt_dir))
     name = name if name is not None else Path(gt_dir).name
-    scorer = SequenceScorer(task, name=name)
+    scorer = make_scorer(task, name=name)
     last = len(truths) - 1
     for index, (stem, path) in enumerate(truths.items()):
         truth = read_mask(path)

@@ -16,8 +16,9 @@ from rvos_cli.errors import DatasetError, UsageError
 from rvos_cli.evaluation.metrics import Measure, Shape, boundary_radius, window
 from rvos_cli.evaluation.scores import ObjectScore, SequenceScore
 
-Task = Literal["semi-supervised", "unsupervised", "foreground"]
+Task = Literal["semi-supervised", "unsupervised", "foreground", "youtube-vos"]
 TASKS: tuple[str, ...] = get_args(Task)
+DAVIS_TASKS = ("semi-supervised", "unsupervised", "foreground")
 VOID = 255
 MAX_PROPOSALS = 20
 
@@ -43,8 +44,8 @@ class SequenceScorer:
         Raises:
             UsageError: there is no such task.
         """
-        if task not in TASKS:
-            raise UsageError(f"no such task: {task}", cure=f"use one of {', '.join(TASKS)}")
+        if task not in DAVIS_TASKS:
+            raise UsageError(f"no such task: {task}", cure=f"use one of {', '.join(DAVIS_TASKS)}")
         self.task = task
         self.name = name
         self.objects = 0
