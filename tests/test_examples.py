@@ -143,6 +143,13 @@ def test_spotlight_keeps_colour_only_where_objects_are(example, short_demo, tmp_
         assert image.size == (640, 360)
 
 
+def test_contact_sheet_lays_frames_out_in_rows(example, short_demo, tmp_path):
+    example("contact_sheet.py", short_demo, tmp_path / "sheet.png", "--frames", 4, "--columns", 3, "--width", 160)
+    with Image.open(tmp_path / "sheet.png") as sheet:
+        assert sheet.size == (480, 180)
+        assert np.asarray(sheet)[:90].std() > 10
+
+
 def test_make_demo_draws_the_clip_from_the_packages(example, tmp_path):
     """The script needs packages that are not here: without them it says which, and its parts work on small pictures."""
     script = runpy.run_path(str(EXAMPLES / "make_demo.py"))
