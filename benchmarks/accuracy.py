@@ -38,7 +38,7 @@ from PIL import Image, ImageDraw
 
 import rvos_cli as rvos
 from rvos_cli.errors import DatasetError, RvosError
-from rvos_cli.evaluation import MAX_PROPOSALS, SequenceScore, SequenceScorer, read_mask
+from rvos_cli.evaluation import MAX_PROPOSALS, SequenceScore, SequenceScorer, load_dataset, read_mask
 from rvos_cli.overlay import blend
 
 # Row of the report: what it is called, the first rung, the goal.
@@ -140,20 +140,12 @@ class Stopwatch:
 def find_clips(data: Path, wanted: Sequence[str] | None, stride: int) -> list[Clip]:
     """Return the clips below a DAVIS root, those of ``--sequences`` or every *stride*-th."""
     root = data / "davis" if (data / "davis").is_dir() else data
-    images, annotations = root / "JPEGImages" / "480p", root / "Annotations" / "480p"
-    if not images.is_dir() or not annotations.is_dir():
-        raise DatasetError(f"{root} has no JPEGImages/480p and Annotations/480p", cure="--data names a DAVIS root")
-    available = sorted(entry.name for entry in images.iterdir() if (annotations / entry.name).is_dir())
-    unknown = sorted(set(wanted or ()) - set(available))
-    if unknown or not available:
-        raise DatasetError(f"no sequence {', '.join(unknown)} in {root}", cure=f"there are {', '.join(available)}")
+    dataset = load_dataset("folder", root, sequences=wanted)
     clips = []
-    for name in wanted or available[::stride]:
-        truths = tuple(sorted((annotations / name).glob("*.png")))
-        frames = sorted((images / name).glob("*.jpg"))
-        if [path.stem for path in frames] != [path.stem for path in truths]:
-            raise DatasetError(f"{name}: frames and masks are not the same", cure="every frame needs one mask")
-        clips.append(Clip(name, images / name, truths))
+    for sequence in dataset.sequences if wanted else dataset.sequences[::stride]:
+        if sequence.first_unknown is not None:
+            raise DatasetError(f"{sequence.name}: frame {sequence.first_unknown} has no mask", cure="all need one")
+        clips.append(Clip(sequence.name, sequence.frames[0].parent, tuple(sequence.masks.values())))
     return clips
 
 

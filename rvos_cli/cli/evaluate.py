@@ -228,7 +228,8 @@ def _score_dataset(
     speed = run.frames / run.seconds if run.seconds else 0.0
     talk.note(f"{run.frames} frames, {run.seconds:.1f} s, {speed:.1f} frames/s")
     if archive is not None:
-        talk.data(f"{archive.path}: {archive.masks} masks of {len(data.sequences)} sequences")
+        count = len(data.sequences)
+        talk.data(f"{archive.path}: {archive.masks} masks of {count} sequence{'s' * (count != 1)}")
     if total is None:
         talk.note(f"not scored: {data.unscorable()}; upload the zip to the official server")
     return total, {

@@ -25,7 +25,8 @@ LAYOUTS = {
     "davis2016": f"{_DAVIS} ImageSets/480p/<split>.txt (or ImageSets/2016/<split>.txt)",
     "davis2017": f"{_DAVIS} ImageSets/2017/<split>.txt",
     "youtube-vos": "<split>/JPEGImages/<video>/<frame>.jpg, <split>/Annotations/<video>/<frame>.png, <split>/meta.json",
-    "folder": "frames/<sequence>/<frame>.jpg and masks/<sequence>/<frame>.png, or JPEGImages/ and Annotations/",
+    "folder": "frames/<sequence>/<frame>.jpg and masks/<sequence>/<frame>.png; instead of frames and masks also "
+    "JPEGImages and Annotations, or JPEGImages/480p and Annotations/480p",
 }
 # Where a plain folder may have its frames and its masks; the first that exists is taken.
 PLAIN_FOLDERS = (
@@ -95,7 +96,7 @@ def load_dataset(
         raise UsageError(f"no such data set: {name}", cure=f"use one of {', '.join(DATASETS)}")
     root = Path(root).expanduser()
     if not root.is_dir():
-        raise DatasetError(f"{root} is no folder", cure=f"name the root of {name}, which holds {LAYOUTS[name]}")
+        raise DatasetError(f"{root} is no folder", cure=f"name the root of the data set, which holds {LAYOUTS[name]}")
     chosen = list(dict.fromkeys(sequences)) if sequences is not None else None
     split = split or DEFAULT_SPLITS[name]
     if name == "youtube-vos":
@@ -147,7 +148,7 @@ def _davis_list(home: Path, name: str, split: str, task: Task) -> dict[str, list
     if path is None:
         there = sorted({entry.stem for place in paths for entry in place.parent.glob("*.txt")})
         hint = f"there are the splits {', '.join(there)}" if there else f"the layout of {name} is {LAYOUTS[name]}"
-        raise DatasetError(f"{' and '.join(map(str, paths))} {'are' if len(paths) > 1 else 'is'} missing", cure=hint)
+        raise DatasetError(f"{' (or '.join(map(str, paths))}{')' * (len(paths) - 1)} is missing", cure=hint)
     listed: dict[str, list[str]] = {}
     for line in path.read_text(encoding="utf-8-sig").splitlines():
         if not line.strip():

@@ -1,0 +1,120 @@
+"""``rvos evaluate --dataset``: the tiny network and stand-ins on small data sets."""
+
+import csv
+import json
+from pathlib import Path
+from zipfile import ZipFile
+
+import pytest
+import trees
+
+
+@pytest.fixture
+def oracle(monkeypatch: pytest.MonkeyPatch, tiny_model) -> trees.Oracle:
+    """Let the command run the network that knows the pictures."""
+    made = trees.Oracle()
+    for name in ("name", "sha256", "device", "device_reason", "config"):
+        setattr(made, name, getattr(tiny_model, name))
+    monkeypatch.setattr("rvos_cli.segmenter.load_model", lambda *_, **__: made)
+    return made
+
+
+def test_a_data_set_is_run_scored_and_submitted(rvos, oracle, tmp_path):
+    trees.davis2017(tmp_path / "data")
+    done = rvos(
+        *("evaluate", "--dataset", "davis2017", "--root", "data", "--split", "val", "--weights", "tiny", "--json"),
+        *("--csv", "out.csv", "--submission", "out.zip"),
+    )
+    assert done.code == 0, done.err
+    document = json.loads(done.out)
+    assert (document["dataset"], document["split"], document["task"]) == ("davis2017", "val", "semi-supervised")
+    assert (document["scored"], document["J&F-Mean"], document["mode"]) == (True, 1.0, "track")
+    assert document["frames"] == 2 * trees.FRAMES
+    assert document["submission"] == "out.zip"
+    assert set(document["weights"]) == {"name", "sha256"}
+    with open("out.csv", newline="") as stream:
+        assert [row["object"] for row in csv.DictReader(stream)] == ["1", "2", "all", "1", "2", "all", "all"]
+    with ZipFile("out.zip") as archive:
+        assert len(archive.namelist()) == 2 * trees.FRAMES
+    assert "[2/2] cows: 5 frames, J&F 1.000" in done.err
+
+
+def test_the_table_names_objects_and_sequences(rvos, oracle, tmp_path):
+    trees.davis2016(tmp_path / "data")
+    done = rvos("evaluate", "--dataset", "davis2016", "--root", "data")
+    assert done.code == 0, done.err
+    assert "foreground, sequences: 1, objects: 1" in done.out
+    done = rvos("evaluate", "--dataset", "davis2016", "--root", "data", "-q")
+    assert (done.code, done.out, done.err) == (0, "", "")
+
+
+def test_a_plot_is_drawn(rvos, oracle, tmp_path):
+    pytest.importorskip("matplotlib")
+    trees.davis2017(tmp_path / "data")
+    words = ("--task", "unsupervised", "--sequences", "bear", "--plot", "out.png")
+    done = rvos("evaluate", "--dataset", "davis2017", "--root", "data", *words)
+    assert done.code == 0, done.err
+    assert Path("out.png").stat().st_size > 1000
+
+
+def test_what_has_no_full_truth_is_submitted_and_that_is_said_in_one_line(rvos, oracle, tmp_path):
+    trees.youtube(tmp_path / "data")
+    words = ("evaluate", "--dataset", "youtube-vos", "--root", "data")
+    done = rvos(*words)
+    assert done.code == 1
+    assert len(done.error_lines) == 1
+    assert "no true mask for frame 00010" in done.error_lines[0]
+    assert "--submission" in done.error_lines[0]
+    assert rvos(*words, "--submission", "out.zip", "--csv", "out.csv").code == 2
+
+    done = rvos(*words, "--submission", "out.zip", "--json")
+    assert done.code == 0, done.err
+    assert json.loads(done.out)["scored"] is False
+    assert sum("not scored" in line for line in done.err.splitlines()) == 1
+    done = rvos(*words, "--submission", "out.zip")
+    assert done.code == 1
+    assert "--force" in done.error_lines[0]
+    done = rvos(*words, "--submission", "out.zip", "--force")
+    assert done.out.splitlines() == ["out.zip: 7 masks of 1 sequence"]
+
+
+def test_the_tiny_network_runs_as_the_user_runs_it(rvos, tiny_weights, tmp_path):
+    trees.davis2017(tmp_path / "data", names=("bear",))
+    for task in ("semi-supervised", "unsupervised"):
+        words = ("--task", task, "--weights", tiny_weights, "--device", "cpu", "--max-objects", 2, "--json")
+        done = rvos("evaluate", "--dataset", "davis2017", "--root", "data", *words)
+        assert done.code == 0, done.err
+        assert 0 <= json.loads(done.out)["J&F-Mean"] <= 1
+
+
+def test_weights_of_the_other_task_are_refused_without_a_trace(rvos, zero_shot_weights, tmp_path):
+    trees.davis2017(tmp_path / "data")
+    words = ("--weights", zero_shot_weights, "--device", "cpu", "--submission", "out.zip")
+    done = rvos("evaluate", "--dataset", "davis2017", "--root", "data", *words)
+    assert done.code == 1
+    assert len(done.error_lines) == 1
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["data"]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        (),
+        ("--pred", "a"),
+        ("--dataset", "davis2017"),
+        ("--root", "data", "--pred", "a", "--gt", "b"),
+        ("--dataset", "davis2017", "--root", "data", "--pred", "a", "--gt", "b"),
+        ("--pred", "a", "--gt", "b", "--submission", "out.zip"),
+        ("--dataset", "davis1999", "--root", "data"),
+    ],
+)
+def test_words_that_contradict_each_other_are_wrong_usage(rvos, words):
+    assert rvos("evaluate", *words).code == 2
+
+
+def test_a_wrong_root_is_one_line(rvos, tmp_path):
+    (tmp_path / "data").mkdir()
+    done = rvos("evaluate", "--dataset", "davis2017", "--root", "data")
+    assert done.code == 1
+    assert len(done.error_lines) == 1
+    assert "data/JPEGImages/480p is missing; the layout of davis2017 is" in done.error_lines[0]
