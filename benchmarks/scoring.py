@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from rvos_cli.errors import RvosError
-from rvos_cli.evaluation import TASKS, VOID, SequenceScorer, find_annotations, read_mask, sequence_names
+from rvos_cli.evaluation import DAVIS_TASKS, VOID, SequenceScorer, find_annotations, read_mask, sequence_names
 
 Mask = NDArray[np.bool_]
 Dilate = Callable[[Mask, Mask], Mask]
@@ -91,7 +91,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pred", type=Path, required=True)
     parser.add_argument("--gt", type=Path, required=True)
-    parser.add_argument("--task", choices=[task for task in TASKS if task != "foreground"], default="semi-supervised")
+    parser.add_argument("--task", choices=[task for task in DAVIS_TASKS if task != "foreground"], default="semi-supervised")
     parser.add_argument("--frames", type=int, default=5, help="of each sequence")
     chosen = parser.parse_args()
     runs: dict[str, Callable[[Pairs], float]] = {"rvos": lambda pairs: run_ours(pairs, chosen.task)}

@@ -1,11 +1,13 @@
 """The YouTube-VOS protocol on masks small enough to be scored by hand."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
-from trees import Labels, labels
+from trees import Labels, labels, write_mask, youtube
 
 from rvos_cli.errors import DatasetError, UsageError
-from rvos_cli.evaluation import LateObjectScorer, SequenceScore, SequenceScorer, make_scorer
+from rvos_cli.evaluation import LateObjectScorer, SequenceScore, SequenceScorer, evaluate_folders, make_scorer
 
 NOTHING = np.zeros_like(labels(0))
 
@@ -63,3 +65,12 @@ def test_surplus_ids_other_sizes_and_other_tasks_are_refused() -> None:
     with pytest.raises(UsageError, match="no such task"):
         make_scorer("tracking")  # type: ignore[arg-type]
     assert isinstance(make_scorer("youtube-vos"), LateObjectScorer)
+
+
+def test_stored_masks_are_scored_by_it_too(tmp_path: Path) -> None:
+    youtube(tmp_path, split="train", full=True)
+    write_mask(tmp_path / "train/Annotations/late/00000.png", NOTHING)
+    write_mask(tmp_path / "train/Annotations/late/00005.png", labels(0))
+    result = evaluate_folders(tmp_path / "train/Annotations", tmp_path / "train", "youtube-vos")
+    assert [sequence.name for sequence in result.sequences] == ["003234408d"], "nothing can be scored in the other"
+    assert (result.jf, len(result.objects)) == (1.0, 2)

@@ -12,7 +12,7 @@ from PIL import Image
 
 from rvos_cli.config import InferenceOptions
 from rvos_cli.errors import DatasetError, OutputError, UsageError
-from rvos_cli.evaluation import Dataset, DatasetRun, DatasetScore, Submission, Task, load_dataset
+from rvos_cli.evaluation import Dataset, DatasetRun, DatasetScore, Submission, Task, evaluate_folders, load_dataset
 from rvos_cli.masks import DAVIS_PALETTE
 from rvos_cli.segmenter import Segmenter
 
@@ -186,6 +186,15 @@ def test_a_real_network_follows_late_objects_into_a_submission(tmp_path: Path, t
     entered = masks["Annotations/003234408d/00015.png"]
     assert np.array_equal(entered == 2, trees.labels(3) == 2), "its first mask is given, so it is exact"
     assert not (masks["Annotations/003234408d/00010.png"] == 2).any()
+
+
+@pytest.mark.parametrize("task", ["semi-supervised", "unsupervised", "foreground"])
+def test_the_submission_scores_what_the_run_scored(tmp_path: Path, tiny_model: Segmenter, task: Task) -> None:
+    data = load_dataset("davis2017", trees.davis2017(tmp_path / "data", names=("bear",)), task=task)
+    score = run_all(tiny_model, data, task, tmp_path / "out.zip")
+    with ZipFile(tmp_path / "out.zip") as archive:
+        archive.extractall(tmp_path / "out")
+    assert evaluate_folders(tmp_path / "out", tmp_path / "data", task) == score
 
 
 def test_a_failure_leaves_no_zip_and_no_reader(tmp_path: Path) -> None:
