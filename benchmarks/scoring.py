@@ -91,7 +91,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pred", type=Path, required=True)
     parser.add_argument("--gt", type=Path, required=True)
-    parser.add_argument("--task", choices=[task for task in DAVIS_TASKS if task != "foreground"], default="semi-supervised")
+    parser.add_argument(
+        "--task", choices=[task for task in DAVIS_TASKS if task != "foreground"], default="semi-supervised"
+    )
     parser.add_argument("--frames", type=int, default=5, help="of each sequence")
     chosen = parser.parse_args()
     runs: dict[str, Callable[[Pairs], float]] = {"rvos": lambda pairs: run_ours(pairs, chosen.task)}
