@@ -29,7 +29,9 @@ ALLOWED = {
     "model": {"config", "errors"},
     "preprocess": {"config", "errors"},
     "postprocess": {"config", "errors"},
-    "session": {*VALUES, "model", "preprocess", "postprocess"},
+    "continuity": set(),
+    "trackers": {"config", "errors", "model", "preprocess", "continuity"},
+    "session": {*VALUES, "model", "preprocess", "postprocess", "trackers"},
     "weights_file": {"config", "errors"},
     "manifest": {"config", "errors", "weights_file"},
     "fetch": {"errors", "manifest", "version", "weights_file"},
@@ -56,8 +58,11 @@ UNKNOWN = {
         part: HEAVY | DRAWING
         for part in ("errors", "version", "config", "results", "sources", "masks", "mask_colours", "overlay")
     },
-    **{part: HEAVY | DRAWING for part in ("sinks", "pipeline", "outputs", "manifest", "weights_file", "fetch")},
-    **{part: FILES | DRAWING for part in ("model", "preprocess", "postprocess", "session")},
+    **{
+        part: HEAVY | DRAWING
+        for part in ("sinks", "pipeline", "outputs", "manifest", "weights_file", "fetch", "continuity")
+    },
+    **{part: FILES | DRAWING for part in ("model", "preprocess", "postprocess", "session", "trackers")},
     **{part: DRAWING for part in ("device", "published", "weights", "training", "evaluation", "segmenter", "batch")},
 }
 

@@ -8,7 +8,8 @@ import torch
 
 from rvos_cli.config import InferenceOptions, ModelConfig
 from rvos_cli.model import RVOS
-from rvos_cli.session import DiscoveryRules, Session
+from rvos_cli.session import Session
+from rvos_cli.trackers import DiscoveryRules
 
 SIZE = (96, 160)
 
@@ -86,9 +87,9 @@ def test_same_frames_give_the_same_masks_whatever_ran_before(lite):
 
 @pytest.fixture
 def finder(lite, monkeypatch):
-    """A session whose search slots find whatever the test says: frames -> list of boxes."""
+    """A session whose slots answer what the test says: frame -> for each slot a box, or several boxes."""
 
-    def start(script: dict[int, list[tuple[int, int]]], **options) -> Session:
+    def start(script: dict[int, list], **options) -> Session:
         session = Session(lite, options=InferenceOptions(**options))
         tracker = session._tracker
         plain = lite.step
@@ -97,11 +98,11 @@ def finder(lite, monkeypatch):
             out = plain(frame, state, slots=slots, known=known, **rest)
             logits = torch.full_like(out.logits, -6.0)
             boxes = script.get(tracker.index, [])
-            scale = frame.shape[-2] / SIZE[0]
-            for slot, (top, left) in enumerate(boxes):
-                if slot < slots:
-                    rows = slice(int(top * scale), int((top + 32) * scale))
-                    logits[0, slot, rows, int(left * scale) : int((left + 32) * scale)] = 6.0
+            down, across = frame.shape[-2] / SIZE[0], frame.shape[-1] / SIZE[1]
+            for slot, found in enumerate(boxes[:slots]):
+                for top, left in found if isinstance(found[0], tuple) else [found]:
+                    rows = slice(round(top * down), round((top + 32) * down))
+                    logits[0, slot, rows, round(left * across) : round((left + 32) * across)] = 6.0
             return replace(out, logits=logits)
 
         monkeypatch.setattr(tracker, "model", Stub(lite, step))
@@ -178,3 +179,28 @@ def test_published_zero_shot_has_as_many_objects_as_slots():
     session = Session(RVOS(config).eval(), options=InferenceOptions(max_objects=10))
     assert session.step(picture()).max() <= 3
     assert session.objects == (1, 2, 3)
+
+
+def test_what_looks_alike_across_the_street_is_not_the_object(finder):
+    here, there = (32, 0), (32, 128)
+    session = finder({0: [here], 1: [here], 2: [(here, there)]}, max_objects=1)
+    for _ in range(3):
+        labels = session.step(picture())
+    assert (labels[36:60, :28] == 1).all()
+    assert not labels[:, 100:].any()
+
+
+def test_an_object_may_come_back_far_away_after_some_time(finder):
+    script = {0: [(32, 0)], **{k: [(200, 200)] for k in range(1, 40)}, 40: [(32, 128)]}
+    session = finder(script, max_objects=1)
+    session._tracker.rules = DiscoveryRules(patience=99)
+    for _ in range(41):
+        labels = session.step(picture())
+    assert set(np.unique(labels[36:60, 132:156])) == {1}
+
+
+def test_distant_things_found_by_one_slot_are_objects_of_their_own(finder):
+    session = finder({0: [((32, 0), (32, 128))]})
+    labels = session.step(picture())
+    assert set(np.unique(labels)) == {0, 1, 2}
+    assert session.objects == (1, 2)

@@ -1,0 +1,54 @@
+"""What belongs to one object: pieces of a mask enter, those near where the object was leave.
+
+A network that knows what an object looks like also likes its look-alikes across the street. Things do not jump:
+a piece of mask far from where its object was last seen is not a part of it. Stands between the network and the ids
+(``session.py``), on a grid of cells; knows numpy and scipy only.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+Cells = NDArray[np.bool_]
+TOUCHING = np.ones((3, 3), np.bool_)  # cells that meet in a corner are one piece
+
+
+def far_pieces(inside: Cells, before: Cells, reach: float) -> Cells:
+    """Return the pieces of a mask that lie farther than *reach* from where the object was.
+
+    Args:
+        inside: (h, w), the object's mask now.
+        before: (h, w), its mask when it was last seen; if empty, nothing is far.
+        reach: in cells.
+
+    Returns:
+        (h, w), the cells to drop.
+    """
+    if not before.any() or not inside.any():
+        return np.zeros_like(inside)
+    pieces, count = ndimage.label(inside, TOUCHING)
+    distance = ndimage.distance_transform_edt(~before)
+    nearest = ndimage.minimum(distance, pieces, np.arange(count + 1))
+    far = np.asarray(nearest) > reach
+    far[0] = False
+    dropped: Cells = far[pieces]
+    return dropped
+
+
+def clusters(inside: Cells, gap: float) -> list[Cells]:
+    """Split a mask into groups of pieces with no more than *gap* cells between neighbours, the largest first.
+
+    Args:
+        inside: (h, w).
+        gap: in cells.
+
+    Returns:
+        One (h, w) mask per group.
+    """
+    if not inside.any():
+        return []
+    joined, count = ndimage.label(ndimage.distance_transform_edt(~inside) <= gap / 2, TOUCHING)
+    groups = [inside & (joined == number) for number in range(1, count + 1)]
+    return sorted(groups, key=lambda group: -int(group.sum()))

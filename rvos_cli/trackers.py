@@ -1,0 +1,287 @@
+"""Who is who: network input of one frame enters, the logits of every object leave; here objects get and keep their ids.
+
+Driven by ``session.py``. One tracker per kind of network; both carry a recurrent state, the matching one also a few
+reference frames, and neither grows with the video.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from rvos_cli.config import MAX_OBJECT_ID, InferenceOptions
+from rvos_cli.continuity import Cells, clusters, far_pieces
+from rvos_cli.model import RVOS, RecurrentState, References
+from rvos_cli.model.rvos import StepOutput
+from rvos_cli.preprocess import mask_tensor
+
+Labels = NDArray[np.uint8]
+CELL = 4  # pixels of the network's frame per cell of the grid on which pieces of masks are told apart
+NOWHERE = -8.0  # the logit of a piece that is no part of its object
+
+
+@dataclass(frozen=True, kw_only=True)
+class MemoryRules:
+    """Which frames are remembered as references: the first always, then one in *every*, the newest *recent* of them."""
+
+    every: int = 5
+    recent: int = 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class ContinuityRules:
+    """How far an object may move: *reach* short sides from one frame to the next, *growth* more per frame unseen."""
+
+    reach: float = 0.15
+    growth: float = 0.05
+
+
+@dataclass(frozen=True, kw_only=True)
+class DiscoveryRules:
+    """When something found counts as an object.
+
+    Args:
+        confidence: least mean probability inside its mask on the first frame, 0..1.
+        late_confidence: the same for what appears later.
+        area: least share of the picture, 0..1.
+        overlap: most share of it that earlier objects may have already, 0..1.
+        gap: pieces farther apart than this share of the short side are objects of their own.
+        patience: frames out of sight after which an object may give its slot to a new one.
+    """
+
+    confidence: float = 0.75
+    late_confidence: float = 0.85
+    area: float = 0.002
+    overlap: float = 0.5
+    gap: float = 0.15
+    patience: int = 30
+
+
+class Tracker:
+    """What both kinds of network share: slots and their ids, and the state between frames."""
+
+    def __init__(self, model: RVOS, options: InferenceOptions, device: torch.device, *, discover: bool) -> None:
+        """Start a video; *discover* says whether objects are looked for or only followed."""
+        self.model = model
+        self.options = options
+        self.device = device
+        self.discover = discover
+        self.ids: tuple[int, ...] = ()
+        self.state: RecurrentState | None = None
+        self.masks: Tensor | None = None  # (1, N, h, w), the last probabilities
+
+    def step(self, frame: Tensor, mask: Labels | None) -> Tensor:
+        """Advance one frame (1, 3, h, w) and return the logits (N, h, w) of ``ids``."""
+        raise NotImplementedError
+
+    def _take(self, mask: Labels, size: tuple[int, int]) -> None:
+        """Give every object of *mask* a slot and make the mask its last one."""
+        named = tuple(int(identity) for identity in np.unique(mask) if identity)
+        fresh = tuple(identity for identity in named if identity not in self.ids)
+        self.ids += fresh
+        if not self.ids:
+            return
+        given = mask_tensor(mask, self.ids, size, self.device)
+        if self.masks is None:
+            self.masks = given
+            return
+        masks = torch.cat([self.masks, given[:, self.masks.shape[1] :]], dim=1)
+        for slot, identity in enumerate(self.ids):
+            if identity in named:
+                masks[:, slot] = given[:, slot]
+        self.masks = masks
+
+
+class PublishedTracker(Tracker):
+    """The published behaviour: a fixed number of slots, or one per given object; no later discovery."""
+
+    def __init__(self, model: RVOS, options: InferenceOptions, device: torch.device, *, discover: bool) -> None:
+        """Start a video."""
+        super().__init__(model, options, device, discover=discover)
+        if discover:
+            self.ids = tuple(range(1, min(model.config.slots, options.max_objects) + 1))
+        self._given = 0  # frames since a mask was given; the first two see it, as published
+
+    def step(self, frame: Tensor, mask: Labels | None) -> Tensor:
+        """Advance one frame; see ``Tracker.step``."""
+        if mask is not None:
+            self._take(mask, (frame.shape[-2], frame.shape[-1]))
+            self._given = 0
+        out = self.model.step(frame, self.state, slots=len(self.ids), masks=self.masks)
+        self.state = out.state
+        self._given += 1
+        if self.model.config.mask_input and self._given > 1:
+            self.masks = out.logits.sigmoid()
+        return out.logits[0]
+
+
+class MatchingTracker(Tracker):
+    """The lite behaviour: known objects are followed by the memory of reference frames, new ones are looked for."""
+
+    memory = MemoryRules()
+    continuity = ContinuityRules()
+    rules = DiscoveryRules()
+
+    def __init__(self, model: RVOS, options: InferenceOptions, device: torch.device, *, discover: bool) -> None:
+        """Start a video."""
+        super().__init__(model, options, device, discover=discover)
+        self.index = -1
+        self.kept: References | None = None
+        self.last: References | None = None
+        self._newest_id = 0
+        self._where: dict[int, Cells] = {}  # id -> where it was when last seen
+        self._unseen: dict[int, int] = {}  # id -> frames out of sight
+
+    def step(self, frame: Tensor, mask: Labels | None) -> Tensor:
+        """Advance one frame; see ``Tracker.step``."""
+        self.index += 1
+        self._make_room()
+        if mask is not None:
+            self._take(mask, (frame.shape[-2], frame.shape[-1]))
+            self._newest_id = max(self._newest_id, *self.ids)
+        known = len(self.ids)
+        slots = known + self._free_slots()
+        if slots == 0:
+            return frame.new_zeros(0, *frame.shape[-2:])
+        out = self._decode(frame, slots, known)
+        followed = self._stay_near(out.logits[0, :known])
+        sources, found = self._found(out.logits[0, known:], followed)
+        self._admit(len(sources))
+        logits = torch.cat([followed, found])
+        masks = logits.sigmoid()
+        if mask is not None and self.masks is not None:
+            masks[:known] = self._as_given(mask, masks[:known])
+        self._note_sightings(masks)
+        self.state = out.state.select([*range(known), *(known + slot for slot in sources)])
+        self.masks = masks[None]
+        self._remember(out, changed=mask is not None or len(sources) > 0)
+        return logits
+
+    def _free_slots(self) -> int:
+        """Return how many slots look for objects in this frame."""
+        if not self.discover:
+            return 0
+        room = self._room()
+        return room if self.index == 0 else min(1, room)
+
+    def _room(self) -> int:
+        return max(0, min(self.options.max_objects - len(self.ids), MAX_OBJECT_ID - self._newest_id))
+
+    def _decode(self, frame: Tensor, slots: int, known: int) -> StepOutput:
+        flags = torch.zeros(1, slots, device=self.device)
+        flags[:, :known] = 1
+        masks = frame.new_zeros(1, slots, *frame.shape[-2:])
+        if self.masks is not None:
+            masks[:, :known] = self.masks
+        first = self.kept is None or known == 0
+        return self.model.step(
+            frame,
+            self.state,
+            slots=slots,
+            masks=masks,
+            known=flags,
+            kept=None if first else self.kept,
+            last=None if first else self.last,
+        )
+
+    def _stay_near(self, logits: Tensor) -> Tensor:
+        """Take from every followed object (N, h, w) the pieces that are too far from where it was last seen."""
+        drops = []
+        for identity, inside in zip(self.ids, self._cells(logits.sigmoid()), strict=True):
+            reach = self.continuity.reach + self.continuity.growth * self._unseen.get(identity, 0)
+            before = self._where.get(identity, np.zeros_like(inside))
+            drops.append(far_pieces(inside, before, reach * min(inside.shape)))
+        return _without(logits, drops)
+
+    def _found(self, logits: Tensor, followed: Tensor) -> tuple[list[int], Tensor]:
+        """Say what the search slots found, (S, h, w) logits; the first slot that finds nothing ends the search.
+
+        Returns:
+            The slot that each new object came from, and the new objects' logits (M, h, w).
+        """
+        confidence = self.rules.confidence if self.index == 0 else self.rules.late_confidence
+        taken = (followed.sigmoid() > self.options.threshold).any(dim=0)
+        sources: list[int] = []
+        planes: list[Tensor] = []
+        for slot, cells in enumerate(self._cells(logits.sigmoid())):
+            groups = clusters(cells, self.rules.gap * min(cells.shape))
+            before = len(sources)
+            for group in groups[: self._room() - len(sources)]:
+                plane = _without(logits[slot : slot + 1], [cells & ~group])[0]
+                inside = plane.sigmoid() > self.options.threshold
+                area = int(inside.sum())
+                if area < self.rules.area * taken.numel() or float(plane.sigmoid()[inside].mean()) < confidence:
+                    continue
+                if int((inside & taken).sum()) <= self.rules.overlap * area:
+                    sources.append(slot)
+                    planes.append(plane)
+                    taken = taken | inside
+            if len(sources) == before:
+                break
+        return sources, torch.stack(planes) if planes else logits[:0]
+
+    def _admit(self, count: int) -> None:
+        """Give new ids to *count* objects; ids are never used twice."""
+        for _ in range(count):
+            self._newest_id += 1
+            self.ids += (self._newest_id,)
+
+    def _make_room(self) -> None:
+        """Where every slot is in use, drop the object that has been out of sight longest, if that is long enough."""
+        if not self.discover or self.masks is None or len(self.ids) < self.options.max_objects:
+            return
+        slot = max(range(len(self.ids)), key=lambda slot: self._unseen[self.ids[slot]])
+        if self._unseen[self.ids[slot]] < self.rules.patience:
+            return
+        rest = [other for other in range(len(self.ids)) if other != slot]
+        self.ids = tuple(self.ids[other] for other in rest)
+        self.masks = self.masks[:, rest]
+        self.state = self.state.select(rest) if self.state is not None else None
+        self.kept = self.kept.select(rest) if self.kept is not None else None
+        self.last = self.last.select(rest) if self.last is not None else None
+
+    def _as_given(self, mask: Labels, masks: Tensor) -> Tensor:
+        """Return the known objects' masks (N, h, w), those named in *mask* as given."""
+        named = {int(identity) for identity in np.unique(mask)}
+        given = masks if self.masks is None else self.masks[0]
+        chosen = [given[slot] if self.ids[slot] in named else masks[slot] for slot in range(len(masks))]
+        return torch.stack(chosen)
+
+    def _note_sightings(self, masks: Tensor) -> None:
+        for identity, cells in zip(self.ids, self._cells(masks), strict=True):
+            if cells.any():
+                self._where[identity], self._unseen[identity] = cells, 0
+            else:
+                self._unseen[identity] = self._unseen.get(identity, 0) + 1
+
+    def _cells(self, masks: Tensor) -> list[Cells]:
+        """Return for each mask (N, h, w), 0..1, the cells in which it has a pixel."""
+        if not len(masks):
+            return []
+        inside = (masks > self.options.threshold).float()
+        return list(F.max_pool2d(inside[None], CELL)[0].cpu().numpy() > 0)
+
+    def _remember(self, out: StepOutput, *, changed: bool) -> None:
+        if out.keys is None or self.masks is None or not self.ids:
+            return
+        newest = References.of(out.keys, self.masks)
+        self.last = newest
+        if self.kept is None:
+            self.kept = newest
+        elif changed or self.index % self.memory.every == 0:
+            recent = self.kept.frames(1) + newest
+            self.kept = self.kept.frames(0, 1) + recent.frames(-self.memory.recent)
+
+
+def _without(logits: Tensor, drops: list[Cells]) -> Tensor:
+    """Return logits (N, h, w) with some cells of each plane emptied."""
+    if not any(drop.any() for drop in drops):
+        return logits
+    drop = torch.from_numpy(np.stack(drops)).to(logits.device)
+    drop = drop.repeat_interleave(CELL, dim=1).repeat_interleave(CELL, dim=2)
+    return torch.where(drop, logits.clamp(max=NOWHERE), logits)
