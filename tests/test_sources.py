@@ -210,6 +210,18 @@ def test_pixels_are_made_square(tmp_path: Path) -> None:
     assert frames[0].image.shape == (96, 171, 3) and indices(frames) == [0, 1, 2]
 
 
+@pytest.mark.parametrize("name", ["a.mp4", "a.gif"])
+def test_a_pixel_shape_that_makes_up_for_rounding_leaves_the_size_as_it_is_coded(tmp_path: Path, name: str) -> None:
+    path = media.encode(
+        tmp_path / name, 3, (90, 161), filters="setsar=1,scale=108:60", options=() if "gif" in name else media.H264
+    )
+    with av.open(str(path)) as container:
+        assert container.streams.video[0].sample_aspect_ratio not in (None, 0, 1)
+    source = open_source(path)
+    assert (source.info.height, source.info.width) == (60, 108)
+    assert {frame.image.shape for frame in source} == {(60, 108, 3)}
+
+
 def test_pixels_are_made_square_before_they_are_turned(tmp_path: Path) -> None:
     plain = media.encode(tmp_path / "plain.mp4", 3, filters="setsar=2/1")
     path = tmp_path / "a.mp4"
@@ -340,8 +352,18 @@ def test_what_is_no_video_is_refused_in_one_line(tmp_path: Path) -> None:
         with pytest.raises(InputError, match=words) as caught:
             open_source(tmp_path / name)
         assert "\n" not in str(caught.value)
-    with pytest.raises(InputError, match="web address"):
-        open_source("https://example.org/street.mp4")
+    for address in ("https://example.org/street.mp4", Path("https://example.org/street.mp4")):
+        with pytest.raises(InputError, match="web address"):
+            open_source(address)
+    with pytest.raises(InputError, match="empty name"):
+        open_source("")
+
+
+def test_a_linked_folder_keeps_the_name_of_the_link(tmp_path: Path) -> None:
+    (tmp_path / "take-17").mkdir()
+    Image.new("RGB", (8, 8)).save(tmp_path / "take-17" / "0.png")
+    (tmp_path / "street").symlink_to(tmp_path / "take-17", target_is_directory=True)
+    assert open_source(tmp_path / "street").info.stem == "street"
 
 
 # -- the clock --------------------------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ First station of the flow: ``sources -> preprocess -> model``; knows numpy and f
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -43,11 +44,13 @@ def open_source(input: str | os.PathLike[str] | Iterable[Any]) -> FrameSource:
             )
         return ArraySource(input)
     name = os.fspath(input)
+    if not name:
+        raise InputError("the input has an empty name", cure="give a video, a folder of images or an image")
     path = Path(name).expanduser()
     if path.is_dir():
         return FolderSource(path, name)
     if not path.exists():
-        web = "://" in name
+        web = re.match(r"[a-z]{2,}:/", name) is not None  # a Path keeps one of an address's two slashes
         raise InputError(
             f"{name} is a web address" if web else f"{name} does not exist",
             cure="download the video and give the file" if web else "check the path",

@@ -39,7 +39,7 @@ class FolderSource(ClosingSource):
             self._look(self._folder / file, (height, width))
         self.info = SourceInfo(
             name=name,
-            stem=path.resolve().name if path.is_dir() else path.stem,
+            stem=Path(os.path.abspath(path)).name if path.is_dir() else path.stem,  # a link keeps its own name
             kind="folder" if path.is_dir() else "image",
             height=height,
             width=width,

@@ -15,6 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 WIDEST_PIXEL = 10  # a sample aspect ratio beyond 10:1 or 1:10 is a damaged header, not a wish
+# Closer to 1 than any camera's or broadcast's pixel (16:15): what a scaler writes to make up for a rounded width, or
+# GIF for counting in 64ths. Editors show such a video as it is coded, and its masks have to fit that picture.
+NEARLY_SQUARE = Fraction(1, 40)
 
 
 @dataclass(frozen=True)
@@ -65,7 +68,9 @@ def displayed_size(height: int, width: int, aspect: Fraction, turn: Turn) -> tup
 
 
 def pixel_aspect(stated: Fraction | None) -> Fraction:
-    """Return the sample aspect ratio that a file states, 1 where it states none or nonsense."""
+    """Return the sample aspect ratio that a file states, 1 where it states none, nonsense or a rounding error."""
     if not stated or stated < 0 or not Fraction(1, WIDEST_PIXEL) <= stated <= WIDEST_PIXEL:
+        return Fraction(1)
+    if abs(stated - 1) < NEARLY_SQUARE:
         return Fraction(1)
     return Fraction(stated)

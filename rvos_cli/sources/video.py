@@ -65,7 +65,8 @@ class VideoSource(ClosingSource):
     """A video file.
 
     - Rotation and mirroring in the file's metadata are applied, as players do.
-    - Pixels are made square: where the file asks for a sample aspect ratio, the width is scaled by it.
+    - Pixels are made square: where the file asks for a sample aspect ratio beyond a rounding error, the width is
+      scaled by it.
     - Of several video streams the default one is read; cover art is none.
     - Damage is survived: what decodes is given, and ``warnings`` says where frames are missing.
     """
