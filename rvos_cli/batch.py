@@ -6,6 +6,7 @@ Enters: a folder tree with videos, frame folders and masks beside them. Leaves: 
 
 from __future__ import annotations
 
+import os
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -199,7 +200,8 @@ def plan(folder: str | Path, *, output: str | Path = DEFAULT_ROOT, masks: str | 
         InputError: there is no such folder, or no input in it.
         MaskError: there is no folder *masks*.
     """
-    root, out, mask_root = Path(folder), Path(output), None if masks is None else Path(masks)
+    root, out = Path(folder).expanduser(), Path(output).expanduser()
+    mask_root = None if masks is None else Path(masks).expanduser()
     if not root.is_dir():
         raise InputError(f"there is no folder {root}", cure="give the folder that holds the videos")
     if mask_root is not None and not mask_root.is_dir():
@@ -221,7 +223,7 @@ def plan(folder: str | Path, *, output: str | Path = DEFAULT_ROOT, masks: str | 
 
 def distinct_stems(inputs: Sequence[Path]) -> list[str]:
     """Name the output folder of each input: its stem, or ``stem-suffix``, ``stem-2``, ... where two would meet."""
-    stems = [path.stem if not path.is_dir() else path.resolve().name for path in inputs]
+    stems = [_stem(path) for path in inputs]
     counts = Counter(stems)
     taken = {*FINAL_NAMES, UNFINISHED}
     names = []
@@ -290,9 +292,15 @@ def _is_palette_image(path: Path) -> bool:
         return False
 
 
+def _stem(path: Path) -> str:
+    """Return what outputs and masks of an input are called; a link keeps its own name."""
+    return Path(os.path.abspath(path)).name if path.is_dir() else path.stem
+
+
 def _find_mask(path: Path, parent: Path, masks: Path | None) -> Path | None:
-    stem = path.resolve().name if path.is_dir() else path.stem
-    places = [path.resolve().parent]
+    stem = _stem(path)
+    # A frame folder may be given as "." and then has neither name nor parent in its path.
+    places = [Path(os.path.abspath(path)).parent if path.name in ("", "..") else path.parent]
     if masks is not None:
         places = [masks / parent, masks, *places]
     for place in places:

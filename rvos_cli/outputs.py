@@ -46,7 +46,7 @@ class OutputFolder:
 
     def __init__(self, folder: str | Path, *, options: OutputOptions, inputs: Sequence[Path] = ()) -> None:
         """Check everything and make the folder for the unfinished work."""
-        self.folder = Path(folder)
+        self.folder = Path(folder).expanduser()
         self.options = options
         self._check_inputs(inputs)
         existing = [name for name in FINAL_NAMES if (self.folder / name).exists()]

@@ -54,7 +54,7 @@ def test_a_plan_mirrors_the_tree_and_finds_the_masks(tree: Path, tmp_path: Path)
     found = [
         (
             str(job.input.relative_to(tree)),
-            None if job.first_mask is None else str(job.first_mask.relative_to(tree.resolve())),
+            None if job.first_mask is None else str(job.first_mask.relative_to(tree)),
             str(job.output.relative_to(tmp_path / "out")),
         )
         for job in jobs
@@ -97,6 +97,20 @@ def test_outputs_below_the_folder_are_never_inputs(tiny_model: Segmenter, tree: 
     shutil.copytree(tree / "results", tree / "copied")
     assert [result.job for result in first.results] == list(plan(tree, output=tree / "results"))
     assert len(plan(tree, output=tree / "elsewhere")) == len(first.results)
+
+
+def test_a_linked_input_has_its_name_and_its_mask_where_the_link_stands(clip: Path, frame_folder: Path, tmp_path: Path):
+    tree = tmp_path / "tree"
+    tree.mkdir()
+    (tree / "street.mp4").symlink_to(clip)
+    (tree / "shots").symlink_to(frame_folder, target_is_directory=True)
+    for name in ("street", "shots"):
+        write_indexed_png(tree / f"{name}.png", square_labels())
+    jobs = plan(tree, output="out")
+    assert {(str(job.output), job.first_mask) for job in jobs} == {
+        ("out/street", tree / "street.png"),
+        ("out/shots", tree / "shots.png"),
+    }
 
 
 def test_links_that_lead_in_a_circle_end(tree: Path, tmp_path: Path):

@@ -66,6 +66,8 @@ def batch(
     outputs = OutputOptions(overlay=overlay, masks=not no_masks, objects=objects, force=force)
     from rvos_cli.batch import plan, run_batch
 
+    folder = folder.expanduser()
+
     talk = Talk(as_json=as_json, quiet=quiet, verbose=verbose)
     jobs = plan(folder, output=output, masks=first_masks)  # a wrong folder is said before the weights are loaded
     talk.note(f"{len(jobs)} input{'s' * (len(jobs) != 1)} below {folder}")
