@@ -1,5 +1,7 @@
 import itertools
 import json
+import os
+import sys
 from pathlib import Path
 
 import av
@@ -255,3 +257,23 @@ def test_what_the_sound_lost_is_told_and_written_down(
     )
     assert ("warning", lost) in told
     assert lost in summary.warnings
+
+
+def test_an_output_below_the_home_folder_may_be_written_with_a_tilde(
+    tiny_model: Segmenter, colours: None, clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path / "home"))
+    summary = tiny_model.segment(clip, output="~/results", overlay=False)
+    assert (tmp_path / "home" / "results" / "summary.json").is_file()
+    assert summary.outputs["masks"] == str(tmp_path / "home" / "results" / "masks")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere names of files are always text")
+def test_a_name_that_is_no_text_can_be_read_back_from_the_summary(
+    tiny_model: Segmenter, colours: None, clip: Path, tmp_path: Path
+):
+    path = clip.rename(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.mp4"))
+    tiny_model.segment(path, output=tmp_path / "out")
+    written = json.loads((tmp_path / "out" / "summary.json").read_text(encoding="utf-8"))
+    assert written["input"] == str(path)

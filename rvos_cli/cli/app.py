@@ -6,6 +6,7 @@ needs when it runs.
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 import traceback
@@ -65,6 +66,8 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 def run(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code; every failure has become one line on stderr."""
     debug = os.environ.get("RVOS_DEBUG") == "1"
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a file name need not be text in the terminal's encoding
     try:
         with warnings.catch_warnings():
             if not debug:
@@ -83,7 +86,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
             # Whoever read stdout is gone; nothing may be written there any more, not even at exit.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 0
-        _say("interrupted; what was done so far lies in the output folder under unfinished/")
+        _say("interrupted; what was written so far, if anything, lies in the output folder under unfinished/")
         return INTERRUPTED
     except Exception as error:
         if debug:

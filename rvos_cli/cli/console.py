@@ -39,22 +39,26 @@ class Talk:
         """Remember the choice."""
         self.as_json, self.quiet, self.verbose = as_json, quiet, verbose
         self._bars: Progress | None = None
+        self._waiting: str | None = None  # said before the first other line, unless that is an error
 
     def data(self, line: str) -> None:
         """Print a line of the result: on stdout, or on stderr when stdout belongs to JSON."""
         if self.as_json:
             self.note(line)
         elif not self.quiet:
+            self._say_waiting()
             print(line, flush=True)
 
     def document(self, value: Any) -> None:
         """Print the one JSON document, if JSON was asked for."""
         if self.as_json:
-            print(json.dumps(value, indent=2, ensure_ascii=False), flush=True)
+            legible = (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
+            print(json.dumps(value, indent=2, ensure_ascii=not legible), flush=True)
 
     def note(self, line: str) -> None:
         """Print a line about the work on stderr."""
         if not self.quiet:
+            self._say_waiting()
             self._print(line)
 
     def detail(self, line: str) -> None:
@@ -75,6 +79,11 @@ class Talk:
         else:
             self.note(f"{kind}: {line}")
 
+    def _say_waiting(self) -> None:
+        line, self._waiting = self._waiting, None
+        if line is not None:
+            self._print(line)
+
     def _print(self, line: str) -> None:
         if self._bars is not None:
             self._bars.console.print(line, markup=False, highlight=False, soft_wrap=True)
@@ -82,12 +91,14 @@ class Talk:
             print(line, file=sys.stderr, flush=True)
 
     def load(self, weights: str, *, device: str, half: bool | None) -> Segmenter:
-        """Load the model and say where it runs and why."""
+        """Load the model; where it runs and why is said when the work begins, so that a failure stays one line."""
         from rvos_cli.segmenter import load_model
 
         model = load_model(weights, device=device, half=half)
-        self.note(f"device {model.device_reason}")
-        self.detail(f"weights: {model.name}, sha256 {model.sha256}, network short side {model.config.size}")
+        told = [f"device {model.device_reason}"]
+        if self.verbose:
+            told.append(f"weights: {model.name}, sha256 {model.sha256}, network short side {model.config.size}")
+        self._waiting = None if self.quiet else "\n".join(told)
         return model
 
     def summary(self, summary: RunSummary) -> None:
@@ -116,13 +127,20 @@ class Talk:
             return
         console = stderr_console()
         if not console.is_terminal:
-            yield lines(label, self.note)
+            tell = lines(label, self.note)
+
+            def count(done: int, total: int | None) -> None:
+                self._say_waiting()
+                tell(done, total)
+
+            yield count
             return
         bars = make_bars(console)
         task = bars.add_task(label, total=None)
 
         def report(done: int, total: int | None) -> None:
             if self._bars is None:
+                self._say_waiting()
                 self._bars = bars
                 bars.start()
             bars.update(task, completed=done, total=total)

@@ -37,7 +37,8 @@ def write_summary(path: Path, summary: RunSummary) -> None:
     text = json.dumps(summary.to_dict(), indent=2, ensure_ascii=False) + "\n"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_bytes(path, text.encode("utf-8"))
+        # A name that is no text in this system's encoding is written as JSON escapes, which read back as that name.
+        write_bytes(path, text.encode("utf-8", "backslashreplace"))
     except OSError as error:
         raise unwritable(path, error) from error
 

@@ -1,5 +1,7 @@
 import json
+import os
 import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -87,6 +89,7 @@ def test_an_image_is_a_video_of_one_frame(rvos, frame_folder, quick):
     [
         (("segment", "missing.mp4"), "check the path"),
         (("segment", "text.mp4"), "check that it plays"),
+        (("segment", "https://example.org/street.mp4"), "download the video"),
         (("segment", "empty"), "folder of frames"),
         (("track", "clip.mp4", "--first-mask", "missing.png"), ";"),
         (("track", "clip.mp4", "--first-mask", "black.png"), ";"),
@@ -108,8 +111,8 @@ def test_a_named_failure_is_one_line_and_code_1(rvos, clip, tiny_weights, words,
     done = rvos(*words, *chosen)
     assert done.code == 1
     assert done.out == ""
+    assert done.err.splitlines() == done.error_lines
     assert len(done.error_lines) == 1
-    assert done.err.splitlines()[-1] == done.error_lines[0]
     assert cure in done.error_lines[0]
 
 
@@ -204,3 +207,20 @@ def test_doctor_is_ready_for_a_bug_report(rvos):
     assert set(report) >= {"rvos", "python", "platform", "packages", "devices", "ffmpeg", "weights", "problems"}
     assert report["ffmpeg"]["encoder libx264"] == "yes"
     assert "torch: " in rvos("doctor").out
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere names of files are always text")
+def test_a_name_that_is_no_text_is_printed_all_the_same(rvos, clip, quick):
+    path = clip.rename(os.fsdecode(os.fsencode(clip.parent) + b"/caf\xe9.mp4"))
+    done = rvos("segment", path, *quick)
+    assert (done.code, done.error_lines) == (0, [])
+    done = rvos("segment", path, *quick, "--force", "--json", "--quiet")
+    assert json.loads(done.out)["input"] == str(path)
+
+
+def test_a_batch_may_be_named_with_a_tilde(rvos, clip, quick, monkeypatch):
+    monkeypatch.setenv("HOME", str(clip.parent))
+    monkeypatch.setenv("USERPROFILE", str(clip.parent))
+    report = json.loads(rvos("batch", "~", *quick, "-o", "~/out", "--json").out)
+    assert report["done"] == 1
+    assert (clip.parent / "out" / "clip" / "summary.json").is_file()
