@@ -64,7 +64,8 @@ class WeightsEntry:
             WeightsError: the file is missing or differs.
         """
         if not self.present:
-            cure = "reinstall rvos" if self.origin == "shipped" and not self.url else f"rvos weights fetch {self.name}"
+            again = "reinstall rvos" if self.origin == "shipped" else "import them again with 'rvos weights import'"
+            cure = f"rvos weights fetch {self.name}" if self.url else again
             raise WeightsError(f"the file of the weights '{self.name}' is missing: {self.path}", cure=cure)
         if sha256_of(self.path) != self.sha256:
             remedy = {"shipped": "reinstall rvos", "user": "delete the file, then import or fetch the weights again"}

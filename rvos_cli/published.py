@@ -221,7 +221,9 @@ def _read_tensors(data: bytes, name: str) -> dict[str, Tensor]:
             state = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     except Exception as error:  # torch's readers raise whatever a damaged or hostile file leads them to
         cure = "it is damaged, or holds more than tensors, which rvos refuses"
-        raise WeightsError(f"{name} cannot be read ({_brief(error)})", cure=cure) from error
+        # Torch's refusal is advice on how to trust the file after all.
+        reason = "" if isinstance(error, pickle.UnpicklingError) else f" ({_brief(error)})"
+        raise WeightsError(f"{name} cannot be read{reason}", cure=cure) from error
     if not isinstance(state, Mapping) or not state:
         raise WeightsError(f"{name} holds no state dict", cure=_CURE)
     if not all(isinstance(key, str) and isinstance(value, Tensor) for key, value in state.items()):

@@ -129,7 +129,8 @@ def import_published(folder_or_zip: str | Path, name: str | None = None) -> Weig
     if name is None:
         name = source.resolve().name if source.is_dir() else source.stem
     path = user_folder() / f"{check_name(name)}.safetensors"
-    if find_entry(name) is not None or path.exists():
+    taken = find_entry(name)
+    if path.exists() or (taken is not None and (taken.present or taken.origin == "shipped")):
         raise WeightsError(f"there are weights called '{name}' already", cure="choose another name with --name NAME")
     if not source.exists():
         raise WeightsError(f"there is no checkpoint at {source}", cure="give the authors' folder or a zip of it")

@@ -194,6 +194,15 @@ def test_an_import_never_takes_a_name_that_is_taken(published: Path, shipped: Pa
     assert (home / "weights" / "mine.safetensors").read_bytes() == b"mine"
 
 
+def test_weights_whose_file_was_deleted_can_be_imported_again(published: Path, shipped: Path, home: Path) -> None:
+    entry = import_published(published, "mine")
+    entry.path.unlink()
+    with pytest.raises(WeightsError, match=r"'mine' is missing.*rvos weights import"):
+        load_weights("mine")
+    assert import_published(published, "mine").sha256 == entry.sha256
+    load_weights("mine")
+
+
 @pytest.mark.parametrize("name", ["", ".", "..", "a/b", "../a", "a b", "-x", "ü", "a" * 65, "a\n"])
 def test_names_that_cannot_be_files_are_wrong_usage(name: str, published: Path) -> None:
     with pytest.raises(UsageError, match="cannot name weights"):
