@@ -72,11 +72,12 @@ def import_(
         str | None, typer.Option("--name", help="What to call it.", show_default="the folder's or zip's own name")
     ] = None,
     as_json: options.Json = False,
+    quiet: options.Quiet = False,
 ) -> None:
     """Turn a published checkpoint into named weights; nothing that it holds is run."""
     from rvos_cli.weights import import_published
 
-    talk = Talk(as_json=as_json)
+    talk = Talk(as_json=as_json, quiet=quiet)
     entry = import_published(source, name)
     talk.data(f"imported {entry.name} ({', '.join(entry.tasks)}): {entry.path}")
     talk.document(entry.to_dict())
@@ -104,11 +105,12 @@ def fetch(
 def verify(
     name: Annotated[str | None, typer.Argument(help="Weights by name.", show_default="all of them")] = None,
     as_json: options.Json = False,
+    quiet: options.Quiet = False,
 ) -> None:
     """Compare the files with their sha256."""
     from rvos_cli.manifest import verify_weights
 
-    talk = Talk(as_json=as_json)
+    talk = Talk(as_json=as_json, quiet=quiet)
     results = verify_weights(name)
     for entry, problem in results:
         if not as_json:

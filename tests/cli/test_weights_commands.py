@@ -52,6 +52,7 @@ def test_an_imported_checkpoint_can_be_named_and_used(rvos, published, clip):
     assert done.code == 0
     assert "imported paper (segment)" in done.out
     assert rvos("weights", "verify", "paper").out == "paper: ok\n"
+    assert rvos("weights", "verify", "-q").out == ""
     run = rvos("segment", clip, "--weights", "paper", "--size", 64, "--json")
     assert run.code == 0
     assert json.loads(run.out)["weights"]["name"] == "paper"
