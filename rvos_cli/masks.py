@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import os
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -141,7 +142,8 @@ def _image(values: NDArray[Any]) -> Image.Image:
 
 
 def _write_whole(path: Path, save: Callable[[Path], object]) -> None:
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    # Not made from the file's own name, which may be as long as the system allows; a thread writes one file at a time.
+    part = path.with_name(f".{os.getpid()}-{threading.get_ident()}.part")
     try:
         try:
             save(part)

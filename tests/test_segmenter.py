@@ -277,3 +277,11 @@ def test_a_name_that_is_no_text_can_be_read_back_from_the_summary(
     tiny_model.segment(path, output=tmp_path / "out")
     written = json.loads((tmp_path / "out" / "summary.json").read_text(encoding="utf-8"))
     assert written["input"] == str(path)
+
+
+def test_a_frame_with_the_longest_name_a_file_can_have_is_written(tiny_model: Segmenter, colours: None, tmp_path: Path):
+    name = "n" * 251 + ".png"
+    Image.fromarray(squares(0)).save(tmp_path / name)
+    tiny_model.segment(tmp_path / name, output=tmp_path / "out")
+    for folder in ("masks", "objects/01", "objects/02"):
+        assert [path.name for path in (tmp_path / "out" / folder).iterdir()] == [name]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 from pathlib import Path
 
 from rvos_cli.errors import OutputError
@@ -19,7 +20,8 @@ def write_bytes(path: Path, data: bytes) -> None:
     Raises:
         OSError: the file cannot be written; nothing of it is left.
     """
-    beside = path.with_name(f".{path.name}.part")
+    # Not made from the file's own name, which may be as long as the system allows; a thread writes one file at a time.
+    beside = path.with_name(f".{os.getpid()}-{threading.get_ident()}.part")
     try:
         beside.write_bytes(data)
         os.replace(beside, path)
