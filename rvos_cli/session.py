@@ -60,15 +60,17 @@ class Session:
             mask: (H, W) uint8 labels of objects to follow from this frame on, known or new.
 
         Returns:
-            (H, W) uint8, 0 = background, k = object k.
+            (H, W) uint8, 0 = background, k = object k; for the first frame the first mask itself.
         """
-        if self._first_mask is not None:
-            mask, self._first_mask = self._first_mask, None
+        first, self._first_mask = self._first_mask, None
+        mask = mask if first is None else first
         size = (image.shape[0], image.shape[1])
         short_side = self.options.size or self._tracker.model.config.size
         grid = network_size(size, short_side)
         with torch.autocast(self.device.type, dtype=self.dtype, enabled=self.dtype != torch.float32):
             frame = frame_tensor(image, grid, self._tracker.model.config, self.device, torch.float32)
             logits = self._tracker.step(frame, mask)
+        if first is not None:
+            return np.array(first, np.uint8)  # it says where everything is, and so where nothing is
         labels = label_map(logits, self._tracker.ids, size, self.options.threshold)
         return labels if mask is None else np.where(mask > 0, mask, labels)

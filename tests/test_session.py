@@ -1,5 +1,6 @@
 """One video's recurrence: ids, new and lost objects, later masks, bounded memory."""
 
+from copy import deepcopy
 from dataclasses import replace
 
 import numpy as np
@@ -46,6 +47,15 @@ def test_the_first_answer_is_the_given_mask_to_the_pixel(lite):
     session = Session(lite, first_mask=mask)
     assert np.array_equal(session.step(picture((32, 20, RED))), mask)
     assert session.objects == (7,)
+
+
+def test_what_the_network_sees_beyond_the_given_mask_is_not_added_to_it(lite):
+    eager = deepcopy(lite)
+    torch.nn.init.constant_(eager.decoder.conv_out.bias, 20.0)
+    mask = square(32, 20, 7)
+    session = Session(eager, first_mask=mask)
+    assert np.array_equal(session.step(picture((32, 20, RED))), mask)
+    assert (session.step(picture((32, 20, RED))) == 7).all()
 
 
 def test_given_ids_are_kept_and_no_others_appear(lite):
