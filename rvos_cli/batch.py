@@ -202,6 +202,8 @@ def plan(folder: str | Path, *, output: str | Path = DEFAULT_ROOT, masks: str | 
     """
     root, out = Path(folder).expanduser(), Path(output).expanduser()
     mask_root = None if masks is None else Path(masks).expanduser()
+    if root.is_file():
+        raise InputError(f"{root} is a file, not a folder", cure="give it to 'rvos segment' or 'rvos track'")
     if not root.is_dir():
         raise InputError(f"there is no folder {root}", cure="give the folder that holds the videos")
     if mask_root is not None and not mask_root.is_dir():

@@ -57,6 +57,8 @@ def info(
     card = values.pop("card", "")
     config = values.pop("config")
     for key, value in {**values, **{f"network {key}": value for key, value in config.items()}}.items():
+        if value == "":
+            continue
         talk.data(f"{key}: {', '.join(map(str, value)) if isinstance(value, (list, tuple)) else value}")
     if card:
         talk.data(f"\n{card.rstrip()}")

@@ -98,6 +98,7 @@ def test_an_image_is_a_video_of_one_frame(rvos, frame_folder, quick):
         (("segment", "clip.mp4", "--device", "cuda:99"), ";"),
         (("batch", "missing"), "folder"),
         (("batch", "empty"), "folder"),
+        (("batch", "clip.mp4"), "'rvos segment' or 'rvos track'"),
         (("weights", "info", "no-such-weights"), ";"),
         (("bench", "missing.mp4"), "check the path"),
     ],
