@@ -51,6 +51,7 @@ class DiscoveryRules:
         area: least share of the picture, 0..1.
         overlap: most share of it that earlier objects may have already, 0..1.
         gap: pieces farther apart than this share of the short side are objects of their own.
+        splinter: such a piece smaller than this share of the largest one is no object, 0..1.
         patience: frames out of sight after which an object may give its slot to a new one.
     """
 
@@ -58,7 +59,8 @@ class DiscoveryRules:
     late_confidence: float = 0.85
     area: float = 0.002
     overlap: float = 0.5
-    gap: float = 0.15
+    gap: float = 0.25
+    splinter: float = 0.06
     patience: int = 30
 
 
@@ -210,8 +212,9 @@ class MatchingTracker(Tracker):
         planes: list[Tensor] = []
         for slot, cells in enumerate(self._cells(logits.sigmoid())):
             groups = clusters(cells, self.rules.gap * min(cells.shape))
+            large = [group for group in groups if group.sum() >= self.rules.splinter * groups[0].sum()]
             before = len(sources)
-            for group in groups[: self._room() - len(sources)]:
+            for group in large[: self._room() - len(sources)]:
                 plane = _without(logits[slot : slot + 1], [cells & ~group])[0]
                 inside = plane.sigmoid() > self.options.threshold
                 area = int(inside.sum())
