@@ -53,7 +53,7 @@ class Recipe:
         Stage(until=0.7, teacher=0.3, real=0.45),
         Stage(until=1.0, teacher=0.15, real=0.45, frames=4, size=(192, 320)),
     )
-    steps: int = 6000
+    steps: int = 5600
     batch: int = 4
     rate: float = 1e-3
     trunk_rate: float = 0.0
