@@ -1,6 +1,6 @@
 """Curves of a training run: the run's log.csv enters, a PNG and a thinned CSV for docs/training/ leave.
 
-    python benchmarks/training_curves.py runs/lite/log.csv docs/training/lite-1
+python benchmarks/training_curves.py runs/lite/log.csv docs/training/lite-1
 """
 
 from __future__ import annotations

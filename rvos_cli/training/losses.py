@@ -54,3 +54,11 @@ def assignment_cost(logits: Tensor, truth: Tensor, valid: Tensor) -> Tensor:
     """Return what it costs to let slot s answer for object o: (S, O) for logits (S, h, w) and truth (O, h, w)."""
     pairs = logits[:, None].expand(-1, truth.shape[0], -1, -1)
     return mask_loss(pairs, truth[None].expand_as(pairs), valid).to(torch.float32)
+
+
+def overlap_cost(probabilities: Tensor, truth: Tensor, valid: Tensor) -> Tensor:
+    """Return 1 - soft IoU of every pair: (S, O) for (S, h, w) and (O, h, w); *valid* broadcasts to both."""
+    guess, wanted = (probabilities * valid).flatten(1), (truth * valid).flatten(1)
+    both = guess @ wanted.T
+    either = guess.sum(dim=1)[:, None] + wanted.sum(dim=1)[None] - both
+    return 1 - both / either.clamp(min=1e-6)

@@ -6,7 +6,7 @@ Objects that are given keep a slot each, the way ``track`` works; the slots behi
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from scipy.optimize import linear_sum_assignment
@@ -31,6 +31,19 @@ class RolloutOptions:
     cue_weight: float = 0.5
     empty_weight: float = 0.5
 
+    def run(
+        self,
+        model: RVOS,
+        frames: Tensor,
+        labels: Tensor,
+        complete: Tensor,
+        generator: torch.Generator,
+        *,
+        teacher: float,
+    ) -> Losses:
+        """Run a batch of clips with *teacher* in place of the option's own; arguments as in ``rollout``."""
+        return rollout(model, frames, labels, complete, replace(self, teacher=teacher), generator)
+
 
 @dataclass
 class Losses:
@@ -46,6 +59,12 @@ class Losses:
         self.total = self.total + factor * (values * weights).sum() / count.clamp(min=1) / frames
         self.counts[name] = self.counts.get(name, 0.0) + float(count)
         self.sums[name] = self.sums.get(name, 0.0) + float((values.detach() * weights).sum())
+
+    def include(self, other: Losses) -> None:
+        """Take in the counts and sums of *other*, another batch of the same step; the total stays."""
+        for name, count in other.counts.items():
+            self.counts[name] = self.counts.get(name, 0.0) + count
+            self.sums[name] = self.sums.get(name, 0.0) + other.sums[name]
 
     def means(self) -> dict[str, float]:
         """Return the mean of each part over the slots that had it."""
@@ -78,14 +97,14 @@ def rollout(
     state: RecurrentState | None = None
     kept: References | None = None
     last: References | None = None
-    given = _by_slot(truth[:, 0], targets)
+    given = masks_by_slot(truth[:, 0], targets)
     masks = given
     for t in range(frames.shape[1]):
         known = (targets >= 0).float()
         out = model.step(frames[:, t], state, slots=slots, masks=masks, known=known, kept=kept, last=last)
         free = targets < 0
         empty = _discover(out.logits.detach(), truth[:, t], valid[:, t], targets, complete)
-        wanted = _by_slot(truth[:, t], targets)
+        wanted = masks_by_slot(truth[:, t], targets)
         _count(losses, out, wanted, valid[:, t], known, (targets >= 0) & free, empty, options, t, frames.shape[1])
         masks = _next_masks(out.logits.detach().sigmoid(), wanted, targets, options.teacher, generator, first=t == 0)
         if t == 0:
@@ -125,7 +144,7 @@ def _given_objects(
     return targets.to(first.device)
 
 
-def _by_slot(truth: Tensor, targets: Tensor) -> Tensor:
+def masks_by_slot(truth: Tensor, targets: Tensor) -> Tensor:
     """Return the true mask of each slot's object, (B, N, h, w); zeros for a slot without one."""
     index = targets.clamp(min=0)[..., None, None].expand(-1, -1, *truth.shape[-2:])
     return torch.gather(truth, 1, index) * (targets >= 0)[..., None, None]
