@@ -14,12 +14,16 @@ from torch import Tensor
 from rvos_cli.config import ModelConfig
 
 STRIDE = 32  # of the coarsest features
+LONGEST = 4  # short sides; a very long picture is shrunk to it, or its cost would know no bounds
 
 
 def network_size(source: tuple[int, int], short_side: int) -> tuple[int, int]:
-    """Return (h, w), multiples of 32, for a source of (H, W): the short side as asked, the shape as near as can be."""
+    """Return (h, w), multiples of 32, for a source of (H, W): the short side as asked, the shape as near as can be.
+
+    Of a picture more than four times as long as wide the long side is four times the short side asked for.
+    """
     height, width = source
-    scale = short_side / min(height, width)
+    scale = min(short_side / min(height, width), LONGEST * short_side / max(height, width))
     return _round(height * scale), _round(width * scale)
 
 

@@ -308,7 +308,7 @@ def _run(
 def found_line(ids: Sequence[int]) -> str:
     """Return ``found N objects: ids 1, 2, ...``."""
     numbers = f": ids {', '.join(map(str, ids))}" if ids else ""
-    return f"found {len(ids)} object{'s' * (len(ids) != 1)}{numbers}"
+    return f"found {len(ids)} objects{numbers}"
 
 
 def _per_frame(masks: Masks | None) -> Callable[[int], Mask | None]:
