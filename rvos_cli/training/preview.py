@@ -1,6 +1,6 @@
 """A contact sheet of training clips, to be looked at before a training is started.
 
-A :class:`~rvos_cli.training.datasets.ClipDataset` enters; a PNG leaves: a clip per row, its labels coloured.
+A dataset of clips enters; a PNG leaves: a clip per row, its labels coloured.
 """
 
 from __future__ import annotations
@@ -10,17 +10,18 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
+from torch.utils.data import Dataset
 
 from rvos_cli.errors import OutputError
 from rvos_cli.masks import DAVIS_PALETTE
 from rvos_cli.overlay import blend
-from rvos_cli.training.datasets import ClipDataset, ClipSample
+from rvos_cli.training.datasets import ClipSample
 from rvos_cli.training.synthesis import IGNORE
 
 GAP = 4
 
 
-def contact_sheet(dataset: ClipDataset, path: Path, *, clips: int = 24, start: int = 0) -> None:
+def contact_sheet(dataset: Dataset[ClipSample], path: Path, *, clips: int = 24, start: int = 0) -> None:
     """Write *clips* clips of *dataset*, from index *start* on, as a PNG at *path*.
 
     Each clip is a row: its frames as the network gets them, then the same with the labels over them (ignored pixels
