@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -21,25 +22,106 @@ PREVIEW_CLIPS = 24
 SECONDS_BETWEEN_LINES = 20.0
 
 
+PAPER = "Published recipes"
+
+
 def train(
-    data: Annotated[Path, typer.Option("--data", metavar="DIR", help="Folder that holds train/.", show_default=False)],
-    recipe: Annotated[str, typer.Option("--recipe", metavar="NAME", help="Which run.")] = "lite",
+    data: Annotated[
+        Path | None,
+        typer.Option("--data", metavar="DIR", help="Folder that holds train/ (recipe lite).", show_default=False),
+    ] = None,
+    recipe: Annotated[
+        str, typer.Option("--recipe", metavar="NAME", help="lite, published-one-shot or published-zero-shot.")
+    ] = "lite",
     output: Annotated[
-        Path, typer.Option("--output", "-o", metavar="DIR", help="Folder of the run: checkpoint, log, weights.")
-    ] = Path("runs/lite"),
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="DIR",
+            help="Folder of the run: checkpoint, log, weights.",
+            show_default="runs/<recipe>",
+        ),
+    ] = None,
     init: Annotated[
         str | None, typer.Option("--init", metavar="NAME|PATH", help="Start from these weights instead of ImageNet's.")
     ] = None,
     steps: Annotated[int | None, typer.Option("--steps", min=1, help="Steps in all, instead of the recipe's.")] = None,
-    batch: Annotated[int | None, typer.Option("--batch", min=1, help="Clips a step, instead of the recipe's.")] = None,
+    batch: Annotated[
+        int | None, typer.Option("--batch", min=1, help="Clips at a time, instead of the recipe's.")
+    ] = None,
+    accumulate: Annotated[
+        int | None, typer.Option("--accumulate", min=1, help="Batches whose gradients are added up for one step.")
+    ] = None,
     seed: Annotated[int | None, typer.Option("--seed", min=0, help="Seed, instead of the recipe's.")] = None,
     minutes: Annotated[float, typer.Option("--minutes", min=0, help="Stop after so long; 0 for no limit.")] = 0,
     workers: Annotated[int, typer.Option("--workers", min=0, help="Processes that make clips.")] = 1,
     threads: Annotated[int | None, typer.Option("--threads", min=1, help="CPU threads of the network.")] = None,
-    precision: Annotated[str, typer.Option("--precision", help="bfloat16 or float32.")] = "bfloat16",
+    precision: Annotated[
+        str | None,
+        typer.Option(
+            "--precision", help="bfloat16 or float32.", show_default="bfloat16 for lite, float32 for the published"
+        ),
+    ] = None,
     device: options.Device = "auto",
     preview: Annotated[
         Path | None, typer.Option("--preview", metavar="PNG", help="Only draw some of the training clips.")
+    ] = None,
+    dataset: Annotated[
+        str | None,
+        typer.Option(
+            "--dataset", metavar="NAME", help="davis2016, davis2017, youtube-vos or folder.", rich_help_panel=PAPER
+        ),
+    ] = None,
+    root: Annotated[
+        Path | None, typer.Option("--root", metavar="DIR", help="The unpacked data set.", rich_help_panel=PAPER)
+    ] = None,
+    split: Annotated[
+        str | None,
+        typer.Option("--split", help="Of the data set.", show_default="train", rich_help_panel=PAPER),
+    ] = None,
+    recurrence: Annotated[
+        str | None,
+        typer.Option("--recurrence", help="space, time or both.", show_default="both", rich_help_panel=PAPER),
+    ] = None,
+    stages: Annotated[
+        int | None,
+        typer.Option(
+            "--stages",
+            min=1,
+            max=2,
+            help="1: the true previous mask throughout; 2: then the network's own.",
+            show_default="2, 1 for zero-shot",
+            rich_help_panel=PAPER,
+        ),
+    ] = None,
+    trunk: Annotated[
+        str | None,
+        typer.Option("--trunk", metavar="NAME", help="Another trunk.", show_default="resnet101", rich_help_panel=PAPER),
+    ] = None,
+    trunk_weights: Annotated[
+        Path | None,
+        typer.Option(
+            "--trunk-weights", metavar="FILE", help="torchvision's ImageNet weights of it.", rich_help_panel=PAPER
+        ),
+    ] = None,
+    trunk_rate: Annotated[
+        float | None,
+        typer.Option("--trunk-rate", min=0, help="Its learning rate.", show_default="1e-6", rich_help_panel=PAPER),
+    ] = None,
+    clip_size: Annotated[
+        str | None,
+        typer.Option(
+            "--clip-size",
+            metavar="HxW",
+            help="Size of the clips.",
+            show_default="240x427 for DAVIS, else 256x448",
+            rich_help_panel=PAPER,
+        ),
+    ] = None,
+    max_objects: Annotated[
+        int | None,
+        typer.Option("--max-objects", min=1, help="Of a clip.", show_default="10", rich_help_panel=PAPER),
     ] = None,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
@@ -47,19 +129,50 @@ def train(
     """Train weights, or go on with a run that was stopped (same output folder)."""
     import torch
 
-    from rvos_cli.training.recipes import TrainOptions
+    from rvos_cli.training.ablation import is_published, vary
+    from rvos_cli.training.recipes import TrainOptions, changed
     from rvos_cli.training.recipes import recipe as find_recipe
 
-    if precision not in ("bfloat16", "float32"):
+    plan = find_recipe(recipe)
+    published = is_published(plan)
+    if precision not in (None, "bfloat16", "float32"):
         raise UsageError(f"precision must be bfloat16 or float32, not {precision}")
-    changes = {name: value for name, value in (("steps", steps), ("batch", batch), ("seed", seed)) if value is not None}
+    switches = {
+        "--dataset": dataset,
+        "--root": root,
+        "--split": split,
+        "--recurrence": recurrence,
+        "--stages": stages,
+        "--trunk": trunk,
+        "--trunk-weights": trunk_weights,
+        "--trunk-rate": trunk_rate,
+        "--clip-size": clip_size,
+        "--max-objects": max_objects,
+    }
+    source = _source(recipe, published, data, switches)
+    if published and dataset is not None:
+        plan = vary(
+            plan,
+            dataset=dataset,
+            recurrence=recurrence or "both",
+            stages=stages,
+            trunk=trunk,
+            trunk_rate=trunk_rate,
+            size=None if clip_size is None else _size(clip_size),
+            max_objects=max_objects,
+        )
+    numbers = {"steps": steps, "batch": batch, "accumulate": accumulate, "seed": seed}
+    plan = changed(plan, **{name: value for name, value in numbers.items() if value is not None})
     chosen = TrainOptions(
-        data=data,
-        output=output,
-        recipe=find_recipe(recipe, **changes),
+        data=source,
+        output=output or Path("runs") / recipe,
+        recipe=plan,
         init=init,
+        dataset=dataset or "folder",
+        split=split if split or dataset == "folder" else "train",
+        trunk_weights=trunk_weights,
         device=device,
-        precision=precision,
+        precision=precision or ("float32" if published else "bfloat16"),
         workers=workers,
         minutes=minutes,
     )
@@ -71,10 +184,36 @@ def train(
         return
     from rvos_cli.training.loop import train as run
 
-    result = run(chosen, on_step=_lines(talk))
+    result = run(chosen, on_step=_lines(talk), on_warning=lambda line: talk.notice("warning", line))
     state = "finished" if result.finished else f"stopped at step {result.step}; the same command goes on"
     talk.data(f"{result.weights}: {state}")
     talk.document({"step": result.step, "finished": result.finished, "weights": str(result.weights)})
+
+
+def _source(recipe: str, published: bool, data: Path | None, switches: Mapping[str, object]) -> Path:
+    """Return where the clips come from, after a look at which options belong to the recipe."""
+    if not published:
+        given = [name for name, value in switches.items() if value is not None]
+        if given:
+            raise UsageError(f"{', '.join(given)} is of no use to the recipe {recipe}", cure="leave it out")
+        if data is None:
+            raise UsageError(f"the recipe {recipe} needs --data", cure="name the folder that holds train/")
+        return data
+    root = switches["--root"]
+    if data is not None:
+        raise UsageError(f"the recipe {recipe} takes no --data", cure="use --dataset NAME --root DIR")
+    if switches["--dataset"] is None or not isinstance(root, Path):
+        raise UsageError(
+            f"the recipe {recipe} needs --dataset and --root", cure="such as --dataset davis2017 --root DAVIS"
+        )
+    return root
+
+
+def _size(text: str) -> tuple[int, int]:
+    match = re.fullmatch(r"(\d{1,4})[x](\d{1,4})", text)
+    if match is None:
+        raise UsageError(f"clip-size must be HEIGHTxWIDTH, not {text!r}", cure="such as 256x448")
+    return int(match[1]), int(match[2])
 
 
 def _draw(chosen: TrainOptions, path: Path, talk: Talk) -> None:

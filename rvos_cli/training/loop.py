@@ -11,24 +11,24 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
 
 from rvos_cli.config import ModelConfig
 from rvos_cli.device import choose_device
 from rvos_cli.errors import RvosError, WeightsError
 from rvos_cli.model import RVOS
 from rvos_cli.training.checkpoint import AverageWeights, load_checkpoint, save_checkpoint
-from rvos_cli.training.datasets import ClipDataset, ClipMix, collate
+from rvos_cli.training.datasets import ClipSample, collate
 from rvos_cli.training.recipes import Recipe, Stage, TrainOptions
-from rvos_cli.training.rollout import rollout
-from rvos_cli.training.trunk import imagenet_trunk
+from rvos_cli.training.rollout import Losses
+from rvos_cli.training.trunk import imagenet_trunk, may_start_random, torchvision_trunk
 from rvos_cli.weights import build_model, load_weights, save_weights
 
 PARTS = ("track", "discover", "empty", "cue")
@@ -58,8 +58,12 @@ class TrainingDivergedError(RvosError):
     """The loss is no number any more."""
 
 
-def train(options: TrainOptions, on_step: Callable[[StepReport], None] | None = None) -> TrainResult:
-    """Run or resume a training.
+def train(
+    options: TrainOptions,
+    on_step: Callable[[StepReport], None] | None = None,
+    on_warning: Callable[[str], None] | None = None,
+) -> TrainResult:
+    """Run or resume a training; *on_warning* gets a line if the start is not what it should be.
 
     Raises:
         DatasetError: the data folder has not the expected layout.
@@ -74,7 +78,11 @@ def train(options: TrainOptions, on_step: Callable[[StepReport], None] | None = 
     average = AverageWeights(model, recipe.average)
     path = options.output / "checkpoint.pt"
     step = 0
-    if path.exists():
+    if not path.exists():
+        warning = _doubt_about_start(options)
+        if warning and on_warning is not None:
+            on_warning(warning)
+    else:
         step = load_checkpoint(path, config=recipe.model, model=model, average=average, optimizer=optimizer)
 
     def save() -> None:
@@ -87,7 +95,7 @@ def train(options: TrainOptions, on_step: Callable[[StepReport], None] | None = 
         while step < recipe.steps and not stopped():
             if options.minutes and time.monotonic() - began > 60 * options.minutes:
                 break
-            report = _train_step(model, optimizer, next(batches), step, options, device)
+            report = _train_step(model, optimizer, batches, step, options, device)
             average.update(model, step)
             step += 1
             log.write(report)
@@ -104,14 +112,33 @@ def _start(options: TrainOptions) -> RVOS:
     config = options.recipe.model
     if options.init is not None:
         weights = load_weights(options.init)
-        if weights.config != config:
+        # The other two say how a network is used, not which one it is.
+        other = asdict(replace(weights.config, size=config.size, slots=config.slots))
+        differences = [
+            f"{name} is {other[name]}, not {value}" for name, value in asdict(config).items() if other[name] != value
+        ]
+        if differences:
             raise WeightsError(
-                f"the weights {weights.name} are of another network than the recipe's", cure="start without --init"
+                f"the weights {weights.name} are of another network than the recipe's ({', '.join(differences)})",
+                cure="start without --init",
             )
-        return build_model(weights, torch.device("cpu"), torch.float32)
+        return build_model(replace(weights, config=config), torch.device("cpu"), torch.float32)
     model = RVOS(config)
-    model.encoder.base.load_state_dict(imagenet_trunk(config.trunk))
+    if options.trunk_weights is not None:
+        torchvision_trunk(model.encoder.base, options.trunk_weights)
+    elif not may_start_random(config.trunk):
+        model.encoder.base.load_state_dict(imagenet_trunk(config.trunk))
     return model
+
+
+def _doubt_about_start(options: TrainOptions) -> str:
+    trunk = options.recipe.model.trunk
+    if options.init is not None or options.trunk_weights is not None or not may_start_random(trunk):
+        return ""
+    return (
+        f"the trunk {trunk} starts from random weights, not from ImageNet's as in the paper; "
+        "give torchvision's file of them with --trunk-weights, or trained weights with --init"
+    )
 
 
 def _optimizer(model: RVOS, recipe: Recipe) -> torch.optim.Optimizer:
@@ -123,13 +150,14 @@ def _optimizer(model: RVOS, recipe: Recipe) -> torch.optim.Optimizer:
     groups: list[dict[str, Any]] = [{"params": rest, "lr": recipe.rate, "base": recipe.rate}]
     if recipe.trunk_rate > 0:
         groups.append({"params": trunk, "lr": recipe.trunk_rate, "base": recipe.trunk_rate})
-    return torch.optim.AdamW(groups, weight_decay=recipe.weight_decay)
+    kind = torch.optim.Adam if recipe.optimizer == "adam" else torch.optim.AdamW
+    return kind(groups, weight_decay=recipe.weight_decay)
 
 
 def _train_step(
     model: RVOS,
     optimizer: torch.optim.Optimizer,
-    batch: dict[str, Tensor],
+    batches: Iterator[dict[str, Tensor]],
     step: int,
     options: TrainOptions,
     device: torch.device,
@@ -137,25 +165,51 @@ def _train_step(
     began = time.monotonic()
     recipe = options.recipe
     model.train()
-    model.encoder.base.eval()  # the trunk's norms keep their ImageNet statistics
+    if not recipe.trunk_norms:
+        model.encoder.base.eval()  # the trunk's norms keep their ImageNet statistics
     for group in optimizer.param_groups:
         group["lr"] = group["base"] * recipe.rate_factor(step)
     generator = torch.Generator().manual_seed(recipe.seed * 1_000_003 + step)
-    rules = replace(recipe.rollout, teacher=recipe.stage(step).teacher)
+    optimizer.zero_grad(set_to_none=True)
+    whole = Losses(torch.zeros(()))
+    for _ in range(recipe.accumulate):
+        losses = _learn(model, next(batches), step, options, device, generator)
+        whole.total = whole.total + losses.total.detach().cpu() / recipe.accumulate
+        whole.include(losses)
+    nn.utils.clip_grad_norm_(model.parameters(), recipe.clip_norm)
+    optimizer.step()
+    return StepReport(step, recipe.steps, float(whole.total), whole.means(), time.monotonic() - began)
+
+
+def _learn(
+    model: RVOS,
+    batch: dict[str, Tensor],
+    step: int,
+    options: TrainOptions,
+    device: torch.device,
+    generator: torch.Generator,
+) -> Losses:
+    """Add the gradient of one batch to what is there."""
+    recipe = options.recipe
     frames = normalise(batch["frames"].to(device, non_blocking=True), recipe.model)
     with _precision(options, device):
-        losses = rollout(model, frames, batch["labels"].to(device), batch["complete"], rules, generator)
+        losses = recipe.rollout.run(
+            model,
+            frames,
+            batch["labels"].to(device),
+            batch["complete"],
+            generator,
+            teacher=recipe.stage(step).teacher,
+        )
     if not torch.isfinite(losses.total):
         torch.save(batch, options.output / "diverged-clips.pt")
         raise TrainingDivergedError(
             f"the loss is no number any more at step {step}",
             cure=f"look at {options.output / 'diverged-clips.pt'}, lower the rate or use precision float32",
         )
-    optimizer.zero_grad(set_to_none=True)
-    torch.autograd.backward(losses.total)
-    nn.utils.clip_grad_norm_(model.parameters(), recipe.clip_norm)
-    optimizer.step()
-    return StepReport(step, recipe.steps, float(losses.total.detach()), losses.means(), time.monotonic() - began)
+    if losses.total.requires_grad:  # clips without a single object have nothing to teach
+        torch.autograd.backward(losses.total / recipe.accumulate)
+    return losses
 
 
 def normalise(frames: Tensor, config: ModelConfig) -> Tensor:
@@ -179,7 +233,8 @@ def _batches(options: TrainOptions, step: int) -> Iterator[dict[str, Tensor]]:
         end = step + 1
         while end < recipe.steps and recipe.stage(end) == stage:
             end += 1
-        indices = [list(range(s * recipe.batch, (s + 1) * recipe.batch)) for s in range(step, end)]
+        numbers = range(step * recipe.accumulate, end * recipe.accumulate)
+        indices = [list(range(n * recipe.batch, (n + 1) * recipe.batch)) for n in numbers]
         yield from DataLoader(
             clip_dataset(options, stage),
             batch_sampler=indices,
@@ -197,20 +252,9 @@ def _leave_signals_to_the_run(worker: int) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
-def clip_dataset(options: TrainOptions, stage: Stage) -> ClipDataset:
+def clip_dataset(options: TrainOptions, stage: Stage) -> Dataset[ClipSample]:
     """Return the clips of a stage."""
-    recipe = options.recipe
-    height, width = stage.size
-    made = 1 - stage.real
-    return ClipDataset(
-        options.data / "train",
-        height=height,
-        width=width,
-        frames=stage.frames,
-        max_objects=recipe.rollout.slots,
-        seed=recipe.seed,
-        mix=ClipMix(real=stage.real, photograph=made * 0.35, composite=made * 0.55, empty=made * 0.1),
-    )
+    return options.recipe.clips(options, stage)
 
 
 @contextmanager

@@ -59,6 +59,7 @@ def assignment_cost(logits: Tensor, truth: Tensor, valid: Tensor) -> Tensor:
 def overlap_cost(probabilities: Tensor, truth: Tensor, valid: Tensor) -> Tensor:
     """Return 1 - soft IoU of every pair: (S, O) for (S, h, w) and (O, h, w); *valid* broadcasts to both."""
     guess, wanted = (probabilities * valid).flatten(1), (truth * valid).flatten(1)
-    both = guess @ wanted.T
+    with torch.autocast(guess.device.type, enabled=False):  # sums over a whole picture need their 32 bits
+        both = guess.float() @ wanted.float().T
     either = guess.sum(dim=1)[:, None] + wanted.sum(dim=1)[None] - both
     return 1 - both / either.clamp(min=1e-6)

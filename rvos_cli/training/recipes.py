@@ -1,16 +1,53 @@
-"""The recipes: a name enters, every number of a training run leaves.
+"""The recipes: a name enters, every number of a training run leaves, with where its clips come from and how it learns.
 
-``lite`` is the run that made the shipped weights; its numbers are explained in docs/training.md.
+``lite`` is the run that made the shipped weights; its numbers are explained in docs/training.md. The published ones
+are the paper's, explained in docs/paper.md.
 """
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Literal, Protocol
 
-from rvos_cli.config import ModelConfig
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from rvos_cli.config import IMAGENET_MEAN, IMAGENET_STD, ModelConfig
 from rvos_cli.errors import UsageError
-from rvos_cli.training.rollout import RolloutOptions
+from rvos_cli.evaluation.datasets import load_dataset
+from rvos_cli.model import RVOS
+from rvos_cli.training.datasets import ClipDataset, ClipMix, ClipSample
+from rvos_cli.training.published_rollout import PublishedRollout
+from rvos_cli.training.rollout import Losses, RolloutOptions
+from rvos_cli.training.sequence_clips import SequenceClips
+
+YOUTUBE_SIZE, DAVIS_SIZE = (256, 448), (240, 427)
+# The sources give no length; this is about twenty passes a stage over the 3,471 videos of YouTube-VOS' train.
+STEPS_PER_STAGE = 17_000
+
+
+class Rollout(Protocol):
+    """How a batch of clips becomes a loss; see ``RolloutOptions`` and ``PublishedRollout``."""
+
+    @property
+    def slots(self) -> int:
+        """The largest number of objects of a clip."""
+
+    def run(
+        self,
+        model: RVOS,
+        frames: Tensor,
+        labels: Tensor,
+        complete: Tensor,
+        generator: torch.Generator,
+        *,
+        teacher: float,
+    ) -> Losses:
+        """Run (B, T, 3, h, w) normalised frames with (B, T, h, w) labels and (B,) complete; return the loss."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,14 +57,14 @@ class Stage:
     Args:
         until: share of all steps, 0..1, at which the stage ends.
         teacher: how often the true mask stands in for the network's own, 0..1.
-        real: share of clips from real video, 0..1.
+        real: share of clips from real video, 0..1, where the others are made.
         frames: clip length.
-        size: (h, w) of the clips, multiples of 32.
+        size: (h, w) of the clips; multiples of 32 where the network has matching.
     """
 
     until: float
     teacher: float
-    real: float
+    real: float = 1.0
     frames: int = 3
     size: tuple[int, int] = (128, 224)
 
@@ -38,16 +75,23 @@ class Recipe:
 
     Args:
         steps: optimiser steps in all.
-        batch: clips per step.
-        rate: AdamW learning rate of all but the trunk.
+        rollout: how a batch becomes a loss.
+        clips: which clips a stage sees.
+        batch: clips at a time.
+        accumulate: batches whose gradients are added up for one step.
+        optimizer: ``adamw``, or ``adam`` with the weight decay inside the gradient.
+        rate: learning rate of all but the trunk.
         trunk_rate: that of the trunk; 0 freezes it.
+        trunk_norms: the trunk's batch norms use and learn statistics of the clips, instead of keeping theirs.
         warmup: steps until the rate is reached.
         cooldown: share of the steps, at the end, in which the rate falls linearly to zero.
-        average: decay of the running average of the weights that is kept as the result.
+        clip_norm: largest norm of the gradient.
+        average: decay of the running average of the weights that is kept as the result; 0 keeps the weights themselves.
     """
 
     model: ModelConfig = field(default_factory=ModelConfig)
-    rollout: RolloutOptions = field(default_factory=RolloutOptions)
+    rollout: Rollout = field(default_factory=RolloutOptions)
+    clips: Callable[[TrainOptions, Stage], Dataset[ClipSample]] = field(default_factory=lambda: made_clips)
     stages: tuple[Stage, ...] = (
         Stage(until=0.1, teacher=1.0, real=0.3),
         Stage(until=0.7, teacher=0.3, real=0.45),
@@ -55,8 +99,11 @@ class Recipe:
     )
     steps: int = 5600
     batch: int = 4
+    accumulate: int = 1
+    optimizer: Literal["adamw", "adam"] = "adamw"
     rate: float = 1e-3
     trunk_rate: float = 0.0
+    trunk_norms: bool = False
     weight_decay: float = 1e-4
     warmup: int = 100
     cooldown: float = 0.3
@@ -80,10 +127,14 @@ class TrainOptions:
     """Where a run reads and writes, and what it runs on.
 
     Args:
-        data: the folder that holds ``train/`` (clips, pairs, cutouts, backgrounds).
+        data: the folder that holds ``train/`` (clips, pairs, cutouts, backgrounds); of a published recipe, the root
+            of the data set.
         output: folder of the run: checkpoint, log, weights.
         recipe: its numbers.
         init: weights (name or path) to start from instead of ImageNet's.
+        dataset: which data set, one of ``DATASETS`` (published recipes only).
+        split: of the data set; None takes its own default, for those that have one.
+        trunk_weights: torchvision's file with ImageNet weights of the trunk (published recipes only).
         device: as in ``choose_device``.
         precision: ``float32`` or ``bfloat16`` (autocast).
         workers: processes that make clips.
@@ -95,6 +146,9 @@ class TrainOptions:
     output: Path
     recipe: Recipe = field(default_factory=Recipe)
     init: str | None = None
+    dataset: str = "folder"
+    split: str | None = None
+    trunk_weights: Path | None = None
     device: str = "auto"
     precision: str = "bfloat16"
     workers: int = 1
@@ -102,7 +156,62 @@ class TrainOptions:
     minutes: float = 0.0
 
 
-RECIPES: dict[str, Recipe] = {"lite": Recipe()}
+def made_clips(options: TrainOptions, stage: Stage) -> Dataset[ClipSample]:
+    """Return clips made of the media below ``data/train``."""
+    height, width = stage.size
+    made = 1 - stage.real
+    return ClipDataset(
+        options.data / "train",
+        height=height,
+        width=width,
+        frames=stage.frames,
+        max_objects=options.recipe.rollout.slots,
+        seed=options.recipe.seed,
+        mix=ClipMix(real=stage.real, photograph=made * 0.35, composite=made * 0.55, empty=made * 0.1),
+    )
+
+
+def sequence_clips(options: TrainOptions, stage: Stage) -> Dataset[ClipSample]:
+    """Return clips of the sequences of a data set's split."""
+    height, width = stage.size
+    return SequenceClips(
+        load_dataset(options.dataset, options.data, split=options.split).sequences,
+        height=height,
+        width=width,
+        frames=stage.frames,
+        max_objects=options.recipe.rollout.slots,
+        seed=options.recipe.seed,
+    )
+
+
+def _published(*, one_shot: bool) -> Recipe:
+    stages = [Stage(until=0.5 if one_shot else 1.0, teacher=1.0, frames=5, size=YOUTUBE_SIZE)]
+    if one_shot:  # a zero-shot network sees no masks, so that it has no second stage
+        stages.append(Stage(until=1.0, teacher=0.0, frames=5, size=YOUTUBE_SIZE))
+    return Recipe(
+        model=ModelConfig(
+            trunk="resnet101", hidden_size=128, mask_input=one_shot, key_dim=0, mean=IMAGENET_MEAN, std=IMAGENET_STD
+        ),
+        rollout=PublishedRollout(),
+        clips=sequence_clips,
+        stages=tuple(stages),
+        steps=STEPS_PER_STAGE * len(stages),
+        optimizer="adam",
+        trunk_rate=1e-6,
+        trunk_norms=True,
+        weight_decay=1e-6,
+        warmup=0,
+        cooldown=0.0,
+        clip_norm=math.inf,
+        average=0.0,
+    )
+
+
+RECIPES: dict[str, Recipe] = {
+    "lite": Recipe(),
+    "published-one-shot": _published(one_shot=True),
+    "published-zero-shot": _published(one_shot=False),
+}
 
 
 def recipe(name: str, **changes: object) -> Recipe:
@@ -113,4 +222,9 @@ def recipe(name: str, **changes: object) -> Recipe:
     """
     if name not in RECIPES:
         raise UsageError(f"there is no recipe {name!r}", cure=f"choose one of {', '.join(sorted(RECIPES))}")
-    return replace(RECIPES[name], **changes)  # type: ignore[arg-type]
+    return changed(RECIPES[name], **changes)
+
+
+def changed(plan: Recipe, **changes: object) -> Recipe:
+    """Return *plan* with some of its numbers changed."""
+    return replace(plan, **changes)  # type: ignore[arg-type]

