@@ -37,6 +37,7 @@ ALLOWED = {
     "fetch": {"errors", "manifest", "version", "weights_file"},
     "published": {"config", "errors"},
     "weights": {"config", "errors", "fetch", "manifest", "model", "published", "weights_file"},
+    "export": {"config", "errors", "published", "weights", "weights_file"},
     "training": {
         *(*VALUES, "device", "manifest", "masks", "model", "overlay", "postprocess", "preprocess", "session"),
         *("sources", "weights", "weights_file", "evaluation"),
@@ -63,7 +64,10 @@ UNKNOWN = {
         for part in ("sinks", "pipeline", "outputs", "manifest", "weights_file", "fetch", "continuity")
     },
     **{part: FILES | DRAWING for part in ("model", "preprocess", "postprocess", "session", "trackers")},
-    **{part: DRAWING for part in ("device", "published", "weights", "training", "evaluation", "segmenter", "batch")},
+    **{
+        part: DRAWING
+        for part in ("device", "published", "weights", "export", "training", "evaluation", "segmenter", "batch")
+    },
 }
 
 

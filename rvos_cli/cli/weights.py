@@ -1,4 +1,4 @@
-"""``rvos weights``: which there are, what they are, where they come from, whether they are whole."""
+"""``rvos weights``: which there are, what they are, where they come from and go to, whether they are whole."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from rvos_cli.cli.console import Talk, table
 from rvos_cli.config import DEFAULT_WEIGHTS
 from rvos_cli.errors import WeightsError
 
-app = typer.Typer(no_args_is_help=True, help="List, describe, import, fetch and verify weights.")
+app = typer.Typer(no_args_is_help=True, help="List, describe, import, export, fetch and verify weights.")
 
 MEGABYTE = 1e6
 
@@ -83,6 +83,29 @@ def import_(
     entry = import_published(source, name)
     talk.data(f"imported {entry.name} ({', '.join(entry.tasks)}): {entry.path}")
     talk.document(entry.to_dict())
+
+
+@app.command()
+def export(
+    name: Annotated[str, typer.Argument(metavar="NAME|PATH", help="Weights by name or path.", show_default=False)],
+    published: Annotated[
+        Path,
+        typer.Option(
+            "--published", metavar="FOLDER", help="Folder to write to, in the authors' layout.", show_default=False
+        ),
+    ],
+    force: Annotated[bool, typer.Option("--force", "-f", help="Replace a checkpoint that is there.")] = False,
+    as_json: options.Json = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Write a network of the paper as its authors publish theirs."""
+    from rvos_cli.export import export_published
+    from rvos_cli.weights import load_weights
+
+    talk = Talk(as_json=as_json, quiet=quiet)
+    files = export_published(load_weights(name), published, force=force)
+    talk.data(f"exported {name}: {published}")
+    talk.document({"name": name, "folder": str(published), "files": [path.name for path in files]})
 
 
 @app.command()
