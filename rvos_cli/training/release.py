@@ -1,14 +1,14 @@
 """From a run's weights to those that the wheel carries: 16 bits, with their entry in the manifest.
 
-``python -m rvos_cli.training.release runs/lite/weights.safetensors weights/lite.safetensors``
+``python -m rvos_cli.training.release runs/lite/weights.safetensors weights/lite.safetensors [SIZE]``
 """
 
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
 from rvos_cli.errors import UsageError
@@ -18,8 +18,13 @@ LICENSE = "Apache-2.0 (file); training data partly non-commercial, see the card"
 SUMMARY = "Finds and follows objects; trained by rvos on DAVIS-2016 training clips and photographs set in motion."
 
 
-def release(source: Path, target: Path) -> None:
+def release(source: Path, target: Path, *, size: int | None = None) -> None:
     """Write *source* with 16-bit convolutions to *target* and make it the default of its folder.
+
+    Args:
+        source: weights of a run.
+        target: the file to write.
+        size: default short side in pixels from now on; None keeps the one of *source*.
 
     Raises:
         WeightsError: *source* holds no weights.
@@ -27,7 +32,8 @@ def release(source: Path, target: Path) -> None:
     """
     weights = load_weights(source)
     tensors = {name: _shrink(name, tensor) for name, tensor in weights.tensors.items()}
-    save_weights(target, weights.config, tensors)
+    config = weights.config if size is None else replace(weights.config, size=size)
+    save_weights(target, config, tensors)
     register_weights(target, license=LICENSE, card=f"{target.stem}.md", summary=SUMMARY, default=True)
 
 
@@ -37,15 +43,16 @@ def _shrink(name: str, tensor: Tensor) -> Tensor:
 
 
 def main(arguments: list[str]) -> None:
-    """Release with two paths: from, to.
+    """Release with two paths, from and to, and where it changes the default size.
 
     Raises:
-        UsageError: there are not two paths.
+        UsageError: there are not two paths, or the size is no number.
     """
-    if len(arguments) != 2:
-        raise UsageError("release needs two paths", cure="give the run's weights and the file to write")
-    torch.set_num_threads(1)
-    release(Path(arguments[0]), Path(arguments[1]))
+    if len(arguments) not in (2, 3) or not all(size.isdecimal() for size in arguments[2:]):
+        raise UsageError(
+            "release needs two paths and maybe a size", cure="give the run's weights and the file to write"
+        )
+    release(Path(arguments[0]), Path(arguments[1]), size=int(arguments[2]) if len(arguments) == 3 else None)
 
 
 if __name__ == "__main__":
