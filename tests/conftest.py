@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 
 import media
@@ -14,6 +15,13 @@ from rvos_cli.config import ModelConfig
 from rvos_cli.model import RVOS
 from rvos_cli.segmenter import Segmenter, load_model
 from rvos_cli.weights import save_weights
+
+
+@pytest.fixture(scope="session", autouse=True)
+def interrupts() -> None:
+    """Let Ctrl-C through: a shell that starts the tests in the background makes them, and their children, deaf to it."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)
