@@ -19,7 +19,7 @@ from rvos_cli.weights import save_weights
 
 @pytest.fixture(scope="session", autouse=True)
 def interrupts() -> None:
-    """Let Ctrl-C through: a shell that starts the tests in the background makes them, and their children, deaf to it."""
+    """Let Ctrl-C through: tests that a shell starts in the background, and their children, are deaf to it."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
