@@ -184,3 +184,17 @@ def test_track_follows_the_true_masks_through_the_whole_demo():
             if true.any():
                 ious.append(float((found & true).sum() / (found | true).sum()))
     assert all(np.mean(ious) > 0.5 for ious in scores.values()), scores
+
+
+def test_segment_finds_the_three_by_itself_and_gives_each_an_id_of_its_own():
+    with av.open(str(DEMO / "demo.mp4")) as container:
+        image = next(container.decode(video=0)).to_ndarray(format="rgb24")
+    (frame,) = rvos.load_model("lite", device="cpu").stream([image])
+    truth = labels_of(DEMO / "first_mask.png")
+    assert frame.labels.max() == 3
+    for identity in (1, 2, 3):
+        there = truth == identity
+        found = np.bincount(frame.labels[there]).argmax()
+        mask = frame.labels == found
+        assert found > 0
+        assert (mask & there).sum() / (mask | there).sum() > 0.5
