@@ -6,6 +6,7 @@ reference frames, and neither grows with the video.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 import numpy as np
@@ -64,7 +65,7 @@ class DiscoveryRules:
     patience: int = 30
 
 
-class Tracker:
+class Tracker(ABC):
     """What both kinds of network share: slots and their ids, and the state between frames."""
 
     def __init__(self, model: RVOS, options: InferenceOptions, device: torch.device, *, discover: bool) -> None:
@@ -77,9 +78,9 @@ class Tracker:
         self.state: RecurrentState | None = None
         self.masks: Tensor | None = None  # (1, N, h, w), the last probabilities
 
+    @abstractmethod
     def step(self, frame: Tensor, mask: Labels | None) -> Tensor:
         """Advance one frame (1, 3, h, w) and return the logits (N, h, w) of ``ids``."""
-        raise NotImplementedError
 
     def _take(self, mask: Labels, size: tuple[int, int]) -> None:
         """Give every object of *mask* a slot and make the mask its last one."""
