@@ -113,6 +113,15 @@ def test_the_frozen_trunk_stays_as_it_was(options: TrainOptions):
     assert not torch.equal(start["decoder.conv_out.weight"], result["decoder.conv_out.weight"])
 
 
+def test_of_a_learning_trunk_the_frozen_part_stays_as_it_was(options: TrainOptions):
+    start = load_weights(options.init).tensors
+    plan = replace(TINY, trunk_rate=1e-3, trunk_frozen=recipe("lite-refined").trunk_frozen)
+    result = load_weights(train(replace(options, recipe=plan, precision="bfloat16")).weights).tensors
+    changed = {name for name in start if not torch.equal(start[name], result[name])}
+    assert "encoder.base.blocks.2.0.conv_pw.weight" in changed
+    assert not {name for name in changed if name.startswith(("encoder.base.conv_stem", "encoder.base.blocks.1."))}
+
+
 def test_a_loss_that_is_no_number_stops_the_run_and_keeps_the_clips(options: TrainOptions, tmp_path: Path):
     broken = load_weights(options.init).tensors
     broken["decoder.conv_out.bias"] = broken["decoder.conv_out.bias"] * float("nan")
