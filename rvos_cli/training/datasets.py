@@ -169,7 +169,11 @@ def collate(samples: Sequence[ClipSample]) -> ClipBatch:
 
 
 def _settle(rng: np.random.Generator, canvas: Canvas, max_objects: int) -> Canvas:
-    """Number the objects 1..N in random order; ignore specks; keep the largest *max_objects*."""
+    """Number the objects 1..N in random order; ignore specks; keep the largest *max_objects*.
+
+    What is left out of a crowd is background. The clip stays complete: as many objects as there are slots are labelled,
+    so that no slot is told to find nothing.
+    """
     labels = canvas.labels.numpy()
     counts = np.stack([np.bincount(frame.ravel(), minlength=256) for frame in labels]).max(axis=0)
     counts[[0, IGNORE]] = 0
@@ -180,8 +184,7 @@ def _settle(rng: np.random.Generator, canvas: Canvas, max_objects: int) -> Canva
     large = np.flatnonzero(counts >= TINY * area)
     kept = large[np.argsort(-counts[large], kind="stable")][:max_objects]
     table[rng.permutation(kept)] = np.arange(1, len(kept) + 1)
-    complete = canvas.complete and len(kept) == len(large)
-    return Canvas(canvas.frames, torch.from_numpy(table[labels]), complete)
+    return Canvas(canvas.frames, torch.from_numpy(table[labels]), canvas.complete)
 
 
 def _worth_keeping(labels: torch.Tensor) -> bool:

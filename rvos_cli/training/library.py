@@ -27,6 +27,15 @@ IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
 # Sets in which more can be seen than is labelled: good for following, not for learning that nothing else is there.
 PARTLY_LABELLED_CLIPS = frozenset({"ytvos_ffvi", "xmem2/chair", "segtrack2_jup"})
 PARTLY_LABELLED_PAIRS = frozenset({"coco_person", "ccp_fashion", "camvid_things", "bsds_regions"})
+# Clips in which things that belong together, a rider and the bicycle, share one label: good for following, no example of
+# what one object is. How many things each shows is told by DAVIS 2017, which labels the same clips thing by thing.
+MERGED_CLIPS = frozenset(
+    f"davis2016/{name}"
+    for name in (
+        "bmx-bumps hockey horsejump-low kite-walk motocross-bumps motorbike paragliding scooter-gray stroller surf swing "
+        "tennis train"
+    ).split()
+)
 # Background sets that show things of their own, which nobody has labelled.
 OCCUPIED_BACKGROUNDS = frozenset(
     {"imagenet_sample", "openimages_crop", "grocery_natural", "kodak24", "elementary-unsplash", "mate-backgrounds"}
@@ -38,6 +47,7 @@ CUTOUT_CAPS = {"openclipart": 0.05, "fluent_emoji_3d": 0.10, "fruits360": 0.08, 
 FAVOURS = {
     "bsds_regions": 0.5,
     "camvid_things": 0.7,
+    "davis2017_first_frames": 2.5,
     "grocery_natural": 0.5,
     "ccp_fashion": 0.6,
     "imagenet_sample": 0.7,
@@ -46,12 +56,13 @@ FAVOURS = {
 
 @dataclass(frozen=True)
 class Sequence:
-    """A real clip: image and mask files in time order."""
+    """A real clip: image and mask files in time order; ``merged`` when several things have one label."""
 
     name: str
     images: tuple[Path, ...]
     masks: tuple[Path, ...]
     complete: bool
+    merged: bool = False
 
 
 @dataclass(frozen=True)
@@ -228,7 +239,8 @@ def _sequences(folder: Path) -> tuple[Sequence, ...]:
         complete = path.parent.name not in PARTLY_LABELLED_CLIPS and name not in PARTLY_LABELLED_CLIPS
         if pairs:
             images, masks = zip(*pairs, strict=True)
-            found.append(Sequence(name, images, masks, complete))
+            merged = name in MERGED_CLIPS
+            found.append(Sequence(name, images, masks, complete and not merged, merged))
     return tuple(found)
 
 

@@ -92,7 +92,10 @@ def draw_piece(library: Library, rng: np.random.Generator, *, frames: int, max_g
         if choice < 0.35 and library.cutouts:
             break
         if choice < 0.6 and library.sequences:
-            images, masks = read_frames(library, rng, library.draw_sequence(rng), frames=frames, max_gap=max_gap)
+            sequence = library.draw_sequence(rng)
+            if sequence.merged:
+                continue
+            images, masks = read_frames(library, rng, sequence, frames=frames, max_gap=max_gap)
         elif library.photographs:
             photograph = library.draw_photograph(rng)
             if photograph.collection.rpartition("/")[2] in NOT_CUT_OUT:

@@ -10,6 +10,8 @@ from torch.utils.data import DataLoader
 
 from rvos_cli.errors import DatasetError
 from rvos_cli.training.datasets import ClipDataset, ClipMix, collate
+from rvos_cli.training.library import open_library
+from rvos_cli.training.pieces import draw_piece
 
 REAL = ClipMix(real=1, photograph=0, composite=0, photometric=0)
 PHOTOGRAPH = ClipMix(real=0, photograph=1, composite=0, photometric=0)
@@ -92,15 +94,25 @@ def test_sets_that_are_not_wholly_labelled_are_marked(data_root: Path):
     assert not any(bool(small(data_root, mix=REAL)[index]["complete"]) for index in range(5))
 
 
-def test_more_objects_than_wanted_keep_the_largest_and_are_not_complete(data_root: Path):
+def test_clips_whose_label_is_of_several_things_only_teach_to_follow(data_root: Path):
+    (data_root / "train/clips/davis2016/box").rename(data_root / "train/clips/davis2016/bmx-bumps")
+    shutil.rmtree(data_root / "train/clips/ytvos_ffvi")
+    clips = [small(data_root, mix=REAL)[index] for index in range(3)]
+    assert all(bool(clip["labels"].any()) and not bool(clip["complete"]) for clip in clips)
+    library = open_library(data_root)
+    pieces = [draw_piece(library, np.random.default_rng(seed), frames=2, max_gap=1) for seed in range(40)]
+    assert all(len(piece.rgb) == 1 for piece in pieces)  # those of clips would move
+
+
+def test_of_more_objects_than_wanted_the_largest_are_kept(data_root: Path):
     shutil.rmtree(data_root / "train/clips/davis2016")
     (data_root / "train/clips/ytvos_ffvi").rename(data_root / "train/clips/whole")
     both = [small(data_root, mix=REAL, max_objects=2)[index] for index in range(12)]
     single = [small(data_root, mix=REAL, max_objects=1)[index] for index in range(12)]
     assert any(int(clip["labels"].max()) == 2 for clip in both) and all(bool(clip["complete"]) for clip in both)
     for two, one in zip(both, single, strict=True):
-        assert int(one["labels"].max()) == 1
-        assert bool(one["complete"]) == (int(two["labels"].max()) == 1)
+        assert int(one["labels"].max()) == 1 and bool(one["complete"])
+        assert bool((two["labels"] > 0)[one["labels"] > 0].all())
 
 
 def test_empty_scenes_have_no_object_and_are_complete(data_root: Path):
