@@ -27,14 +27,12 @@ IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
 # Sets in which more can be seen than is labelled: good for following, not for learning that nothing else is there.
 PARTLY_LABELLED_CLIPS = frozenset({"ytvos_ffvi", "xmem2/chair", "segtrack2_jup"})
 PARTLY_LABELLED_PAIRS = frozenset({"coco_person", "ccp_fashion", "camvid_things", "bsds_regions"})
-# Clips in which things that belong together, a rider and the bicycle, share one label: good for following, no example of
-# what one object is. How many things each shows is told by DAVIS 2017, which labels the same clips thing by thing.
+# Clips in which things that belong together, a rider and the bicycle, share one label: good for following, no example
+# of what one object is. How many things each shows is told by DAVIS 2017, which labels the same clips thing by thing.
 MERGED_CLIPS = frozenset(
-    f"davis2016/{name}"
-    for name in (
-        "bmx-bumps hockey horsejump-low kite-walk motocross-bumps motorbike paragliding scooter-gray stroller surf swing "
-        "tennis train"
-    ).split()
+    {"davis2016/bmx-bumps", "davis2016/hockey", "davis2016/horsejump-low", "davis2016/kite-walk"}
+    | {"davis2016/motocross-bumps", "davis2016/motorbike", "davis2016/paragliding", "davis2016/scooter-gray"}
+    | {"davis2016/stroller", "davis2016/surf", "davis2016/swing", "davis2016/tennis", "davis2016/train"}
 )
 # Background sets that show things of their own, which nobody has labelled.
 OCCUPIED_BACKGROUNDS = frozenset(
