@@ -12,6 +12,8 @@ tables on stdout, JSON and contact sheets where asked for. What is measured:
   than 20 are found, the 20 with most pixels count.
 - objects that are not there: objects with a pixel in the frame, less the one that is matched to the true object; mean
   over the frames of each sequence whose first mask has one object, then over the sequences.
+- steadiness: the IoU of the masks of each frame and the next, one-shot, all objects as one, over the pixels whose true
+  label does not change between the two. A mask that is wrong but stays so is steady, one that flickers is not.
 - frames a second: reading, network and masks, but not scoring; without the first frame, which warms up.
 
 Means are over sequences, but over objects for 'unmerged' and 'unsupervised', as the official tools do.
@@ -33,13 +35,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from contact_sheet import ContactSheet, against_truth, over_picture
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw
+from steadiness import Steadiness
 
 import rvos_cli as rvos
 from rvos_cli.errors import DatasetError, RvosError
 from rvos_cli.evaluation import MAX_PROPOSALS, SequenceScore, SequenceScorer, load_dataset, read_mask
-from rvos_cli.overlay import blend
 
 # Row of the report: what it is called, the first rung, the goal.
 GOALS = {
@@ -49,8 +51,8 @@ GOALS = {
     "zero-shot J&F, unsupervised protocol": ("0.70", "0.80"),
     "bmx-trees, one-shot J&F, unmerged": ("0.50", "0.65"),
     "objects found that are not there": ("at most 2", "at most 0.5"),
+    "steadiness, one-shot": ("", ""),
 }
-TILES, TILE_COLUMNS, TILE_WIDTH = 12, 4, 427
 
 Labels = NDArray[np.uint8]
 
@@ -76,40 +78,9 @@ class Result:
     zero_shot_union: float
     zero_shot_unsupervised: list[float]
     surplus: float
+    steadiness: float
     track_fps: float
     segment_fps: float
-
-
-class ContactSheet:
-    """Twelve frames of a clip with their masks, spread over its length."""
-
-    def __init__(self, frames: int) -> None:
-        """Choose the frames of a clip of *frames* frames."""
-        self._wanted = set(np.linspace(0, frames - 1, TILES).round().astype(int).tolist())
-        self._tiles: list[Image.Image] = []
-
-    def add(self, frame: rvos.FrameMasks) -> None:
-        """Keep *frame* if it is one of the twelve."""
-        if frame.index not in self._wanted:
-            return
-        tile = Image.fromarray(blend(frame.image, frame.labels))
-        tile.thumbnail((TILE_WIDTH, TILE_WIDTH), Image.Resampling.LANCZOS)
-        ids = np.flatnonzero(np.bincount(frame.labels.ravel()))
-        caption = f" {frame.index}: {' '.join(str(k) for k in ids if k) or 'nothing'} "
-        draw = ImageDraw.Draw(tile)
-        draw.rectangle(draw.textbbox((2, 2), caption), fill="black")
-        draw.text((2, 2), caption, fill="white")
-        self._tiles.append(tile)
-
-    def save(self, path: Path) -> None:
-        """Write the sheet as a PNG."""
-        width, height = self._tiles[0].size
-        rows = -(-len(self._tiles) // TILE_COLUMNS)
-        sheet = Image.new("RGB", (TILE_COLUMNS * width, rows * height))
-        for place, tile in enumerate(self._tiles):
-            sheet.paste(tile, (place % TILE_COLUMNS * width, place // TILE_COLUMNS * height))
-        path.parent.mkdir(parents=True, exist_ok=True)
-        sheet.save(path)
 
 
 class Stopwatch:
@@ -137,6 +108,29 @@ class Stopwatch:
         return self.steps / self.seconds if self.seconds else 0.0
 
 
+class Sheets:
+    """The pictures asked for of one clip and task."""
+
+    def __init__(self, chosen: argparse.Namespace, clip: Clip, task: str) -> None:
+        """Plan the sheets of *clip*."""
+        name, frames = f"{clip.name}_{task}.png", len(clip.truths)
+        self._sheets: dict[Path, ContactSheet] = {}
+        if chosen.contact_sheet is not None:
+            self._sheets[chosen.contact_sheet / name] = ContactSheet(frames, over_picture)
+        if chosen.mask_sheet is not None:
+            self._sheets[chosen.mask_sheet / name] = ContactSheet(frames, against_truth, tiles=6, columns=6, width=200)
+
+    def add(self, frame: rvos.FrameMasks, truth: Labels) -> None:
+        """Show a frame to every sheet."""
+        for sheet in self._sheets.values():
+            sheet.add(frame, truth)
+
+    def save(self) -> None:
+        """Write all of them."""
+        for path, sheet in self._sheets.items():
+            sheet.save(path)
+
+
 def find_clips(data: Path, wanted: Sequence[str] | None, stride: int) -> list[Clip]:
     """Return the clips below a DAVIS root, those of ``--sequences`` or every *stride*-th."""
     root = data / "davis" if (data / "davis").is_dir() else data
@@ -149,38 +143,39 @@ def find_clips(data: Path, wanted: Sequence[str] | None, stride: int) -> list[Cl
     return clips
 
 
-def one_shot(model: rvos.Segmenter, clip: Clip, options: dict[str, Any], sheets: Path | None) -> dict[str, Any]:
+def one_shot(model: rvos.Segmenter, clip: Clip, options: dict[str, Any], sheets: Sheets) -> dict[str, Any]:
     """Follow the first mask of *clip* and score it merged and unmerged."""
     merged, unmerged = SequenceScorer("foreground", name=clip.name), SequenceScorer("semi-supervised", name=clip.name)
-    watch, sheet = Stopwatch(), ContactSheet(len(clip.truths))
+    watch, steadiness = Stopwatch(), Steadiness()
     options = {key: value for key, value in options.items() if key != "max_objects"}
     stream = model.stream(clip.frames, first_mask=clip.truths[0], **options)
     for frame, path in zip(watch.watch(stream), clip.truths, strict=True):
         truth = read_mask(path)
         merged.feed(frame.labels, truth)
         unmerged.feed(frame.labels, truth)
-        sheet.add(frame)
-    if sheets is not None:
-        sheet.save(sheets / f"{clip.name}_track.png")
+        steadiness.feed(frame.labels, truth)
+        sheets.add(frame, truth)
+    sheets.save()
     return {
         "one_shot_union": merged.finish().jf,
         "one_shot_unmerged": [entry.jf for entry in unmerged.finish().objects],
+        "steadiness": steadiness.mean,
         "track_fps": watch.fps,
     }
 
 
-def zero_shot(model: rvos.Segmenter, clip: Clip, options: dict[str, Any], sheets: Path | None) -> dict[str, Any]:
+def zero_shot(model: rvos.Segmenter, clip: Clip, options: dict[str, Any], sheets: Sheets) -> dict[str, Any]:
     """Find the objects of *clip* and score them as one and matched."""
     merged = SequenceScorer("foreground", name=clip.name)
-    watch, sheet = Stopwatch(), ContactSheet(len(clip.truths))
+    watch = Stopwatch()
     found: list[Labels] = []
     for frame, path in zip(watch.watch(model.stream(clip.frames, **options)), clip.truths, strict=True):
-        merged.feed(frame.labels, read_mask(path))
-        sheet.add(frame)
+        truth = read_mask(path)
+        merged.feed(frame.labels, truth)
+        sheets.add(frame, truth)
         found.append(frame.labels.copy())
+    sheets.save()
     matched, surplus = match(clip, found)
-    if sheets is not None:
-        sheet.save(sheets / f"{clip.name}_segment.png")
     return {
         "zero_shot_union": merged.finish().jf,
         "zero_shot_unsupervised": [entry.jf for entry in matched.objects],
@@ -221,6 +216,7 @@ def summarise(results: Sequence[Result]) -> dict[str, float | None]:
         mean([value for result in results for value in result.zero_shot_unsupervised]),
         mean(bmx),
         mean([result.surplus for result in results if result.objects == 1]),
+        mean([result.steadiness for result in results]),
     ]
     return dict(zip(GOALS, values, strict=True))
 
@@ -233,8 +229,8 @@ def tables(results: Sequence[Result]) -> str:
     lines += [
         "",
         "| sequence | frames | one-shot union | one-shot unmerged | zero-shot union | unsupervised | not there "
-        "| track fps | segment fps |",
-        "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
+        "| steadiness | track fps | segment fps |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
     for result in results:
         scores = [
@@ -244,6 +240,7 @@ def tables(results: Sequence[Result]) -> str:
             float(np.mean(result.zero_shot_unsupervised)),
         ]
         cells = [result.name, str(result.frames), *(f"{value:.3f}" for value in scores), f"{result.surplus:.2f}"]
+        cells.append(f"{result.steadiness:.3f}")
         lines.append(f"| {' | '.join([*cells, f'{result.track_fps:.1f}', f'{result.segment_fps:.1f}'])} |")
     return "\n".join(lines)
 
@@ -277,6 +274,9 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write everything to this file")
     parser.add_argument("--contact-sheet", type=Path, metavar="DIR", help="also write pictures with 12 frames each")
+    parser.add_argument(
+        "--mask-sheet", type=Path, metavar="DIR", help="the same without the pictures: right, missing, too much"
+    )
     return parser.parse_args(arguments)
 
 
@@ -293,8 +293,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         model = rvos.load_model(chosen.weights, device=chosen.device)
         for clip in clips:
             print(f"{clip.name}: {len(clip.truths)} frames", file=sys.stderr, flush=True)
-            scores = one_shot(model, clip, options, chosen.contact_sheet)
-            scores |= zero_shot(model, clip, options, chosen.contact_sheet)
+            scores = one_shot(model, clip, options, Sheets(chosen, clip, "track"))
+            scores |= zero_shot(model, clip, options, Sheets(chosen, clip, "segment"))
             objects = len(scores["one_shot_unmerged"])
             results.append(Result(name=clip.name, frames=len(clip.truths), objects=objects, **scores))
     except RvosError as error:

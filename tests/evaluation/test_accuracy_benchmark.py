@@ -25,11 +25,13 @@ def accuracy() -> Iterator[ModuleType]:
     spec = importlib.util.spec_from_file_location("rvos_accuracy_benchmark", SCRIPT)
     assert spec is not None
     assert spec.loader is not None
+    sys.path.insert(0, str(SCRIPT.parent))  # where a script finds its neighbours
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module
     spec.loader.exec_module(module)
     yield module
     del sys.modules[spec.name]
+    sys.path.remove(str(SCRIPT.parent))
 
 
 @pytest.fixture
@@ -79,6 +81,7 @@ def test_a_perfect_network_scores_one_and_surplus_objects_are_counted(
 ) -> None:
     monkeypatch.setattr(rvos, "load_model", lambda *_, **__: Oracle(extra=25))
     words = ["--data", str(davis), "--json", str(tmp_path / "a.json"), "--contact-sheet", str(tmp_path / "sheets")]
+    words += ["--mask-sheet", str(tmp_path / "masks")]
     assert accuracy.main(words) == 0
 
     document = json.loads((tmp_path / "a.json").read_text())
@@ -88,6 +91,7 @@ def test_a_perfect_network_scores_one_and_surplus_objects_are_counted(
     assert rows["zero-shot J&F, unsupervised protocol"] == 1.0
     assert 0.3 < rows["zero-shot J&F, union"] < 1.0
     assert rows["objects found that are not there"] == 25.0
+    assert rows["steadiness, one-shot"] == 1.0
     assert [entry["name"] for entry in document["sequences"]] == ["blob", "bmx-trees"]
 
     printed = capsys.readouterr().out
@@ -97,6 +101,29 @@ def test_a_perfect_network_scores_one_and_surplus_objects_are_counted(
     assert sheets == ["blob_segment.png", "blob_track.png", "bmx-trees_segment.png", "bmx-trees_track.png"]
     with Image.open(tmp_path / "sheets" / "blob_track.png") as sheet:
         assert sheet.size == (4 * 96, 3 * 72)
+    with Image.open(tmp_path / "masks" / "blob_segment.png") as sheet:
+        assert sheet.size == (6 * 96, 72)
+
+
+def test_masks_against_the_truth_show_what_is_right_missing_and_too_much(accuracy: ModuleType) -> None:
+    truth, labels = np.zeros((2, 4), np.uint8), np.zeros((2, 4), np.uint8)
+    truth[0, :2], labels[0, 1:3] = 1, 7
+    frame = rvos.FrameMasks(index=0, time=Fraction(0), name="0", image=np.zeros((2, 4, 3), np.uint8), labels=labels)
+    drawn = accuracy.against_truth(frame, truth)
+    colours = [tuple(drawn[0, x].tolist()) for x in range(4)]
+    assert colours[0] == (70, 70, 70) and colours[3] == (244, 244, 244) and len(set(colours)) == 4
+    assert max(colours[1]) == 255 and min(colours[2]) > 150
+
+
+def test_a_mask_that_flickers_is_not_steady_and_one_that_moves_with_its_object_is(accuracy: ModuleType) -> None:
+    truth = np.zeros((3, 8, 8), np.uint8)
+    for index in range(3):
+        truth[index, 2:6, index : index + 4] = 1
+    moving, flickering = accuracy.Steadiness(), accuracy.Steadiness()
+    for index, mask in enumerate(truth):
+        moving.feed(mask, mask)
+        flickering.feed(mask if index != 1 else mask * 0, mask)
+    assert moving.mean == 1.0 and flickering.mean == 0.0
 
 
 def test_a_quick_look_takes_some_sequences(
