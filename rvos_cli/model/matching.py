@@ -16,6 +16,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 KEY_STRIDE = 8
+BLOCK = (1024, 256)  # keys, positions of the frame: their similarities stay in a core's own cache
+LARGEST_LOGIT = 70.0  # the sum of this many exponentials is still a float32
 
 
 @dataclass(frozen=True)
@@ -97,14 +99,20 @@ class MatchingCue(nn.Module):
     def _read(self, query: Tensor, references: References, kind: int) -> Tensor:
         b, _, h, w = query.shape
         q, k = self._with_places(query, references.keys, kind)
-        values = references.masks.flatten(2).transpose(1, 2)  # B, R*h*w, N
-        objects = values.shape[-1]
-        # The kernel that never writes the matrix of similarities wants keys and values of one length: the extra
-        # work is a quarter of what it saves.
-        length = 8 * math.ceil(max(q.shape[-1], objects) / 8)
-        q, k, values = (_lengthen(x, length)[:, None] for x in (q, k, values.to(q.dtype)))
-        read = F.scaled_dot_product_attention(q, k, values, scale=1.0)[:, 0, :, :objects]
-        return read.transpose(1, 2).reshape(b, objects, h, w)
+        values = references.masks.flatten(2)  # B, N, R*h*w
+        if self._reads_in_blocks(query, kind):
+            read = torch.stack([_read_in_blocks(*one) for one in zip(q, k, values, strict=True)])
+        else:
+            read = _read_fused(q.transpose(1, 2), k.transpose(1, 2), values.transpose(1, 2)).transpose(1, 2)
+        return read.reshape(b, -1, h, w)
+
+    def _reads_in_blocks(self, query: Tensor, kind: int) -> bool:
+        """Whether the form for processors can be taken: no gradients, float32, every logit within the range of exp."""
+        if query.device.type != "cpu" or torch.is_grad_enabled() or torch.is_autocast_enabled("cpu"):
+            return False
+        h, w = query.shape[-2:]
+        farthest = ((h / min(h, w)) ** 2 + (w / min(h, w)) ** 2) / 4  # squared, from the middle to a corner
+        return float(self.log_temperature.exp() + farthest / 2 * torch.exp(-2 * self.log_reach[kind])) < LARGEST_LOGIT
 
     def _with_places(self, query: Tensor, keys: Tensor, kind: int) -> tuple[Tensor, Tensor]:
         # -|p - q|^2 / 2s^2 = (p.q - |p|^2 / 2) / s^2 + a term that the softmax over p cancels: three more
@@ -119,7 +127,36 @@ class MatchingCue(nn.Module):
         half_square = -0.5 * place.square().sum(dim=0, keepdim=True)
         places = _batch(torch.cat([place, half_square]), b).unsqueeze(2).expand(-1, -1, frames, -1, -1)
         k = torch.cat([keys, places], dim=1)
-        return q.flatten(2).transpose(1, 2), k.flatten(2).transpose(1, 2)
+        return q.flatten(2), k.flatten(2)
+
+
+def _read_fused(q: Tensor, k: Tensor, values: Tensor) -> Tensor:
+    """Attend with (B, L, D) to (B, M, D) and read (B, M, N): (B, L, N)."""
+    objects = values.shape[-1]
+    # The kernel that never writes the matrix of similarities wants keys and values of one length: the extra
+    # work is a quarter of what it saves.
+    length = 8 * math.ceil(max(q.shape[-1], objects) / 8)
+    q, k, values = (_lengthen(x, length)[:, None] for x in (q, k, values.to(q.dtype)))
+    return F.scaled_dot_product_attention(q, k, values, scale=1.0)[:, 0, :, :objects]
+
+
+def _read_in_blocks(q: Tensor, k: Tensor, values: Tensor) -> Tensor:
+    """Do the same with (D, L), (D, M) and (N, M), without gradients: (N, L).
+
+    A few planes of values are far fewer than the key's channels, to which the fused kernel would lengthen them; and
+    unit keys bound the logits, so that the softmax needs no maximum: its divisor is read as one more plane, of ones.
+    """
+    read = q.new_zeros(values.shape[0] + 1, q.shape[1])
+    values = torch.cat([values.to(q.dtype), values.new_ones(1, values.shape[1], dtype=q.dtype)])
+    buffer = q.new_empty(BLOCK[0] * BLOCK[1])
+    for first in range(0, k.shape[1], BLOCK[0]):
+        keys, block = k[:, first : first + BLOCK[0]].t(), values[:, first : first + BLOCK[0]]
+        for start in range(0, q.shape[1], BLOCK[1]):
+            here = q[:, start : start + BLOCK[1]]
+            like = buffer[: keys.shape[0] * here.shape[1]].view(keys.shape[0], here.shape[1])
+            torch.mm(keys, here, out=like)
+            read[:, start : start + BLOCK[1]].addmm_(block, like.exp_())
+    return read[:-1] / read[-1:]
 
 
 def _lengthen(x: Tensor, length: int) -> Tensor:

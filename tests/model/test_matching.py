@@ -1,7 +1,11 @@
 """The matching cue against a plain computation, and what locality does."""
 
+import math
+
+import pytest
 import torch
 
+from rvos_cli.model import matching
 from rvos_cli.model.matching import MatchingCue, References, partition
 
 
@@ -9,8 +13,14 @@ def unit(*shape: int) -> torch.Tensor:
     return torch.nn.functional.normalize(torch.randn(*shape), dim=1)
 
 
-def test_reading_equals_a_softmax_over_similarity_and_distance():
+@pytest.mark.parametrize("gradients", [True, False])
+def test_reading_equals_a_softmax_over_similarity_and_distance(gradients: bool):
     torch.manual_seed(0)
+    with torch.set_grad_enabled(gradients):
+        compare_with_a_plain_softmax()
+
+
+def compare_with_a_plain_softmax() -> None:
     cue = MatchingCue(8, 4, 4)
     query, keys, masks = unit(2, 8, 5, 6), unit(2, 8, 5, 6), torch.rand(2, 3, 5, 6)
     references = References.of(keys, masks)
@@ -23,6 +33,29 @@ def test_reading_equals_a_softmax_over_similarity_and_distance():
         logits = similarity - torch.cdist(place, place).square() / (2 * reach.square())
         expected = torch.einsum("bqk,bnk->bnq", logits.softmax(-1), partition(masks).flatten(2)).reshape(2, 3, 5, 6)
         assert torch.allclose(read[:, kind], expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("temperature", [1.0, 25.0])
+def test_reading_in_blocks_equals_the_fused_reading(temperature: float, monkeypatch: pytest.MonkeyPatch):
+    torch.manual_seed(1)
+    monkeypatch.setattr(matching, "BLOCK", (50, 35))  # neither divides the numbers of keys and positions
+    cue = MatchingCue(16, 4, 4)
+    torch.nn.init.constant_(cue.log_temperature, math.log(temperature))
+    first, second = (References.of(unit(2, 16, 8, 14), torch.rand(2, 3, 8, 14)) for _ in range(2))
+    query = unit(2, 16, 8, 14)
+    fused = cue(query, first + second, second).detach()
+    with torch.no_grad():
+        assert torch.allclose(cue(query, first + second, second), fused, atol=1e-5)
+
+
+def test_logits_beyond_the_range_of_exp_are_read_by_the_fused_form(monkeypatch: pytest.MonkeyPatch):
+    torch.manual_seed(1)
+    cue, keys = MatchingCue(16, 4, 4), unit(1, 16, 4, 6)
+    torch.nn.init.constant_(cue.log_temperature, 6.0)
+    monkeypatch.delattr(matching, "_read_in_blocks")
+    references = References.of(keys, torch.rand(1, 2, 4, 6))
+    with torch.no_grad():
+        assert torch.isfinite(cue(keys, references, references)).all()
 
 
 def test_last_frame_prefers_the_near_one_of_two_twins():
