@@ -46,6 +46,9 @@ ALLOWED = {
 }
 ALLOWED["segmenter"] = set(ALLOWED) - {"training", "evaluation"}
 ALLOWED["batch"] = {*VALUES, "outputs", "segmenter", "sources"}
+ALLOWED["benchmarking"] = {
+    *(*VALUES, "device", "model", "segmenter", "session", "sinks", "sources", "trackers", "weights_file")
+}
 ALLOWED["__init__"] = {*VALUES, "batch", "segmenter", "weights"}
 ALLOWED["cli"] = set(ALLOWED) - {"__init__"}
 ALLOWED["__main__"] = {"cli"}
@@ -68,6 +71,7 @@ UNKNOWN = {
         part: DRAWING
         for part in ("device", "published", "weights", "export", "training", "evaluation", "segmenter", "batch")
     },
+    "benchmarking": DRAWING,
 }
 
 

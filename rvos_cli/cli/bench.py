@@ -1,10 +1,7 @@
-"""``rvos bench``: how fast this machine is, network alone and from file to files."""
+"""``rvos bench``: how fast this machine is: network alone, from file to files, and stage by stage."""
 
 from __future__ import annotations
 
-import itertools
-import statistics
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,15 +9,30 @@ import typer
 
 from rvos_cli.cli import options
 from rvos_cli.cli.console import Talk
-from rvos_cli.config import DEFAULT_WEIGHTS, InferenceOptions
+from rvos_cli.config import DEFAULT_WEIGHTS, MAX_OBJECT_ID, InferenceOptions
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
+    from rvos_cli.benchmarking import Job
     from rvos_cli.segmenter import Segmenter
 
-WARM_UP = 3  # the first frames pay for allocations and for the choice of kernels
+ObjectCount = Annotated[
+    int | None,
+    typer.Option(
+        "--objects",
+        metavar="N",
+        min=1,
+        max=MAX_OBJECT_ID,
+        help="Follow N made-up objects instead of the demo's own or those that are found.",
+        show_default=False,
+        rich_help_panel=options.NETWORK,
+    ),
+]
+Plot = Annotated[
+    Path | None,
+    typer.Option(
+        "--plot", metavar="FILE", help="Draw the stages as bars (.png, .svg, .pdf).", rich_help_panel=options.FILES
+    ),
+]
 
 
 def bench(
@@ -28,80 +40,104 @@ def bench(
         Path | None,
         typer.Argument(metavar="[INPUT]", help="A video, frame folder or image.", show_default="the demo clip"),
     ] = None,
-    frames: Annotated[int, typer.Option("--frames", min=1, help="Frames to measure with the network alone.")] = 30,
+    frames: Annotated[int, typer.Option("--frames", min=1, help="Frames to measure with, but for the whole.")] = 30,
+    objects: ObjectCount = None,
     weights: options.Weights = DEFAULT_WEIGHTS,
     device: options.Device = "auto",
     size: options.Size = None,
     max_objects: options.MaxObjects = InferenceOptions.max_objects,
     half: options.Half = None,
+    plot: Plot = None,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
 ) -> None:
-    """Measure seconds per frame: network alone (frames in memory), and end to end (file in, all outputs written)."""
-    from rvos_cli.cli.demo import demo_files
+    """Measure seconds per frame: network alone (frames in memory), end to end (file in, all outputs written), stages.
+
+    The stages run one after the other, so they show where the work is; end to end they run at the same time.
+    """
+    from rvos_cli import benchmarking
 
     talk = Talk(as_json=as_json, quiet=quiet, verbose=verbose)
+    if plot is not None:
+        benchmarking.check_chart(plot)
     model = talk.load(weights, device=device, half=half)
-    path, mask = demo_files() if input is None else (input, None)
-    if not model.config.can_track or mask is None:
-        mask = None
+    job = _job(model, input, objects, frames=frames, size=size, max_objects=max_objects)
+    network = benchmarking.measure_network(model, job)
+    with talk.progress(job.input.name) as report:
+        whole = benchmarking.measure_whole(model, job, report)
     result: dict[str, Any] = {
-        "input": str(path),
-        "mode": "segment" if mask is None else "track",
-        "device": model.device_reason,
-        "weights": {"name": model.name, "sha256": model.sha256},
-        "network": measure_network(model, path, mask, frames=frames, size=size, max_objects=max_objects),
-        "end_to_end": measure_whole(model, path, mask, size=size, max_objects=max_objects, talk=talk),
+        **_conditions(model, job),
+        "network": network,
+        "end_to_end": whole,
+        "stages": benchmarking.measure_stages(model, job),
     }
+    _tell(talk, result)
+    if plot is not None:
+        benchmarking.draw_chart(plot, result["stages"], title=_title(result))
+        talk.data(f"plot: {plot}")
+    talk.document(result)
+
+
+def _job(
+    model: Segmenter, input: Path | None, objects: int | None, *, frames: int, size: int | None, max_objects: int
+) -> Job:
+    """Decide on the video and its first mask; weights that only follow get an object where none is given."""
+    from rvos_cli.benchmarking import Job, some_objects
+    from rvos_cli.cli.demo import demo_files
+    from rvos_cli.sources import open_source
+
+    path, mask = demo_files() if input is None else (input, None)
+    if objects is None and (mask is None or not model.config.can_track):
+        mask = None
+        objects = None if model.config.can_segment else 1
+    if objects is None:
+        return Job(input=path, mask=mask, frames=frames, size=size, max_objects=max_objects)
+    with open_source(path) as source:
+        made_up = some_objects((source.info.height, source.info.width), objects)
+    return Job(input=path, mask=made_up, frames=frames, size=size, max_objects=max_objects)
+
+
+def _conditions(model: Segmenter, job: Job) -> dict[str, Any]:
+    """Return what the figures depend on."""
+    import torch
+
+    from rvos_cli.device import choose_dtype
+    from rvos_cli.preprocess import network_size
+    from rvos_cli.sources import open_source
+
+    with open_source(job.input) as source:
+        shape = (source.info.height, source.info.width)
+    return {
+        "input": str(job.input),
+        "mode": "segment" if job.mask is None else "track",
+        "device": model.device_reason,
+        "precision": str(choose_dtype(model.device, model.half)).removeprefix("torch."),
+        "threads": torch.get_num_threads(),
+        "size": {"source": shape, "network": network_size(shape, job.size or model.config.size)},
+        "weights": {"name": model.name, "sha256": model.sha256},
+    }
+
+
+def _title(result: dict[str, Any]) -> str:
+    height, width = result["size"]["network"]
+    objects = result["end_to_end"]["objects"]
+    return (
+        f"{result['weights']['name']}, {objects} object{'s' * (objects != 1)}, network {width}x{height}, "
+        f"{result['precision']}, {result['device']}"
+    )
+
+
+def _tell(talk: Talk, result: dict[str, Any]) -> None:
     for name in ("network", "end_to_end"):
         values = result[name]
         talk.data(
             f"{name.replace('_', ' ')}: {values['seconds_per_frame'] * 1000:.1f} ms a frame, "
             f"{1 / values['seconds_per_frame']:.1f} frames/s ({values['frames']} frames, {values['objects']} objects)"
         )
-    talk.document(result)
-
-
-def measure_network(
-    model: Segmenter, path: Path, mask: Path | None, *, frames: int, size: int | None, max_objects: int
-) -> dict[str, Any]:
-    """Return the median time between two results, the frames being in memory already; the first few do not count."""
-    from rvos_cli.sources import open_source
-
-    with open_source(path) as source:
-        images: list[NDArray[np.uint8]] = [frame.image for frame in itertools.islice(source, frames + WARM_UP)]
-    images = list(itertools.islice(itertools.cycle(images), frames + WARM_UP))
-    times, ids, last = [], set(), time.perf_counter()
-    for result in model.stream(images, first_mask=mask, size=size, max_objects=max_objects):
-        now = time.perf_counter()
-        times.append(now - last)
-        ids |= set(result.labels[::4, ::4].ravel().tolist()) - {0}
-        last = time.perf_counter()
-    measured = times[WARM_UP:]
-    return {
-        "seconds_per_frame": statistics.median(measured),
-        "slowest": max(measured),
-        "frames": len(measured),
-        "objects": len(ids),
-    }
-
-
-def measure_whole(
-    model: Segmenter, path: Path, mask: Path | None, *, size: int | None, max_objects: int, talk: Talk
-) -> dict[str, Any]:
-    """Return the mean time per frame of a whole run that writes every output to a folder that is removed again."""
-    from tempfile import TemporaryDirectory
-
-    with TemporaryDirectory(prefix="rvos-bench-") as folder, talk.progress(path.name) as report:
-        if mask is None:
-            summary = model.segment(
-                path, output=Path(folder) / "out", size=size, max_objects=max_objects, progress=report
-            )
-        else:
-            summary = model.track(path, first_mask=mask, output=Path(folder) / "out", size=size, progress=report)
-    return {
-        "seconds_per_frame": summary.seconds / summary.frames,
-        "frames": summary.frames,
-        "objects": len(summary.objects),
-    }
+    talk.detail(_title(result))
+    total = sum(result["stages"].values())
+    rows = [
+        (stage, f"{seconds * 1000:.1f}", f"{100 * seconds / total:.0f}%") for stage, seconds in result["stages"].items()
+    ]
+    talk.table(("stage", "ms a frame", "share"), [*rows, ("sum", f"{total * 1000:.1f}", "")])

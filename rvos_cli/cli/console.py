@@ -49,6 +49,22 @@ class Talk:
             self._say_waiting()
             print(line, flush=True)
 
+    def table(self, headers: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+        """Print a table of the result: with lines and figures flush right on a terminal, plain text elsewhere."""
+        if self.as_json or self.quiet or not sys.stdout.isatty():
+            self.data(table(headers, rows))
+            return
+        from rich.console import Console
+        from rich.table import Table
+
+        drawn = Table(*headers)
+        for column in drawn.columns[1:]:
+            column.justify = "right"
+        for row in rows:
+            drawn.add_row(*row)
+        self._say_waiting()
+        Console().print(drawn, markup=False, highlight=False)
+
     def document(self, value: Any) -> None:
         """Print the one JSON document, if JSON was asked for."""
         if self.as_json:
