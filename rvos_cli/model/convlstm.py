@@ -31,9 +31,18 @@ class ConvLSTMCell(nn.Module):
             The hidden and the cell state of this object in this frame.
         """
         zeros = features.new_zeros(features.shape[0], self.hidden_channels, *features.shape[-2:])
-        hidden, cell = spatial if spatial is not None else (zeros, zeros)
+        hidden, cell = spatial if spatial is not None else (zeros, None)
         before = temporal if temporal is not None else zeros
         parts = [features, hidden, before] if extra is None else [features, extra, hidden, before]
-        enter, remember, leave, candidate = self.Gates(torch.cat(parts, dim=1)).chunk(4, dim=1)
-        cell = torch.sigmoid(remember) * cell + torch.sigmoid(enter) * torch.tanh(candidate)
+        return self.advance(self.Gates(torch.cat(parts, dim=1)), cell)
+
+    def advance(self, gates: Tensor, cell: Tensor | None) -> SpatialState:
+        """Turn the gate convolution's output (B, 4C, h, w) and the last cell, None for zeros, into the new state."""
+        parts = gates.chunk(4, dim=1)
+        if gates.device.type == "cpu" and gates.is_contiguous(memory_format=torch.channels_last):
+            # A processor goes through whole tensors several times as fast as through every fourth run of channels.
+            parts = tuple(part.contiguous(memory_format=torch.channels_last) for part in parts)
+        enter, remember, leave, candidate = parts
+        entered = torch.sigmoid(enter) * torch.tanh(candidate)
+        cell = entered if cell is None else torch.sigmoid(remember) * cell + entered
         return torch.sigmoid(leave) * torch.tanh(cell), cell

@@ -57,19 +57,33 @@ class Decoder(nn.Module):
                     None if temporal is None else temporal[scale],
                 )
             )
-        hidden = states[-1][0]
-        enlarged = resize(hidden, (2 * hidden.shape[-2], 2 * hidden.shape[-1]))
-        return self.conv_out(enlarged), tuple(states)
+        return self.answer(states[-1][0]), tuple(states)
+
+    def answer(self, hidden: Tensor) -> Tensor:
+        """Return the logits (B, 1, h/2, w/2) of the finest hidden state (B, C, h/4, w/4)."""
+        logits: Tensor = self.conv_out(resize(hidden, (2 * hidden.shape[-2], 2 * hidden.shape[-1])))
+        return logits
+
+    def enlarge(self, hidden: Tensor, skip: Tensor) -> Tensor:
+        """Return what the next finer gates see of *hidden* besides the skip feature's own part (see ``divide``)."""
+        hidden = resize(hidden, (skip.shape[-2], skip.shape[-1]))
+        return hidden * skip if self.skip_mode == "mul" else hidden
+
+    def divide(self, kernel: Tensor, scale: int) -> tuple[Tensor, Tensor]:
+        """Divide the features' part of a gate kernel (4C, channels, k, k) into the skip's and that of ``enlarge``."""
+        none = kernel[:, :0]
+        if scale == 0:
+            return kernel, none
+        if self.skip_mode == "concat":
+            enlarged, skip = kernel.chunk(2, dim=1)
+            return skip, enlarged
+        return (kernel if self.skip_mode == "sum" else none), kernel
 
     def _join(self, hidden: Tensor, skip: Tensor) -> Tensor:
-        hidden = resize(hidden, (skip.shape[-2], skip.shape[-1]))
+        enlarged = self.enlarge(hidden, skip)
         if self.skip_mode == "concat":
-            return torch.cat([hidden, skip], dim=1)
-        if self.skip_mode == "sum":
-            return hidden + skip
-        if self.skip_mode == "mul":
-            return hidden * skip
-        return hidden
+            return torch.cat([enlarged, skip], dim=1)
+        return enlarged + skip if self.skip_mode == "sum" else enlarged
 
 
 def resize(x: Tensor, size: tuple[int, int]) -> Tensor:

@@ -18,11 +18,13 @@ from rvos_cli.model.convlstm import SpatialState
 from rvos_cli.model.decoder import Decoder, resize
 from rvos_cli.model.encoder import Encoder, Features
 from rvos_cli.model.matching import MatchingCue, References
-from rvos_cli.model.state import RecurrentState
+from rvos_cli.model.slots import PlainSlots, SharedSlots
+from rvos_cli.model.state import Hidden, RecurrentState
 
 # Planes that each ConvLSTM of a matching network sees: previous mask and cues of this object and of the others,
 # what earlier slots of this frame have taken, and whether the slot has an object at all.
 CUE_PLANES = 8
+TAKEN_PLANE = 6
 CUE_LIMIT = 0.01  # the logit of a cue stays within logit(0.01) and logit(0.99)
 
 
@@ -111,15 +113,16 @@ class RVOS(nn.Module):
         if self.config.mask_input:
             b, size = features.skips[0].shape[0], features.size
             pyramids = _max_pyramid(features.skips[0].new_zeros(b, slots, *size) if masks is None else masks)
+        temporal = [state.slot(slot) if self.config.temporal else None for slot in range(slots)]
+        own = None if pyramids is None else [plane.unsqueeze(2) for plane in pyramids]
+        walk = self._walk(features, own, temporal)
         logits: list[Tensor] = []
-        hidden: list[tuple[Tensor, ...]] = []
+        hidden: list[Hidden] = []
         spatial: tuple[SpatialState, ...] | None = None
         for slot in range(slots):
-            temporal = state.slot(slot) if self.config.temporal else None
-            if temporal is not None and not self.config.spatial:
+            if temporal[slot] is not None and not self.config.spatial:
                 spatial = None  # the published time-only network still links the slots of the very first frame
-            extras = None if pyramids is None else [plane[:, slot : slot + 1] for plane in pyramids]
-            out, spatial = self.decoder(features.skips, extras, spatial, temporal)
+            out, spatial = walk.decode(slot, None, spatial)
             logits.append(resize(out, features.size))
             hidden.append(tuple(h for h, _ in spatial))
         return StepOutput(logits=torch.cat(logits, dim=1), state=RecurrentState(tuple(hidden)))
@@ -141,7 +144,7 @@ class RVOS(nn.Module):
             masks = x4.new_zeros(b, slots, *size)
         if known is None:
             known = (masks.flatten(2).amax(dim=2) > 0).to(x4.dtype)
-        previous = F.interpolate(masks, size=size, mode="area") * known[..., None, None]
+        previous = _shrink(masks, size) * known[..., None, None]
         cue, fine_cue = None, torch.stack([previous, previous], dim=1)  # a first frame's cue is the given mask
         if kept is not None and last is not None:
             cue = self.matching(keys, kept.widen(slots), last.widen(slots)) * known[:, None, :, None, None]
@@ -151,24 +154,38 @@ class RVOS(nn.Module):
         total = planes.sum(dim=2, keepdim=True)
         planes = torch.cat([planes, (total - planes).clamp(0, 1)], dim=1)  # this object's, then the others'
 
+        flags = known[:, None, :, None, None].expand_as(planes[:, :1])
+        own = _mean_pyramid(torch.cat([planes, flags], dim=1).transpose(1, 2))
+        # A slot that looks for an object starts afresh.
+        temporal = [_times(state.slot(slot), known[:, slot]) if self.config.temporal else None for slot in range(slots)]
+        walk = self._walk(features, own, temporal, taken_plane=TAKEN_PLANE)
+
         logits: list[Tensor] = []
-        hidden: list[tuple[Tensor, ...]] = []
+        hidden: list[Hidden] = []
         spatial: tuple[SpatialState, ...] | None = None
-        taken = x4.new_zeros(b, 1, *size)
+        taken: Tensor | None = None
         for slot in range(slots):
-            flag = known[:, slot, None, None, None]
-            extras = _mean_pyramid(torch.cat([planes[:, :, slot], taken, flag.expand_as(taken)], dim=1))
-            temporal = state.slot(slot) if self.config.temporal else None
-            if temporal is not None:  # a slot that looks for an object starts afresh
-                temporal = tuple(h * flag.to(h.dtype) for h in temporal)
-            out, states = self.decoder(features.skips, extras, spatial, temporal)
+            out, states = walk.decode(slot, None if taken is None else _mean_pyramid(taken), spatial)
             spatial = states if self.config.spatial else None
             logit = resize(out, features.size).float() + residual[:, slot : slot + 1]
-            probability = F.interpolate(logit.detach().sigmoid(), size=size, mode="area")
-            taken = torch.maximum(taken, probability.to(taken.dtype))
+            if slot + 1 < slots:
+                probability = _shrink(logit.detach().sigmoid(), size).to(x4.dtype)
+                taken = probability if taken is None else torch.maximum(taken, probability)
             logits.append(logit)
             hidden.append(tuple(h for h, _ in states))
         return StepOutput(torch.cat(logits, dim=1), RecurrentState(tuple(hidden)), keys=keys, cue=cue)
+
+    def _walk(
+        self,
+        features: Features,
+        own: list[Tensor] | None,
+        temporal: list[Hidden | None],
+        *,
+        taken_plane: int | None = None,
+    ) -> PlainSlots:
+        """Return the frame's slots: in the form that gradients have always gone through, or in the faster one."""
+        form = PlainSlots if torch.is_grad_enabled() else SharedSlots
+        return form(self.decoder, features.skips, own, temporal, taken_plane=taken_plane)
 
     def _residual(self, cue: Tensor | None, fine_cue: Tensor, known: Tensor, size: tuple[int, int]) -> Tensor:
         guess = fine_cue if cue is None else cue
@@ -225,8 +242,20 @@ def _max_pyramid(masks: Tensor) -> list[Tensor]:
 def _mean_pyramid(planes: Tensor) -> list[Tensor]:
     pyramid = [planes]
     for _ in range(3):
-        pyramid.append(F.avg_pool2d(pyramid[-1], 2))
+        finer = pyramid[-1]
+        coarser = F.avg_pool2d(finer.flatten(0, -4), 2)
+        pyramid.append(coarser.view(*finer.shape[:-2], *coarser.shape[-2:]))
     return list(reversed(pyramid))
+
+
+def _shrink(x: Tensor, size: tuple[int, int]) -> Tensor:
+    """Average (B, C, h, w) down to *size*, of which h and w are multiples."""
+    return F.avg_pool2d(x, (x.shape[-2] // size[0], x.shape[-1] // size[1]))
+
+
+def _times(hidden: Hidden | None, factor: Tensor) -> Hidden | None:
+    """Multiply each of a slot's states (B, C, h, w) by (B,); None stays None."""
+    return None if hidden is None else tuple(h * factor[:, None, None, None].to(h.dtype) for h in hidden)
 
 
 def _resize_cue(cue: Tensor, size: tuple[int, int]) -> Tensor:

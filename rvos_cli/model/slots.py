@@ -1,0 +1,178 @@
+"""The slots of one frame: features, masks and states enter, each slot's answer leaves when it is asked for.
+
+``PlainSlots`` computes each slot as the paper has it; ``SharedSlots`` gives the same answers with less work. A gate
+convolution is a sum over its input channels, so it falls apart: the part of the frame's features is computed once for
+all slots, the part of the slots' own masks and last states for several slots at once, and only what must wait for the
+slot before is left to each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from rvos_cli.model.convlstm import ConvLSTMCell, SpatialState
+from rvos_cli.model.decoder import Decoder
+from rvos_cli.model.state import Hidden
+
+GROUP = 4  # slots whose own parts are computed at once; more would only take memory
+
+
+@dataclass(frozen=True)
+class _Kernels:
+    """The gate kernel of one scale, cut by what its channels meet; each (4C, channels, k, k), none of them copied."""
+
+    skip: Tensor
+    coarser: Tensor
+    own: tuple[Tensor, ...]
+    taken: Tensor
+    spatial: Tensor
+    temporal: Tensor
+
+
+class PlainSlots:
+    """The decoder over the slots of one frame; ask for slot 0, 1, 2, ... in this order."""
+
+    def __init__(
+        self,
+        decoder: Decoder,
+        skips: Sequence[Tensor],
+        own: Sequence[Tensor] | None,
+        temporal: Sequence[Hidden | None],
+        *,
+        taken_plane: int | None = None,
+    ) -> None:
+        """Start a frame.
+
+        Args:
+            decoder: whose weights are used.
+            skips: (B, C, h/s, w/s) each, stride 32 first.
+            own: (B, N, P, h/s, w/s) each: every slot's masks and cues; None for a network without.
+            temporal: each slot's hidden states of the last frame, None where it starts afresh.
+            taken_plane: place among the extra planes of what earlier slots of the frame have taken; None without.
+        """
+        self._decoder, self._skips, self._own, self._temporal = decoder, skips, own, temporal
+        self._taken_plane = taken_plane
+
+    def decode(
+        self, slot: int, taken: Sequence[Tensor] | None, spatial: Sequence[SpatialState] | None
+    ) -> tuple[Tensor, tuple[SpatialState, ...]]:
+        """Return what ``Decoder.forward`` does for this slot.
+
+        Args:
+            slot: its number.
+            taken: (B, 1, h/s, w/s) each; None where nothing is taken yet.
+            spatial: the states of the slot before; None for zeros.
+        """
+        extras = None if self._own is None else [self._extra(scale, slot, taken) for scale in range(len(self._own))]
+        answer: tuple[Tensor, tuple[SpatialState, ...]] = self._decoder(
+            self._skips, extras, spatial, self._temporal[slot]
+        )
+        return answer
+
+    def _extra(self, scale: int, slot: int, taken: Sequence[Tensor] | None) -> Tensor:
+        planes = self._own[scale][:, slot]  # type: ignore[index]
+        if self._taken_plane is None:
+            return planes
+        plane = torch.zeros_like(planes[:, :1]) if taken is None else taken[scale]
+        return torch.cat([planes[:, : self._taken_plane], plane, planes[:, self._taken_plane :]], dim=1)
+
+
+class SharedSlots(PlainSlots):
+    """The same, without gradients: what slots share is computed once, what is known ahead for several at once."""
+
+    def __init__(
+        self,
+        decoder: Decoder,
+        skips: Sequence[Tensor],
+        own: Sequence[Tensor] | None,
+        temporal: Sequence[Hidden | None],
+        *,
+        taken_plane: int | None = None,
+    ) -> None:
+        """Compute what all slots share; see ``PlainSlots``."""
+        super().__init__(decoder, skips, own, temporal, taken_plane=taken_plane)
+        self._cells: list[ConvLSTMCell] = list(decoder.clstm_list)  # type: ignore[arg-type]
+        planes = 0 if own is None else own[0].shape[2]
+        self._kernels = [_cut(decoder, scale, planes, taken_plane) for scale in range(len(self._cells))]
+        self._shared = [
+            _conv(skip, kernels.skip, cell, bias=True)
+            if kernels.skip.shape[1]
+            else cell.Gates.bias[None, :, None, None]  # type: ignore[index]
+            for skip, kernels, cell in zip(skips, self._kernels, self._cells, strict=True)
+        ]
+        self._ahead: list[Tensor] = []
+
+    def decode(
+        self, slot: int, taken: Sequence[Tensor] | None, spatial: Sequence[SpatialState] | None
+    ) -> tuple[Tensor, tuple[SpatialState, ...]]:
+        """Decode one slot; see ``PlainSlots.decode``."""
+        if slot % GROUP == 0:
+            self._ahead = [self._known_ahead(scale, slot) for scale in range(len(self._cells))]
+        states: list[SpatialState] = []
+        for scale, (cell, kernels) in enumerate(zip(self._cells, self._kernels, strict=True)):
+            late = []
+            if scale:
+                late.append((self._decoder.enlarge(states[-1][0], self._skips[scale]), kernels.coarser))
+            if spatial is not None:
+                late.append((spatial[scale][0], kernels.spatial))
+            if taken is not None:
+                late.append((taken[scale], kernels.taken))
+            gates = self._ahead[scale][slot % GROUP]
+            if late:
+                gates = _conv_all(late, cell).add_(gates)
+            states.append(cell.advance(gates, None if spatial is None else spatial[scale][1]))
+        return self._decoder.answer(states[-1][0]), tuple(states)
+
+    def _known_ahead(self, scale: int, first: int) -> Tensor:
+        """Return the gates of a group of slots, as far as they are known: (slots, B, 4C, h/s, w/s)."""
+        cell, kernels, shared = self._cells[scale], self._kernels[scale], self._shared[scale]
+        temporal = [None if hidden is None else hidden[scale] for hidden in self._temporal[first : first + GROUP]]
+        parts = []
+        if self._own is not None:
+            own = self._own[scale][:, first : first + GROUP].transpose(0, 1).flatten(0, 1)
+            parts.append((own, torch.cat(kernels.own, dim=1)))
+        known = next((hidden for hidden in temporal if hidden is not None), None)
+        if known is not None:
+            zeros = torch.zeros_like(known)
+            parts.append((torch.cat([zeros if hidden is None else hidden for hidden in temporal]), kernels.temporal))
+        if not parts:
+            skip = self._skips[scale]
+            return shared.expand(len(temporal), skip.shape[0], -1, *skip.shape[-2:])
+        gates = _conv_all(parts, cell)
+        return gates.view(len(temporal), -1, *gates.shape[1:]).add_(shared)
+
+
+def _cut(decoder: Decoder, scale: int, planes: int, taken_plane: int | None) -> _Kernels:
+    cell: ConvLSTMCell = decoder.clstm_list[scale]  # type: ignore[assignment]
+    extra, hidden = planes + (taken_plane is not None), cell.hidden_channels
+    weight = cell.Gates.weight
+    sizes = [weight.shape[1] - extra - 2 * hidden, extra, hidden, hidden]
+    features, extras, spatial, temporal = torch.split(weight, sizes, dim=1)
+    skip, coarser = decoder.divide(features, scale)
+    place = extra if taken_plane is None else taken_plane
+    own = (extras[:, :place], extras[:, place + 1 :])
+    return _Kernels(skip, coarser, own, extras[:, place : place + 1], spatial, temporal)
+
+
+def _conv(x: Tensor, kernel: Tensor, cell: ConvLSTMCell, *, bias: bool = False) -> Tensor:
+    return F.conv2d(x, kernel, cell.Gates.bias if bias else None, padding=cell.Gates.padding)
+
+
+def _conv_all(parts: Sequence[tuple[Tensor, Tensor]], cell: ConvLSTMCell) -> Tensor:
+    """Convolve the parts' inputs, each with its own kernel, and return the sum."""
+    inputs, kernels = zip(*parts, strict=True)
+    # The strides of a single plane fit both layouts, but ``cat`` takes them for the one that convolutions must undo.
+    last = any(x.shape[1] > 1 and x.is_contiguous(memory_format=torch.channels_last) for x in inputs)
+    alike = [_channels_last(x) for x in inputs] if last else inputs
+    return _conv(torch.cat(alike, dim=1), torch.cat(kernels, dim=1), cell)
+
+
+def _channels_last(x: Tensor) -> Tensor:
+    if x.shape[1] == 1:
+        return x.reshape(x.shape[0], *x.shape[-2:], 1).movedim(-1, 1)
+    return x.contiguous(memory_format=torch.channels_last)
