@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 
 from rvos_cli.config import ModelConfig
 from rvos_cli.postprocess import label_map
@@ -54,3 +55,31 @@ def test_threshold_moves_the_border_between_object_and_background():
 
 def test_no_objects_give_an_empty_label_map():
     assert label_map(torch.zeros(0, 8, 8), (), (5, 7), 0.5).shape == (5, 7)
+
+
+@pytest.mark.parametrize("threshold", [0.2, 0.5, 0.9])
+@pytest.mark.parametrize("size", [(48, 85), (135, 240), (20, 31), (32, 64)])
+@pytest.mark.parametrize("objects", [1, 3])
+def test_labels_are_those_of_all_logits_enlarged(objects: int, size: tuple[int, int], threshold: float):
+    generator = torch.Generator().manual_seed(objects + size[0])
+    coarse = torch.randn(1, objects, 4, 7, generator=generator) * 4 - 2
+    logits = F.interpolate(coarse, size=(32, 64), mode="bilinear")[0]
+    logits[:, :9] = logits[:, :, 50:] = -6.0  # nothing above, nor on the right
+    ids = (4, 2, 9)[:objects]
+    full = F.interpolate(logits[None], size=size, mode="bilinear", align_corners=False)[0]
+    best, index = full.sigmoid().max(dim=0)
+    expected = torch.where(best > threshold, torch.tensor(ids)[index], 0)
+    assert objects == 1 or 0 < (expected > 0).float().mean() < 1
+    assert np.array_equal(label_map(logits, ids, size, threshold), expected.numpy())
+
+
+@pytest.mark.parametrize("corner", [(0, 0), (0, 15), (7, 0), (7, 15)])
+def test_a_single_place_in_a_corner_is_seen(corner: tuple[int, int]):
+    logits = torch.full((1, 8, 16), -1.0)
+    logits[0, corner[0], corner[1]] = 3.0
+    full = F.interpolate(logits[None], size=(60, 130), mode="bilinear", align_corners=False)[0, 0]
+    assert np.array_equal(label_map(logits, (1,), (60, 130), 0.5) == 1, (full > 0).numpy())
+
+
+def test_of_two_equal_objects_the_first_wins():
+    assert (label_map(torch.ones(2, 4, 4), (5, 3), (8, 8), 0.5) == 5).all()
