@@ -3,26 +3,22 @@
 from __future__ import annotations
 
 import re
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from rvos_cli.cli import options
 from rvos_cli.cli.console import Talk
+from rvos_cli.cli.train_progress import training_progress
 from rvos_cli.errors import UsageError
 
 if TYPE_CHECKING:
-    from rvos_cli.training.loop import StepReport
     from rvos_cli.training.recipes import TrainOptions
 
 PREVIEW_CLIPS = 24
-SECONDS_BETWEEN_LINES = 20.0
-
-
-PAPER = "Published recipes"
+PAPER, WATCH = "Published recipes", "Watching a run"
 
 
 def train(
@@ -48,7 +44,7 @@ def train(
     ] = None,
     steps: Annotated[int | None, typer.Option("--steps", min=1, help="Steps in all, instead of the recipe's.")] = None,
     batch: Annotated[
-        int | None, typer.Option("--batch", min=1, help="Clips at a time, instead of the recipe's.")
+        int | None, typer.Option("--batch", min=1, help="Clips at a time in each process, instead of the recipe's.")
     ] = None,
     accumulate: Annotated[
         int | None, typer.Option("--accumulate", min=1, help="Batches whose gradients are added up for one step.")
@@ -64,6 +60,38 @@ def train(
         ),
     ] = None,
     device: options.Device = "auto",
+    checkpoint_minutes: Annotated[
+        float, typer.Option("--checkpoint-minutes", min=0, help="How often the run is saved: what a crash can cost.")
+    ] = 5,
+    tensorboard: Annotated[
+        bool,
+        typer.Option("--tensorboard", help="Also write event files, below OUTPUT/tensorboard.", rich_help_panel=WATCH),
+    ] = False,
+    validate: Annotated[
+        Path | None,
+        typer.Option(
+            "--validate",
+            metavar="DIR",
+            help="Score the network on this data set: a DAVIS root, or frames/ and masks/.",
+            rich_help_panel=WATCH,
+        ),
+    ] = None,
+    validate_every: Annotated[
+        int, typer.Option("--validate-every", metavar="STEPS", min=1, help="How often.", rich_help_panel=WATCH)
+    ] = 500,
+    validate_frames: Annotated[
+        int,
+        typer.Option("--validate-frames", min=3, help="Masked frames of each sequence.", rich_help_panel=WATCH),
+    ] = 20,
+    patience: Annotated[
+        int,
+        typer.Option(
+            "--patience",
+            min=0,
+            help="Validations without a better score that end the run; 0 for never.",
+            rich_help_panel=WATCH,
+        ),
+    ] = 0,
     preview: Annotated[
         Path | None, typer.Option("--preview", metavar="PNG", help="Only draw some of the training clips.")
     ] = None,
@@ -130,6 +158,7 @@ def train(
     import torch
 
     from rvos_cli.training.ablation import is_published, vary
+    from rvos_cli.training.processes import is_first
     from rvos_cli.training.recipes import TrainOptions, changed
     from rvos_cli.training.recipes import recipe as find_recipe
 
@@ -175,8 +204,15 @@ def train(
         precision=precision or ("float32" if published else "bfloat16"),
         workers=workers,
         minutes=minutes,
+        checkpoint_minutes=checkpoint_minutes,
+        tensorboard=tensorboard,
+        validate=validate,
+        validate_every=validate_every,
+        validate_frames=validate_frames,
+        patience=patience,
     )
-    talk = Talk(as_json=as_json, quiet=quiet)
+    first = is_first()
+    talk = Talk(as_json=as_json and first, quiet=quiet or not first)
     if threads is not None:
         torch.set_num_threads(threads)
     if preview is not None:
@@ -184,10 +220,30 @@ def train(
         return
     from rvos_cli.training.loop import train as run
 
-    result = run(chosen, on_step=_lines(talk), on_warning=lambda line: talk.notice("warning", line))
-    state = "finished" if result.finished else f"stopped at step {result.step}; the same command goes on"
+    with training_progress(talk) as shown:
+        result = run(
+            chosen,
+            on_step=shown.step,
+            on_warning=lambda line: talk.notice("warning", line),
+            on_validation=shown.validation,
+        )
+    state = f"stopped at step {result.step}; the same command goes on"
+    if result.finished:
+        state = "finished"
+    if result.early:
+        state = f"ended after step {result.step}: no better score in {patience} validations"
     talk.data(f"{result.weights}: {state}")
-    talk.document({"step": result.step, "finished": result.finished, "weights": str(result.weights)})
+    if result.best is not None:
+        talk.data(f"{result.best}: of the best validation")
+    talk.document(
+        {
+            "step": result.step,
+            "finished": result.finished,
+            "early": result.early,
+            "weights": str(result.weights),
+            "best": None if result.best is None else str(result.best),
+        }
+    )
 
 
 def _source(recipe: str, published: bool, data: Path | None, switches: Mapping[str, object]) -> Path:
@@ -217,32 +273,9 @@ def _size(text: str) -> tuple[int, int]:
 
 
 def _draw(chosen: TrainOptions, path: Path, talk: Talk) -> None:
-    from rvos_cli.training.loop import clip_dataset
+    from rvos_cli.training.batches import clip_dataset
     from rvos_cli.training.preview import contact_sheet
 
     contact_sheet(clip_dataset(chosen, chosen.recipe.stages[-1]), path, clips=PREVIEW_CLIPS)
     talk.data(str(path))
     talk.document({"preview": str(path)})
-
-
-def _lines(talk: Talk) -> Callable[[StepReport], None]:
-    """Return a report that says a line now and then: step, loss and its parts, and when it will be done."""
-    began = last = time.monotonic()
-    first: int | None = None
-
-    def report(step: Any) -> None:
-        nonlocal last, first
-        now = time.monotonic()
-        first = step.step if first is None else first
-        if now - last < SECONDS_BETWEEN_LINES and step.step + 1 < step.steps:
-            return
-        last = now
-        rate = (now - began) / (step.step - first + 1)
-        parts = ", ".join(f"{name} {value:.3f}" for name, value in step.parts.items())
-        left = rate * (step.steps - step.step - 1) / 60
-        talk.note(
-            f"step {step.step + 1}/{step.steps}: loss {step.loss:.3f} ({parts}), "
-            f"{rate:.2f} s a step, {left:.0f} min left"
-        )
-
-    return report

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import pickle
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from torch import Tensor, nn
 
 from rvos_cli.config import ModelConfig
 from rvos_cli.errors import WeightsError
+from rvos_cli.model import RVOS
 
 
 class AverageWeights:
@@ -36,45 +38,46 @@ class AverageWeights:
                 self.tensors[name].copy_(tensor)
 
 
-def save_checkpoint(
-    path: Path,
-    *,
-    step: int,
-    config: ModelConfig,
-    model: nn.Module,
-    average: AverageWeights,
-    optimizer: torch.optim.Optimizer,
-) -> None:
+@dataclass
+class RunState:
+    """A run after *step* steps; *config* says which network it trains."""
+
+    config: ModelConfig
+    model: RVOS
+    average: AverageWeights
+    optimizer: torch.optim.Optimizer
+    step: int = 0
+
+
+def save_checkpoint(path: Path, state: RunState) -> None:
     """Write a checkpoint; the one before stays until the new one is whole."""
     entry = {
-        "step": step,
-        "config": config.to_json(),
-        "model": model.state_dict(),
-        "average": average.tensors,
-        "optimizer": optimizer.state_dict(),
+        "step": state.step,
+        "config": state.config.to_json(),
+        "model": state.model.state_dict(),
+        "average": state.average.tensors,
+        "optimizer": state.optimizer.state_dict(),
     }
     part = path.with_suffix(".part")
     torch.save(entry, part)
     os.replace(part, path)
 
 
-def load_checkpoint(
-    path: Path, *, config: ModelConfig, model: nn.Module, average: AverageWeights, optimizer: torch.optim.Optimizer
-) -> int:
-    """Restore what ``save_checkpoint`` wrote and return the step to go on with.
+def load_checkpoint(path: Path, state: RunState) -> None:
+    """Make *state* what ``save_checkpoint`` wrote.
 
     Raises:
         WeightsError: the checkpoint is damaged or of another network.
     """
     try:
         entry: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-        if entry["config"] != config.to_json():
+        if entry["config"] != state.config.to_json():
             raise WeightsError(f"{path} is of a run with another network", cure="choose another output folder")
-        model.load_state_dict(entry["model"])
-        optimizer.load_state_dict(entry["optimizer"])
+        state.model.load_state_dict(entry["model"])
+        state.optimizer.load_state_dict(entry["optimizer"])
     except (RuntimeError, KeyError, EOFError, OSError, pickle.UnpicklingError) as error:
         raise WeightsError(f"the checkpoint {path} cannot be read", cure="remove it to start anew") from error
     stored: dict[str, Tensor] = entry["average"]
-    for name, tensor in average.tensors.items():
+    for name, tensor in state.average.tensors.items():
         tensor.copy_(stored[name])
-    return int(entry["step"])
+    state.step = int(entry["step"])

@@ -7,6 +7,7 @@ for which object, and it keeps the object for the whole clip. The gradient goes 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -15,7 +16,7 @@ from torch import Tensor
 
 from rvos_cli.model import RVOS, RecurrentState
 from rvos_cli.training.losses import overlap_cost, soft_iou_loss
-from rvos_cli.training.rollout import IGNORED_LABEL, Losses, masks_by_slot, object_masks
+from rvos_cli.training.rollout import IGNORED_LABEL, Losses, masks_by_slot, object_masks, shown_masks
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +35,7 @@ class PublishedRollout:
         frames: Tensor,
         labels: Tensor,
         complete: Tensor,
-        generator: torch.Generator,
+        draws: Sequence[torch.Generator],
         *,
         teacher: float,
     ) -> Losses:
@@ -45,18 +46,18 @@ class PublishedRollout:
             frames: (B, T, 3, h, w), normalised.
             labels: (B, T, h, w) uint8: 0 background, 1..K objects, 255 unknown.
             complete: not looked at: a slot without an object is free to show anything, as published.
-            generator: on the CPU; draws where the truth is shown if *teacher* is neither 0 nor 1.
+            draws: on the CPU, one for each clip: they say where the truth is shown if *teacher* is neither 0 nor 1.
             teacher: how often the true previous mask stands in for the network's own, 0..1.
         """
         truth = object_masks(labels, self.slots)
         valid = (labels != IGNORED_LABEL)[:, :, None].float()
         if model.config.mask_input:
-            return follow(model, frames, truth, valid, teacher, generator)
+            return follow(model, frames, truth, valid, teacher, draws)
         return find(model, frames, truth, valid)
 
 
 def follow(
-    model: RVOS, frames: Tensor, truth: Tensor, valid: Tensor, teacher: float, generator: torch.Generator
+    model: RVOS, frames: Tensor, truth: Tensor, valid: Tensor, teacher: float, draws: Sequence[torch.Generator]
 ) -> Losses:
     """Follow the objects of the first frame, whose answer there is no question; arguments as in ``run``.
 
@@ -76,8 +77,7 @@ def follow(
         if t == 0:
             continue  # the second frame sees the given mask again, as the published network expects it
         _add(losses, "track", own, truth[:, t], valid[:, t], length - 1)
-        taught = torch.rand(frames.shape[0], generator=generator).to(own.device) < teacher
-        masks = torch.where(taught[:, None, None, None], truth[:, t], own)
+        masks = shown_masks(own, truth[:, t], teacher, draws)
     return losses
 
 

@@ -7,7 +7,7 @@ are the paper's, explained in docs/paper.md.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal, Protocol
@@ -28,6 +28,7 @@ from rvos_cli.training.sequence_clips import SequenceClips
 YOUTUBE_SIZE, DAVIS_SIZE = (256, 448), (240, 427)
 # The sources give no length; this is about twenty passes a stage over the 3,471 videos of YouTube-VOS' train.
 STEPS_PER_STAGE = 17_000
+NEVER_ENDING = 2**40  # clips; the steps decide when a run is over
 
 
 class Rollout(Protocol):
@@ -43,11 +44,14 @@ class Rollout(Protocol):
         frames: Tensor,
         labels: Tensor,
         complete: Tensor,
-        generator: torch.Generator,
+        draws: Sequence[torch.Generator],
         *,
         teacher: float,
     ) -> Losses:
-        """Run (B, T, 3, h, w) normalised frames with (B, T, h, w) labels and (B,) complete; return the loss."""
+        """Run (B, T, 3, h, w) normalised frames with (B, T, h, w) labels and (B,) complete; return the loss.
+
+        *draws* has a source of random numbers for each clip.
+        """
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,7 +81,7 @@ class Recipe:
         steps: optimiser steps in all.
         rollout: how a batch becomes a loss.
         clips: which clips a stage sees.
-        batch: clips at a time.
+        batch: clips at a time, in each process.
         accumulate: batches whose gradients are added up for one step.
         optimizer: ``adamw``, or ``adam`` with the weight decay inside the gradient.
         rate: learning rate of all but the trunk.
@@ -142,6 +146,11 @@ class TrainOptions:
         workers: processes that make clips.
         checkpoint_minutes: how often the run is saved.
         minutes: stop and save after this time; 0 for no limit.
+        tensorboard: also write event files, below ``tensorboard`` in the output folder.
+        validate: folder of a data set that is scored every so often; see ``validation``.
+        validate_every: steps from one validation to the next.
+        validate_frames: true masks of each sequence that are looked at, from its first on.
+        patience: so many validations without a better score end the run; 0 for never.
     """
 
     data: Path
@@ -156,6 +165,25 @@ class TrainOptions:
     workers: int = 1
     checkpoint_minutes: float = 5.0
     minutes: float = 0.0
+    tensorboard: bool = False
+    validate: Path | None = None
+    validate_every: int = 500
+    validate_frames: int = 20
+    patience: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuse numbers that mean nothing.
+
+        Raises:
+            UsageError: there are such.
+        """
+        if self.patience and self.validate is None:
+            raise UsageError("patience counts validations, of which there are none", cure="add --validate DIR")
+        if self.validate_every < 1 or self.validate_frames < 3 or self.patience < 0:
+            raise UsageError(
+                "validations need at least a step from one to the next, 3 frames, and a patience of 0 or more",
+                cure="change --validate-every, --validate-frames or --patience",
+            )
 
 
 def made_clips(options: TrainOptions, stage: Stage) -> Dataset[ClipSample]:
@@ -169,6 +197,7 @@ def made_clips(options: TrainOptions, stage: Stage) -> Dataset[ClipSample]:
         frames=stage.frames,
         max_objects=options.recipe.rollout.slots,
         seed=options.recipe.seed,
+        length=NEVER_ENDING,
         mix=ClipMix(real=stage.real, photograph=made * 0.35, composite=made * 0.55, empty=made * 0.1),
     )
 
@@ -183,6 +212,7 @@ def sequence_clips(options: TrainOptions, stage: Stage) -> Dataset[ClipSample]:
         frames=stage.frames,
         max_objects=options.recipe.rollout.slots,
         seed=options.recipe.seed,
+        length=NEVER_ENDING,
     )
 
 

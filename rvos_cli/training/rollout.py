@@ -6,6 +6,8 @@ Objects that are given keep a slot each, the way ``track`` works; the slots behi
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -14,6 +16,7 @@ from torch import Tensor
 
 from rvos_cli.model import RVOS, RecurrentState, References
 from rvos_cli.model.rvos import StepOutput
+from rvos_cli.training import processes
 from rvos_cli.training.losses import assignment_cost, cue_loss, mask_loss
 
 VISIBLE = 0.002  # share of the picture from which on an object must be found
@@ -37,31 +40,48 @@ class RolloutOptions:
         frames: Tensor,
         labels: Tensor,
         complete: Tensor,
-        generator: torch.Generator,
+        draws: Sequence[torch.Generator],
         *,
         teacher: float,
     ) -> Losses:
         """Run a batch of clips with *teacher* in place of the option's own; arguments as in ``rollout``."""
-        return rollout(model, frames, labels, complete, replace(self, teacher=teacher), generator)
+        return rollout(model, frames, labels, complete, replace(self, teacher=teacher), draws)
 
 
 @dataclass
 class Losses:
-    """Sums of the parts of the loss and how many slots they count; ``mean`` is what is reported."""
+    """The loss of a batch, of which each process has a share of the clips.
+
+    Attributes:
+        total: this process's share, with its gradient; the shares add up to the loss of the whole batch.
+        value: the loss of the whole batch.
+        counts: how many slots each part counts, in the whole batch.
+        sums: what they sum up to.
+    """
 
     total: Tensor
+    value: float = 0.0
     counts: dict[str, float] = field(default_factory=dict)
     sums: dict[str, float] = field(default_factory=dict)
 
     def add(self, name: str, values: Tensor, weights: Tensor, factor: float, frames: int) -> None:
         """Add the weighted mean of *values* (B, N), as part *name*, to the total of a clip of *frames* frames."""
-        count = weights.sum()
-        self.total = self.total + factor * (values * weights).sum() / count.clamp(min=1) / frames
-        self.counts[name] = self.counts.get(name, 0.0) + float(count)
-        self.sums[name] = self.sums.get(name, 0.0) + float((values.detach() * weights).sum())
+        own = (values * weights).sum()
+        counted, summed = processes.total(torch.stack([weights.sum(), own.detach()])).unbind()
+        count = counted.clamp(min=1)
+        self.total = self.total + factor * own / count / frames
+        self.value += factor * float(summed / count) / frames
+        self.counts[name] = self.counts.get(name, 0.0) + float(counted)
+        self.sums[name] = self.sums.get(name, 0.0) + float(summed)
+
+    @property
+    def finite(self) -> bool:
+        """Whether the loss of the whole batch is a number."""
+        return math.isfinite(self.value)
 
     def include(self, other: Losses) -> None:
-        """Take in the counts and sums of *other*, another batch of the same step; the total stays."""
+        """Take in value, counts and sums of *other*, another batch of the same step; the total stays."""
+        self.value += other.value
         for name, count in other.counts.items():
             self.counts[name] = self.counts.get(name, 0.0) + count
             self.sums[name] = self.sums.get(name, 0.0) + other.sums[name]
@@ -77,7 +97,7 @@ def rollout(
     labels: Tensor,
     complete: Tensor,
     options: RolloutOptions,
-    generator: torch.Generator,
+    draws: Sequence[torch.Generator],
 ) -> Losses:
     """Run a batch of clips and return their loss.
 
@@ -87,12 +107,12 @@ def rollout(
         labels: (B, T, h, w) uint8: 0 background, 1..K objects, 255 unknown.
         complete: (B,) bool: whether everything that counts as an object is labelled.
         options: what is given, and the weights of the losses.
-        generator: on the CPU; draws what is given and where the truth is shown.
+        draws: on the CPU, one for each clip: they decide what is given and where the truth is shown.
     """
     truth = object_masks(labels, options.slots)
     valid = (labels != IGNORED_LABEL)[:, :, None].float()
     slots = _slots_needed(truth, options.slots)
-    targets = _given_objects(truth[:, 0], complete, slots, options, generator)
+    targets = _given_objects(truth[:, 0], complete, slots, options, draws)
     losses = Losses(frames.new_zeros(()))
     state: RecurrentState | None = None
     kept: References | None = None
@@ -106,7 +126,7 @@ def rollout(
         empty = _discover(out.logits.detach(), truth[:, t], valid[:, t], targets, complete)
         wanted = masks_by_slot(truth[:, t], targets)
         _count(losses, out, wanted, valid[:, t], known, (targets >= 0) & free, empty, options, t, frames.shape[1])
-        masks = _next_masks(out.logits.detach().sigmoid(), wanted, targets, options.teacher, generator, first=t == 0)
+        masks = _next_masks(out.logits.detach().sigmoid(), wanted, targets, options.teacher, draws)
         if t == 0:
             masks = torch.where((known > 0)[..., None, None], given, masks)
         state, (kept, last) = out.state, _remember(out, masks, kept, last)
@@ -122,19 +142,19 @@ def object_masks(labels: Tensor, objects: int) -> Tensor:
 def _slots_needed(truth: Tensor, limit: int) -> int:
     # One slot more than objects, so that some slot learns to stay empty; never more than pay their way.
     present = int(truth.flatten(3).any(dim=3).any(dim=1).sum(dim=1).max())
-    return max(1, min(limit, present + 1))
+    return max(1, min(limit, processes.largest(present) + 1))
 
 
 def _given_objects(
-    first: Tensor, complete: Tensor, slots: int, options: RolloutOptions, generator: torch.Generator
+    first: Tensor, complete: Tensor, slots: int, options: RolloutOptions, draws: Sequence[torch.Generator]
 ) -> Tensor:
     """Choose which object each slot is given: (B, N), -1 for a slot that gets none."""
     targets = torch.full((first.shape[0], slots), -1, dtype=torch.long)
     visible = first.flatten(2).mean(dim=2) > 0
     for b in range(first.shape[0]):
         objects = visible[b].nonzero().flatten().cpu()
-        order = objects[torch.randperm(len(objects), generator=generator)]
-        draw = float(torch.rand((), generator=generator))
+        order = objects[torch.randperm(len(objects), generator=draws[b])]
+        draw = float(torch.rand((), generator=draws[b]))
         if bool(complete[b]) and draw < options.discover:
             order = order[:0]
         elif bool(complete[b]) and draw < options.discover + options.partial:
@@ -193,12 +213,16 @@ def _count(
 
 
 def _next_masks(
-    own: Tensor, wanted: Tensor, targets: Tensor, teacher: float, generator: torch.Generator, *, first: bool
+    own: Tensor, wanted: Tensor, targets: Tensor, teacher: float, draws: Sequence[torch.Generator]
 ) -> Tensor:
     """Return what the next frame sees as the last masks: the network's own, or now and then the truth."""
-    taught = torch.rand(own.shape[0], generator=generator).to(own.device) < teacher
-    chosen = torch.where(taught[:, None, None, None], wanted, own)
-    return chosen * (targets >= 0)[..., None, None]
+    return shown_masks(own, wanted, teacher, draws) * (targets >= 0)[..., None, None]
+
+
+def shown_masks(own: Tensor, truth: Tensor, teacher: float, draws: Sequence[torch.Generator]) -> Tensor:
+    """Return of each clip the network's *own* masks (B, N, h, w), or, as often as *teacher* says, the true ones."""
+    taught = torch.tensor([float(torch.rand((), generator=draw)) < teacher for draw in draws], device=own.device)
+    return torch.where(taught[:, None, None, None], truth, own)
 
 
 def _remember(

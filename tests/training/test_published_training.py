@@ -176,7 +176,7 @@ class Recorder:
 def test_the_first_stage_sees_the_true_previous_masks_and_the_second_its_own(teacher: float):
     images, labels, complete = batch(frames=4)
     model = Recorder(small("published-one-shot"))
-    PublishedRollout(slots=3).run(model, images, labels, complete, torch.Generator(), teacher=teacher)
+    PublishedRollout(slots=3).run(model, images, labels, complete, [torch.Generator()], teacher=teacher)
     truth = torch.stack([labels[:, t] == k for t in range(4) for k in (1, 2)]).view(4, 2, *SIZE).float()[:, None]
     assert torch.equal(model.seen[0], truth[0]) and torch.equal(model.seen[1], truth[0])
     for t in (2, 3):
@@ -189,9 +189,9 @@ def test_unseen_objects_do_not_count_and_clips_without_any_cost_nothing():
     labels[0, 2][labels[0, 2] == 2] = 0
     for name, parts in zip(RECIPES, ({"track": 3}, {"discover": 2, "track": 3}), strict=True):
         plan = small(name)
-        losses = plan.rollout.run(network(plan), images, labels, complete, torch.Generator(), teacher=1.0)
+        losses = plan.rollout.run(network(plan), images, labels, complete, [torch.Generator()], teacher=1.0)
         assert losses.counts == parts
-        empty = plan.rollout.run(network(plan), images, labels * 0, complete, torch.Generator(), teacher=1.0)
+        empty = plan.rollout.run(network(plan), images, labels * 0, complete, [torch.Generator()], teacher=1.0)
         assert float(empty.total.detach()) == 0
 
 
@@ -202,7 +202,7 @@ def test_a_few_steps_on_one_clip_bring_the_loss_down(name: str):
     model, clip, totals = network(plan), batch(frames=2), []
     optimizer = torch.optim.Adam(model.parameters(), 1e-2)
     for _ in range(12):
-        losses = plan.rollout.run(model, *clip, torch.Generator(), teacher=0.0)
+        losses = plan.rollout.run(model, *clip, [torch.Generator()], teacher=0.0)
         optimizer.zero_grad()
         losses.total.backward()
         optimizer.step()

@@ -25,8 +25,8 @@ def network() -> RVOS:
 
 def run(model: RVOS, *, complete: bool = True, seed: int = 0, objects: int = 2, **options):
     images, labels = clip(objects)
-    generator = torch.Generator().manual_seed(seed)
-    return rollout(model, images, labels, torch.tensor([complete]), RolloutOptions(**options), generator)
+    draws = [torch.Generator().manual_seed(seed)]
+    return rollout(model, images, labels, torch.tensor([complete]), RolloutOptions(**options), draws)
 
 
 def test_labels_become_one_mask_per_object_and_unknown_none():

@@ -1,0 +1,62 @@
+"""Which clips a step sees, in this process: a step's number enters, batches of clips leave.
+
+The clips of a step are numbered on through all processes, so that N processes with batches of B see together what one
+process with batches of N * B sees.
+"""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from rvos_cli.training import processes
+from rvos_cli.training.datasets import ClipSample, collate
+from rvos_cli.training.recipes import Recipe, Stage, TrainOptions
+
+
+def own_clips(recipe: Recipe, step: int, part: int = 0) -> list[int]:
+    """Return the numbers of this process's clips in *part* (0 .. accumulate - 1) of *step*."""
+    batch = step * recipe.accumulate + part
+    start = (batch * processes.count() + processes.rank()) * recipe.batch
+    return list(range(start, start + recipe.batch))
+
+
+def draws_of(recipe: Recipe, clips: list[int]) -> list[torch.Generator]:
+    """Return a source of random numbers for each clip: they depend on its number, not on which clips are beside it."""
+    seeds = [int(np.random.SeedSequence([recipe.seed, clip]).generate_state(1)[0]) for clip in clips]
+    return [torch.Generator().manual_seed(seed) for seed in seeds]
+
+
+def batches_from(options: TrainOptions, step: int) -> Iterator[dict[str, Tensor]]:
+    """Yield this process's batches from *step* on, *accumulate* of them a step."""
+    recipe = options.recipe
+    while True:
+        stage = recipe.stage(step)
+        end = step + 1
+        while end < recipe.steps and recipe.stage(end) == stage:
+            end += 1
+        yield from DataLoader(
+            clip_dataset(options, stage),
+            batch_sampler=[own_clips(recipe, s, part) for s in range(step, end) for part in range(recipe.accumulate)],
+            num_workers=options.workers,
+            collate_fn=collate,
+            worker_init_fn=_leave_signals_to_the_run,
+            prefetch_factor=8 if options.workers else None,
+        )
+        step = end
+
+
+def clip_dataset(options: TrainOptions, stage: Stage) -> Dataset[ClipSample]:
+    """Return the clips of a stage."""
+    return options.recipe.clips(options, stage)
+
+
+def _leave_signals_to_the_run(worker: int) -> None:
+    # Ctrl-C and kill reach the workers too; were they to die of it, the run could not end its step and save.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)

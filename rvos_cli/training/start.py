@@ -1,0 +1,67 @@
+"""How a run begins: options enter, the network with its first weights and its optimiser leave."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, replace
+from typing import Any
+
+import torch
+
+from rvos_cli.errors import WeightsError
+from rvos_cli.model import RVOS
+from rvos_cli.training.recipes import Recipe, TrainOptions
+from rvos_cli.training.trunk import imagenet_trunk, may_start_random, torchvision_trunk
+from rvos_cli.weights import build_model, load_weights
+
+
+def first_network(options: TrainOptions) -> RVOS:
+    """Return the recipe's network, on the CPU: trained weights, or new ones on a trunk with ImageNet's.
+
+    Raises:
+        WeightsError: the weights to start from cannot be had or are of another network.
+    """
+    config = options.recipe.model
+    if options.init is not None:
+        weights = load_weights(options.init)
+        # The other two say how a network is used, not which one it is.
+        other = asdict(replace(weights.config, size=config.size, slots=config.slots))
+        differences = [
+            f"{name} is {other[name]}, not {value}" for name, value in asdict(config).items() if other[name] != value
+        ]
+        if differences:
+            raise WeightsError(
+                f"the weights {weights.name} are of another network than the recipe's ({', '.join(differences)})",
+                cure="start without --init",
+            )
+        return build_model(replace(weights, config=config), torch.device("cpu"), torch.float32)
+    model = RVOS(config)
+    if options.trunk_weights is not None:
+        torchvision_trunk(model.encoder.base, options.trunk_weights)
+    elif not may_start_random(config.trunk):
+        model.encoder.base.load_state_dict(imagenet_trunk(config.trunk))
+    return model
+
+
+def doubt_about_start(options: TrainOptions) -> str:
+    """Return a line about a start that is not what it should be; empty if it is."""
+    trunk = options.recipe.model.trunk
+    if options.init is not None or options.trunk_weights is not None or not may_start_random(trunk):
+        return ""
+    return (
+        f"the trunk {trunk} starts from random weights, not from ImageNet's as in the paper; "
+        "give torchvision's file of them with --trunk-weights, or trained weights with --init"
+    )
+
+
+def make_optimizer(model: RVOS, recipe: Recipe) -> torch.optim.Optimizer:
+    """Freeze what does not learn and return the optimiser; ``base`` of a group is its rate at its height."""
+    trunk = list(model.encoder.base.parameters())
+    for name, parameter in model.encoder.base.named_parameters():
+        parameter.requires_grad_(recipe.trunk_rate > 0 and not name.startswith(recipe.trunk_frozen))
+    ids = {id(parameter) for parameter in trunk}
+    rest = [parameter for parameter in model.parameters() if id(parameter) not in ids]
+    groups: list[dict[str, Any]] = [{"params": rest, "lr": recipe.rate, "base": recipe.rate}]
+    if recipe.trunk_rate > 0:
+        groups.append({"params": trunk, "lr": recipe.trunk_rate, "base": recipe.trunk_rate})
+    kind = torch.optim.Adam if recipe.optimizer == "adam" else torch.optim.AdamW
+    return kind(groups, weight_decay=recipe.weight_decay)

@@ -1,0 +1,118 @@
+"""One step of learning: this process's batches enter, the network is changed, a report of the whole step leaves."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from rvos_cli.config import ModelConfig
+from rvos_cli.errors import RvosError
+from rvos_cli.model import RVOS
+from rvos_cli.training import processes
+from rvos_cli.training.batches import draws_of, own_clips
+from rvos_cli.training.recipes import TrainOptions
+from rvos_cli.training.rollout import Losses
+
+
+@dataclass(frozen=True)
+class StepReport:
+    """What one step did in all processes: its number, all steps, the loss, its parts, the rate, seconds of the step."""
+
+    step: int
+    steps: int
+    loss: float
+    parts: dict[str, float]
+    rate: float
+    seconds: float
+
+
+class TrainingDivergedError(RvosError):
+    """The loss is no number any more."""
+
+
+def train_step(
+    model: RVOS,
+    optimizer: torch.optim.Optimizer,
+    batches: Iterator[dict[str, Tensor]],
+    step: int,
+    options: TrainOptions,
+    device: torch.device,
+) -> StepReport:
+    """Learn from the next *accumulate* batches.
+
+    Raises:
+        TrainingDivergedError: the loss became NaN in some process; the step's clips are saved in the output folder.
+    """
+    began = time.monotonic()
+    recipe = options.recipe
+    model.train()
+    if not recipe.trunk_norms:
+        model.encoder.base.eval()  # the trunk's norms keep their ImageNet statistics
+    for group in optimizer.param_groups:
+        group["lr"] = group["base"] * recipe.rate_factor(step)
+    optimizer.zero_grad(set_to_none=True)
+    whole = Losses(torch.zeros(()))
+    for part in range(recipe.accumulate):
+        whole.include(_learn(model, next(batches), step, part, options, device))
+    processes.add_gradients(model.parameters())
+    nn.utils.clip_grad_norm_(model.parameters(), recipe.clip_norm)
+    optimizer.step()
+    return StepReport(
+        step,
+        recipe.steps,
+        whole.value / recipe.accumulate,
+        whole.means(),
+        optimizer.param_groups[0]["lr"],
+        time.monotonic() - began,
+    )
+
+
+def _learn(
+    model: RVOS, batch: dict[str, Tensor], step: int, part: int, options: TrainOptions, device: torch.device
+) -> Losses:
+    """Add the gradient of one batch to what is there."""
+    recipe = options.recipe
+    frames = normalise(batch["frames"].to(device, non_blocking=True), recipe.model)
+    with _precision(options, device):
+        losses = recipe.rollout.run(
+            model,
+            frames,
+            batch["labels"].to(device),
+            batch["complete"],
+            draws_of(recipe, own_clips(recipe, step, part)),
+            teacher=recipe.stage(step).teacher,
+        )
+    if not losses.finite:
+        _keep(batch, options)
+        raise TrainingDivergedError(
+            f"the loss is no number any more at step {step}",
+            cure=f"look at {options.output / 'diverged-clips.pt'}, lower the rate or use precision float32",
+        )
+    if losses.total.requires_grad:  # clips without a single object have nothing to teach
+        torch.autograd.backward(losses.total / recipe.accumulate)
+    return losses
+
+
+def _keep(batch: dict[str, Tensor], options: TrainOptions) -> None:
+    whole = {name: processes.gather(tensor) for name, tensor in batch.items()}
+    if processes.is_first():
+        torch.save(whole, options.output / "diverged-clips.pt")
+
+
+def normalise(frames: Tensor, config: ModelConfig) -> Tensor:
+    """Turn uint8 frames (..., 3, h, w) into the network's floats."""
+    mean = torch.tensor(config.mean, device=frames.device).view(3, 1, 1)
+    std = torch.tensor(config.std, device=frames.device).view(3, 1, 1)
+    return (frames.float() / 255 - mean) / std
+
+
+def _precision(options: TrainOptions, device: torch.device) -> AbstractContextManager[Any]:
+    if options.precision == "float32":
+        return nullcontext()
+    return torch.autocast(device.type, dtype=torch.bfloat16)
