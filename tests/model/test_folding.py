@@ -11,8 +11,17 @@ from rvos_cli.model import RVOS
 from rvos_cli.model.folding import fold_norms
 
 
-@pytest.mark.parametrize("trunk", ["tf_efficientnet_lite0", "resnet34", "resnet50", "vgg16"])
-def test_folded_features_equal_the_plain_ones(trunk):
+@pytest.mark.parametrize(
+    ("trunk", "size"),
+    [
+        ("tf_efficientnet_lite0", (64, 96)),
+        ("tf_efficientnet_lite0", (65, 98)),
+        ("resnet34", (64, 96)),
+        ("resnet50", (64, 96)),
+        ("vgg16", (64, 96)),
+    ],
+)
+def test_folded_features_equal_the_plain_ones(trunk, size):
     torch.manual_seed(0)
     model = RVOS(ModelConfig(trunk=trunk, hidden_size=16, key_dim=0))
     for module in model.modules():
@@ -23,7 +32,7 @@ def test_folded_features_equal_the_plain_ones(trunk):
     model = model.eval()
     folded = fold_norms(copy.deepcopy(model))
     assert not any(isinstance(module, nn.BatchNorm2d) for module in folded.modules())
-    frame = torch.randn(1, 3, 64, 96)
+    frame = torch.randn(1, 3, *size)
     with torch.inference_mode():
         plain, fast = model.encode(frame), folded.encode(frame)
     for one, other in zip((*plain.skips, *plain.trunk), (*fast.skips, *fast.trunk), strict=True):
