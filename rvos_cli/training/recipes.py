@@ -245,10 +245,10 @@ def _refined() -> Recipe:
     return Recipe(
         rollout=RolloutOptions(slots=4),
         stages=(
-            Stage(until=0.66, teacher=0.2, real=0.45),
+            Stage(until=0.63, teacher=0.2, real=0.45),
             Stage(until=1.0, teacher=0.1, real=0.5, frames=4, size=(192, 320)),
         ),
-        steps=4500,
+        steps=4700,
         rate=7e-4,
         trunk_rate=1e-4,
         trunk_frozen=("conv_stem", "bn1", "blocks.0", "blocks.1"),
