@@ -45,6 +45,7 @@ CUTOUT_CAPS = {"openclipart": 0.05, "fluent_emoji_3d": 0.10, "fruits360": 0.08, 
 FAVOURS = {
     "bsds_regions": 0.5,
     "camvid_things": 0.7,
+    "coco": 2.0,
     "davis2017_first_frames": 2.5,
     "grocery_natural": 0.5,
     "ccp_fashion": 0.6,
