@@ -4,7 +4,8 @@
 
 Enters: folders of masks as for ``rvos evaluate``. Leaves: processor seconds on stdout, reading of the PNGs apart. The
 straight port goes mask by mask on whole images: NumPy for the boundaries, ``scipy.ndimage.binary_dilation`` for the
-disk and, where OpenCV is installed, ``cv2.dilate`` as in the official tool. All run in one process on one thread.
+disk and, where OpenCV is installed, ``cv2.dilate`` as in the official tool. All run in one process on one thread;
+loading the libraries does not count.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
+from scipy import ndimage, optimize  # noqa: F401 (the scorer loads it when it first assigns proposals)
 
 from rvos_cli.errors import RvosError
 from rvos_cli.evaluation import DAVIS_TASKS, VOID, SequenceScorer, find_annotations, read_mask, sequence_names

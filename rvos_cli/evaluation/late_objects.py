@@ -99,4 +99,6 @@ def make_scorer(task: Task, *, name: str = "") -> SequenceScorer | LateObjectSco
 
 
 def _ids(labels: Labels) -> set[int]:
-    return {int(identity) for identity in np.unique(labels)} - {0, VOID}
+    seen = np.zeros(256, dtype=np.bool_)
+    seen[labels] = True
+    return set(np.flatnonzero(seen).tolist()) - {0, VOID}

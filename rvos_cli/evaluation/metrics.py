@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,49 +27,52 @@ class Shape:
     """One binary mask, packed, with its boundary and the dilated boundary computed when first asked for.
 
     Args:
-        mask: (H, W) bool, or a window of a larger image as ``window`` cuts it.
+        mask: (H, W) bool or uint8, where all but 0 belongs to it, or a window of a larger image as ``window`` cuts it.
         radius: of the disk, in pixels; shapes that are compared need the same radius and size.
     """
 
-    def __init__(self, mask: NDArray[np.bool_], *, radius: int) -> None:
+    def __init__(self, mask: NDArray[np.bool_] | NDArray[np.uint8], *, radius: int) -> None:
         """Pack *mask*."""
-        self._mask = mask
+        height, width = int(mask.shape[0]), int(mask.shape[1])
+        self._size = height, width
         self._radius = radius
-        # Empty columns on the right keep a horizontal shift from reaching the next row.
-        self._stride: int = mask.shape[1] + radius
-        self.bits = self._pack(mask)
-
-    def _pack(self, mask: NDArray[np.bool_]) -> int:
-        rows = np.zeros((len(mask), self._stride), dtype=np.bool_)
-        rows[:, : mask.shape[1]] = mask
-        return int.from_bytes(np.packbits(rows, bitorder="little").tobytes(), "little")
+        # Empty columns on the right keep a horizontal shift from reaching the next row; a row is whole bytes.
+        row_bytes = (width + radius + 7) // 8
+        self._stride = 8 * row_bytes
+        packed = np.zeros((height, row_bytes), dtype=np.uint8)
+        packed[:, : (width + 7) // 8] = np.packbits(mask, axis=1, bitorder="little")
+        self.bits = int.from_bytes(packed.tobytes(), "little")
 
     @cached_property
     def boundary(self) -> int:
         """Pixels that differ from the right, lower or lower right one (last row: right; last column: lower)."""
         if not self.bits:
             return 0
-        mask = self._mask
-        edge = np.zeros_like(mask)
-        edge[:, :-1] = mask[:, :-1] != mask[:, 1:]
-        edge[:-1] |= mask[:-1] != mask[1:]
-        edge[:-1, :-1] |= mask[:-1, :-1] != mask[1:, 1:]
-        return self._pack(edge)
+        (height, width), stride = self._size, self._stride
+        # Beyond the right and the lower edge all is as it is at the edge, so that nothing differs there.
+        bits = self.bits | (self.bits & _every_row(1 << (width - 1), stride, height)) << 1
+        bits |= bits >> ((height - 1) * stride) << (height * stride)
+        below = bits >> stride
+        edge = (bits ^ (bits >> 1)) | (bits ^ below) | (bits ^ (below >> 1))
+        return edge & _every_row((1 << width) - 1, stride, height)
 
     @cached_property
     def dilated_boundary(self) -> int:
         """The boundary dilated with a disk; bits outside the image are not cleared."""
-        boundary, radius, stride = self.boundary, self._radius, self._stride
+        run, radius, stride = self.boundary, self._radius, self._stride
         # Empty rows above cost as much as any others: leave out all that the disk does not reach.
-        skipped = max((boundary & -boundary).bit_length() - radius * (stride + 1) - 1, 0)
-        boundary >>= skipped
-        widened, reach, dilated = boundary, 0, 0
+        skipped = max((run & -run).bit_length() - radius * (stride + 1) - 1, 0)
+        run >>= skipped
+        length, dilated = 1, 0
         for row in range(radius, -1, -1):
             half_width = math.isqrt(radius**2 - row**2)
-            while reach < half_width:
-                reach += 1
-                widened |= (boundary << reach) | (boundary >> reach)
-            dilated |= (widened << (row * stride)) | (widened >> (row * stride))
+            while length < 2 * half_width + 1:  # a run to one side doubles with every shift
+                step = min(length, 2 * half_width + 1 - length)
+                run |= run << step
+                length += step
+            dilated |= run >> (row * stride + half_width)
+            if row:
+                dilated |= run << (row * stride - half_width)
         return dilated << skipped
 
     def jaccard(self, other: Shape) -> float:
@@ -85,6 +88,12 @@ class Shape:
         precision = (self.boundary & other.dilated_boundary).bit_count() / mine
         recall = (other.boundary & self.dilated_boundary).bit_count() / theirs
         return 2 * precision * recall / (precision + recall) if precision + recall else 0.0
+
+
+@lru_cache(maxsize=8)
+def _every_row(pattern: int, stride: int, height: int) -> int:
+    """Return *height* rows of *stride* bits with *pattern* in each."""
+    return int.from_bytes(pattern.to_bytes(stride // 8, "little") * height, "little")
 
 
 def window(first: NDArray[np.uint8], second: NDArray[np.uint8]) -> tuple[slice, slice]:

@@ -6,11 +6,11 @@ feeds it files; ``benchmarks/accuracy.py`` feeds it a network's output. Only num
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import linear_sum_assignment
 
 from rvos_cli.errors import DatasetError, UsageError
 from rvos_cli.evaluation.metrics import Measure, Shape, boundary_radius, window
@@ -23,6 +23,15 @@ VOID = 255
 MAX_PROPOSALS = 20
 
 Labels = NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class _Frame:
+    """One frame as it is kept until the next: small, and no view of the caller's arrays."""
+
+    largest: int  # id of the prediction
+    proposals: list[Shape]
+    objects: list[Shape]
 
 
 class SequenceScorer:
@@ -51,7 +60,7 @@ class SequenceScorer:
         self.objects = 0
         self._fed = 0
         self._void_is_object = False
-        self._pending: tuple[Labels, Labels] | None = None
+        self._pending: _Frame | None = None
         self._proposals = 0
         self._region: list[NDArray[np.float64]] = []
         self._boundary: list[NDArray[np.float64]] = []
@@ -80,14 +89,13 @@ class SequenceScorer:
             )
         if self._fed == 0:
             self._start(truth)
-        cut = window(prediction, truth)
         if not self.skips_ends:
-            self._score(prediction[cut], truth[cut])
-        else:
+            self._score(self._pack(prediction, truth))
+        elif self._fed:
             # A frame is scored when the next one arrives, so that the last never is.
             if self._pending is not None:
-                self._score(*self._pending)
-            self._pending = (prediction[cut].copy(), truth[cut].copy()) if self._fed else None
+                self._score(self._pending)
+            self._pending = self._pack(prediction, truth)
         self._fed += 1
 
     def finish(self) -> SequenceScore:
@@ -130,52 +138,68 @@ class SequenceScorer:
 
     def _start(self, truth: Labels) -> None:
         self._radius = boundary_radius(*truth.shape)
-        named = [int(k) for k in np.unique(truth) if k not in (0, VOID)]
+        largest = int(truth.max(initial=0))
+        if largest == VOID:
+            largest = int((truth * (truth != VOID)).max())
         if self.task == "foreground":
-            self._void_is_object = not named
+            self._void_is_object = not largest
             self.objects = 1
             return
-        if not named:
+        if not largest:
             raise DatasetError(
                 f"{self._place()}: the first true mask has no object",
                 cure="masks of 0 and 255 need the task foreground",
             )
-        self.objects = named[-1]
+        self.objects = largest
 
-    def _score(self, prediction: Labels, truth: Labels) -> None:
-        """Add one row of J and F, (proposals, objects), and of which proposals there are."""
+    def _pack(self, prediction: Labels, truth: Labels) -> _Frame:
+        """Return the shapes of a frame: of all objects, and of the proposals up to the largest id there is."""
+        cut = window(prediction, truth)
+        prediction, truth = prediction[cut], truth[cut]
+        largest = int(prediction.max(initial=0))
         prediction, truth = self._clean(prediction, truth)
+        rows = max(self.objects, MAX_PROPOSALS) if self.task == "unsupervised" else self.objects
+        return _Frame(largest, self._shapes(prediction, rows), self._shapes(truth, self.objects))
+
+    def _shapes(self, labels: Labels, most: int) -> list[Shape]:
+        """Return the shapes of the objects 1 to *most*; one empty shape stands for all that come after the last."""
+        largest = int(labels.max(initial=0))
+        last = min(largest, most)
+        if largest == 1:  # as it is, it is its only object's mask
+            shapes = [Shape(labels, radius=self._radius)]
+        else:
+            shapes = [Shape(labels == k, radius=self._radius) for k in range(1, last + 1)]
+        if last < most:
+            shapes += [Shape(np.zeros_like(labels), radius=self._radius)] * (most - last)
+        return shapes
+
+    def _score(self, frame: _Frame) -> None:
+        """Add one row of J and F, (proposals, objects), and of which proposals there are."""
         matched = self.task == "unsupervised"
-        rows = max(self.objects, MAX_PROPOSALS) if matched else self.objects
-        objects = [Shape(truth == k, radius=self._radius) for k in range(1, self.objects + 1)]
-        largest = int(prediction.max())
-        empty = Shape(np.zeros_like(truth, dtype=np.bool_), radius=self._radius)
-        region, boundary = np.zeros((rows, self.objects)), np.zeros((rows, self.objects))
-        present = np.zeros(rows, dtype=np.bool_)
-        for row in range(rows):
-            shape = Shape(prediction == row + 1, radius=self._radius) if row < largest else empty
-            present[row] = bool(shape.bits)
+        if self.task != "foreground":
+            self._check_ids(frame.largest, len(frame.proposals))
+        region, boundary = np.zeros((2, len(frame.proposals), self.objects))
+        for row, shape in enumerate(frame.proposals):
             for column in range(self.objects) if matched else (row,):
-                region[row, column] = shape.jaccard(objects[column])
-                boundary[row, column] = shape.boundary_f(objects[column])
+                region[row, column] = shape.jaccard(frame.objects[column])
+                boundary[row, column] = shape.boundary_f(frame.objects[column])
         self._region.append(region)
         self._boundary.append(boundary)
-        self._present.append(present)
+        self._present.append(np.array([bool(shape.bits) for shape in frame.proposals]))
 
     def _clean(self, prediction: Labels, truth: Labels) -> tuple[Labels, Labels]:
-        """Return both label maps as this task sees them: void resolved, surplus ids refused."""
+        """Return both label maps as this task sees them, void resolved."""
+        void = int(truth.max(initial=0)) == VOID and not self._void_is_object
+        if self.task == "foreground":
+            counts = truth != VOID
+            prediction, truth = (prediction > 0).view(np.uint8), (truth > 0).view(np.uint8)
+            return (prediction * counts, truth * counts) if void else (prediction, truth)
+        if not void:
+            return prediction, truth
         counts = truth != VOID
-        if self.task == "semi-supervised":
-            self._check_ids(prediction, self.objects)
-            return prediction, truth * counts
-        if self.task == "unsupervised":
-            self._check_ids(prediction, max(MAX_PROPOSALS, self.objects))
-            return prediction * counts, truth * counts
-        prediction, truth = (prediction > 0).view(np.uint8), (truth > 0).view(np.uint8)
-        return (prediction, truth) if self._void_is_object else (prediction * counts, truth * counts)
+        return prediction * counts if self.task == "unsupervised" else prediction, truth * counts
 
-    def _check_ids(self, prediction: Labels, most: int) -> None:
-        largest = int(prediction.max(initial=0))
+    def _check_ids(self, largest: int, most: int) -> None:
         self._proposals = max(self._proposals, largest)
         if largest <= most:
             return
@@ -195,6 +219,9 @@ class SequenceScorer:
         if self.task != "unsupervised":
             every = np.arange(self.objects)
             return every, every
+        # SciPy's optimisers take longer to load than most sequences to score; only this task needs them.
+        from scipy.optimize import linear_sum_assignment
+
         rows = max(self._proposals, self.objects)
         quality = (region.mean(axis=0) + boundary.mean(axis=0))[:rows] / 2
         chosen, objects = linear_sum_assignment(-quality)

@@ -1,5 +1,8 @@
 """The protocols on masks small enough to be scored by hand, and what they refuse."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -133,3 +136,22 @@ def test_other_refusals_name_the_sequence() -> None:
         score("foreground", [(TRUTH, TRUTH)] * 2)
     with pytest.raises(UsageError, match="no such task"):
         SequenceScorer("instances")  # type: ignore[arg-type]
+
+
+def test_scoring_one_shot_masks_loads_neither_scipy_nor_torch() -> None:
+    script = """
+import sys
+import numpy as np
+from rvos_cli.evaluation import SequenceScorer
+scorer = SequenceScorer("semi-supervised")
+for _ in range(3):
+    scorer.feed(np.ones((9, 9), np.uint8), np.ones((9, 9), np.uint8))
+print(scorer.finish().jf, sorted({"scipy.optimize", "torch"} & set(sys.modules)))
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["1.0", "[]"]
+
+
+def test_first_mask_with_void_beside_its_objects_has_as_many_objects_as_ids() -> None:
+    truth = labels(o1=HERE, o2=THERE, o255=(0, 3, 40, 60))
+    assert len(score("semi-supervised", [(labels(o1=HERE), truth)] * 3).objects) == 2
