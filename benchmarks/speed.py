@@ -18,6 +18,7 @@ Enters: nothing (the demo clip), or ``--frames``, a video or folder. Leaves: a t
 from __future__ import annotations
 
 import argparse
+import os
 import statistics
 import sys
 import tempfile
@@ -277,9 +278,12 @@ def run(options: argparse.Namespace) -> tuple[dict[str, Value], str]:
         text = f"{conditions(rvos.ask('machine'), bench.versions, length)}\n\n{table(device, values)}"
         print(text, flush=True)
         if not options.quick:
+            picture = options.images / f"growth-{device}.png"
+            growth = measure_growth(rvos, picture.with_suffix(".csv"), say)
+            if draw_growth(growth, picture, f"lite, {device}, 854x480 frames", say):
+                place = os.path.relpath(picture, options.readme.parent)
+                text += f"\n\n![How cost grows with frames, objects and size]({Path(place).as_posix()})"
             write_section(options.readme, device, text)
-            growth = measure_growth(rvos, options.images / f"growth-{device}.csv", say)
-            draw_growth(growth, options.images / f"growth-{device}.png", f"lite, {device}, 854x480 frames", say)
     return values, device
 
 

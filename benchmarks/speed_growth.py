@@ -52,14 +52,14 @@ def measure_growth(worker: Worker, path: Path, say: Callable[[str], None]) -> Gr
     return growth
 
 
-def draw_growth(growth: Growth, path: Path, title: str, say: Callable[[str], None]) -> None:
-    """Draw the curves side by side; without matplotlib say so and draw nothing."""
+def draw_growth(growth: Growth, path: Path, title: str, say: Callable[[str], None]) -> bool:
+    """Draw the curves side by side and return True; without matplotlib say so and draw nothing."""
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
     except ImportError:
         say("no picture: it needs matplotlib (pip install 'rvos-cli[plot]')")
-        return
+        return False
     figure = Figure(figsize=(13, 3.6), layout="constrained")
     FigureCanvasAgg(figure)
     for axes, (name, points) in zip(figure.subplots(1, len(growth)), growth.items(), strict=True):
@@ -71,6 +71,7 @@ def draw_growth(growth: Growth, path: Path, title: str, say: Callable[[str], Non
         axes.spines[["top", "right"]].set_visible(False)
     figure.suptitle(title, fontsize="medium")
     figure.savefig(path, dpi=100)
+    return True
 
 
 def _curve(

@@ -176,7 +176,7 @@ def test_growth_is_written_as_numbers_and_as_a_picture(script, tmp_path):
             return {}
 
     curves = growth.measure_growth(Worker(), tmp_path / "growth.csv", lambda line: None)
-    growth.draw_growth(curves, tmp_path / "growth.png", "title", lambda line: None)
+    assert growth.draw_growth(curves, tmp_path / "growth.png", "title", lambda line: None)
     with (tmp_path / "growth.csv").open(encoding="utf-8") as stream:
         lines = list(csv.DictReader(stream))
     objects = {int(line["value"]): float(line["seconds_per_frame"]) for line in lines if line["against"] == "objects"}
