@@ -1,7 +1,7 @@
 """How fast rvos is beside others, on one machine, in one run, on the same frames.
 
-    python benchmarks/speed.py --quick           five minutes on two cores; prints the table
-    python benchmarks/speed.py                   half an hour; also writes README.md's table and the growth picture
+    python benchmarks/speed.py --quick           a short run; prints the table
+    python benchmarks/speed.py                   the long one; also writes README.md's table and the growth picture
     python benchmarks/speed.py --peers-python PATH   the peers live in an environment of their own
 
 Compared are: the published schedule (``published_schedule.py``), Cutie-small and SAM 2.1 tiny (``peers.py``; rows of
