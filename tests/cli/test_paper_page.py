@@ -2,8 +2,11 @@
 
 import re
 import shlex
+import shutil
+import subprocess
 from pathlib import Path
 
+import pytest
 import torch
 import torchvision
 import trees
@@ -26,3 +29,22 @@ def test_the_commands_of_the_page_train_score_and_export(rvos, tmp_path: Path):
         assert "warning" not in done.err
     assert (tmp_path / "my-model" / "encoder.pt").is_file()
     assert (tmp_path / "runs" / "zero-shot" / "weights.safetensors").is_file()
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="no bash at hand")
+def test_the_script_of_the_small_ablation_trains_and_scores_a_row(rvos, tmp_path: Path):
+    trees.davis2017(tmp_path / "DAVIS", names=("bear",))
+    clip = tmp_path / "CLIPS" / "bear"
+    clip.mkdir(parents=True)
+    for path in (tmp_path / "DAVIS").glob("*/480p/bear/*"):
+        shutil.copy(path, clip)
+    (script,) = re.findall(r"```bash\n(.*?)```", PAGE, re.S)
+    links, rows = script.split("export OMP_NUM_THREADS=1\n")
+    subprocess.run(["bash", "-ec", links], check=True, cwd=tmp_path)
+    for name, value in {"recurrence": "both", "stages": "1", "row": "ST"}.items():
+        rows = rows.replace(f"${name}", value)
+    train, evaluate = re.findall(r"^  rvos (.*)$", rows.replace("\\\n", ""), re.M)
+    for command, small in ((train, SMALL), (evaluate, ["--sequences", "bear", "--device", "cpu"])):
+        done = rvos(*shlex.split(command), *small)
+        assert done.code == 0, done.err
+    assert (tmp_path / "runs" / "ST" / "scores.csv").is_file()
