@@ -230,6 +230,8 @@ def train(
     state = f"stopped at step {result.step}; the same command goes on"
     if result.finished:
         state = "finished"
+        if plan.follow_up:
+            state += f"; rvos train --recipe {plan.follow_up} --init {result.weights} goes on from it"
     if result.early:
         state = f"ended after step {result.step}: no better score in {patience} validations"
     talk.data(f"{result.weights}: {state}")

@@ -1,7 +1,7 @@
 """The recipes: a name enters, every number of a training run leaves, with where its clips come from and how it learns.
 
-``lite`` is the run that made the shipped weights; its numbers are explained in docs/training.md. The published ones
-are the paper's, explained in docs/paper.md.
+``lite`` and, from its result, ``lite-refined`` are the runs that made the shipped weights; their numbers are explained in
+docs/training.md. The published ones are the paper's, explained in docs/paper.md.
 """
 
 from __future__ import annotations
@@ -92,6 +92,7 @@ class Recipe:
         cooldown: share of the steps, at the end, in which the rate falls linearly to zero.
         clip_norm: largest norm of the gradient.
         average: decay of the running average of the weights that is kept as the result; 0 keeps the weights themselves.
+        follow_up: name of the recipe that goes on from the result; empty for none.
     """
 
     model: ModelConfig = field(default_factory=ModelConfig)
@@ -116,6 +117,7 @@ class Recipe:
     clip_norm: float = 1.0
     average: float = 0.998
     seed: int = 1
+    follow_up: str = ""
 
     def stage(self, step: int) -> Stage:
         """Return the stage that *step* belongs to."""
@@ -258,7 +260,7 @@ def _refined() -> Recipe:
 
 
 RECIPES: dict[str, Recipe] = {
-    "lite": Recipe(),
+    "lite": Recipe(follow_up="lite-refined"),
     "lite-refined": _refined(),
     "published-one-shot": _published(one_shot=True),
     "published-zero-shot": _published(one_shot=False),

@@ -15,7 +15,7 @@ from rvos_cli.config import ModelConfig
 from rvos_cli.errors import UsageError, WeightsError
 from rvos_cli.model import RVOS
 from rvos_cli.training.loop import TrainingDivergedError, train
-from rvos_cli.training.recipes import Recipe, Stage, TrainOptions, recipe
+from rvos_cli.training.recipes import RECIPES, Recipe, Stage, TrainOptions, recipe
 from rvos_cli.training.trunk import imagenet_trunk
 from rvos_cli.weights import load_weights, save_weights
 
@@ -163,3 +163,10 @@ def test_imagenet_weights_fit_the_trunk():
 def test_a_trunk_without_a_package_is_one_clear_line():
     with pytest.raises(WeightsError, match="resnet18"):
         imagenet_trunk("resnet18")
+
+
+def test_every_follow_up_is_a_recipe_of_the_same_network():
+    for plan in RECIPES.values():
+        if plan.follow_up:
+            assert recipe(plan.follow_up).model == plan.model
+    assert recipe("lite").follow_up == "lite-refined"
