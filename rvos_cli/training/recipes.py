@@ -1,6 +1,6 @@
 """The recipes: a name enters, every number of a training run leaves, with where its clips come from and how it learns.
 
-``lite`` and, from its result, ``lite-refined`` are the runs that made the shipped weights; their numbers are explained in
+``lite`` and, from its result, ``lite-refined`` are the runs that made the shipped weights, explained in
 docs/training.md. The published ones are the paper's, explained in docs/paper.md.
 """
 
