@@ -17,13 +17,13 @@ from torch import Tensor
 
 from rvos_cli.config import MAX_OBJECT_ID, InferenceOptions
 from rvos_cli.continuity import Cells, clusters, far_pieces
+from rvos_cli.discovery import NOWHERE, DiscoveryRules, seen_twice
 from rvos_cli.model import RVOS, RecurrentState, References
 from rvos_cli.model.rvos import StepOutput
 from rvos_cli.preprocess import mask_tensor
 
 Labels = NDArray[np.uint8]
 CELL = 4  # pixels of the network's frame per cell of the grid on which pieces of masks are told apart
-NOWHERE = -8.0  # the logit of a piece that is no part of its object
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,29 +40,6 @@ class ContinuityRules:
 
     reach: float = 0.15
     growth: float = 0.05
-
-
-@dataclass(frozen=True, kw_only=True)
-class DiscoveryRules:
-    """When something found counts as an object.
-
-    Args:
-        confidence: least mean probability inside its mask on the first frame, 0..1.
-        late_confidence: the same for what appears later.
-        area: least share of the picture, 0..1.
-        overlap: most share of it that earlier objects may have already, 0..1.
-        gap: pieces farther apart than this share of the short side are objects of their own.
-        splinter: such a piece smaller than this share of the largest one is no object, 0..1.
-        patience: frames out of sight after which an object may give its slot to a new one.
-    """
-
-    confidence: float = 0.75
-    late_confidence: float = 0.85
-    area: float = 0.002
-    overlap: float = 0.5
-    gap: float = 0.25
-    splinter: float = 0.06
-    patience: int = 30
 
 
 class Tracker(ABC):
@@ -153,7 +130,10 @@ class MatchingTracker(Tracker):
             return frame.new_zeros(0, *frame.shape[-2:])
         out = self._decode(frame, slots, known)
         followed = self._stay_near(out.logits[0, :known])
-        sources, found = self._found(out.logits[0, known:], followed)
+        searched = out.logits[0, known:]
+        if known == 0 and self.index == 0:
+            searched = self._seen_mirrored_too(searched, frame)
+        sources, found = self._found(searched, followed)
         self._admit(len(sources))
         logits = torch.cat([followed, found])
         masks = logits.sigmoid()
@@ -192,6 +172,11 @@ class MatchingTracker(Tracker):
             last=None if first else self.last,
         )
 
+    def _seen_mirrored_too(self, logits: Tensor, frame: Tensor) -> Tensor:
+        """Take from the logits (S, h, w) of a first frame's slots what is not found in its mirror image, too."""
+        mirrored = self.model.step(frame.flip(-1), slots=len(logits)).logits[0].flip(-1)
+        return seen_twice(logits, mirrored, threshold=self.options.threshold, agreement=self.rules.agreement)
+
     def _stay_near(self, logits: Tensor) -> Tensor:
         """Take from every followed object (N, h, w) the pieces that are too far from where it was last seen."""
         drops = []
@@ -202,7 +187,7 @@ class MatchingTracker(Tracker):
         return _without(logits, drops)
 
     def _found(self, logits: Tensor, followed: Tensor) -> tuple[list[int], Tensor]:
-        """Say what the search slots found, (S, h, w) logits; the first slot that finds nothing ends the search.
+        """Say what the search slots found, (S, h, w) logits; the first slot with nothing but doubtful finds ends it.
 
         Returns:
             The slot that each new object came from, and the new objects' logits (M, h, w).
@@ -212,6 +197,8 @@ class MatchingTracker(Tracker):
         sources: list[int] = []
         planes: list[Tensor] = []
         for slot, cells in enumerate(self._cells(logits.sigmoid())):
+            if not cells.any():
+                continue
             groups = clusters(cells, self.rules.gap * min(cells.shape))
             large = [group for group in groups if group.sum() >= self.rules.splinter * groups[0].sum()]
             before = len(sources)

@@ -30,7 +30,8 @@ ALLOWED = {
     "preprocess": {"config", "errors"},
     "postprocess": {"config", "errors"},
     "continuity": set(),
-    "trackers": {"config", "errors", "model", "preprocess", "continuity"},
+    "discovery": set(),
+    "trackers": {"config", "errors", "model", "preprocess", "continuity", "discovery"},
     "session": {*VALUES, "model", "preprocess", "postprocess", "trackers"},
     "weights_file": {"config", "errors"},
     "manifest": {"config", "errors", "weights_file"},
@@ -66,7 +67,7 @@ UNKNOWN = {
         part: HEAVY | DRAWING
         for part in ("sinks", "pipeline", "outputs", "manifest", "weights_file", "fetch", "continuity")
     },
-    **{part: FILES | DRAWING for part in ("model", "preprocess", "postprocess", "session", "trackers")},
+    **{part: FILES | DRAWING for part in ("model", "preprocess", "postprocess", "session", "trackers", "discovery")},
     **{
         part: DRAWING
         for part in ("device", "published", "weights", "export", "training", "evaluation", "segmenter", "batch")

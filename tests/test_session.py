@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from rvos_cli.config import InferenceOptions, ModelConfig
+from rvos_cli.discovery import DiscoveryRules
 from rvos_cli.model import RVOS
 from rvos_cli.session import Session
-from rvos_cli.trackers import DiscoveryRules
 
 SIZE = (96, 160)
 
@@ -97,23 +97,27 @@ def test_same_frames_give_the_same_masks_whatever_ran_before(lite):
 
 @pytest.fixture
 def finder(lite, monkeypatch):
-    """A session whose slots answer what the test says: frame -> for each slot a box, or several boxes."""
+    """A session whose slots answer what the test says: frame -> for each slot a box, or several boxes.
 
-    def start(script: dict[int, list], **options) -> Session:
+    The first frame's mirror image shows the same, if "mirror" does not say otherwise.
+    """
+
+    def start(script: dict[int | str, list], **options) -> Session:
         session = Session(lite, options=InferenceOptions(**options))
         tracker = session._tracker
         plain = lite.step
 
-        def step(frame, state=None, *, slots, known, **rest):
+        def step(frame, state=None, *, slots, known=None, **rest):
             out = plain(frame, state, slots=slots, known=known, **rest)
             logits = torch.full_like(out.logits, -6.0)
-            boxes = script.get(tracker.index, [])
+            mirrored = known is None
+            boxes = script.get("mirror" if mirrored and "mirror" in script else tracker.index, [])
             down, across = frame.shape[-2] / SIZE[0], frame.shape[-1] / SIZE[1]
             for slot, found in enumerate(boxes[:slots]):
                 for top, left in found if isinstance(found[0], tuple) else [found]:
                     rows = slice(round(top * down), round((top + 32) * down))
                     logits[0, slot, rows, round(left * across) : round((left + 32) * across)] = 6.0
-            return replace(out, logits=logits)
+            return replace(out, logits=logits.flip(-1) if mirrored else logits)
 
         monkeypatch.setattr(tracker, "model", Stub(lite, step))
         return session
@@ -214,3 +218,12 @@ def test_distant_things_found_by_one_slot_are_objects_of_their_own(finder):
     labels = session.step(picture())
     assert set(np.unique(labels)) == {0, 1, 2}
     assert session.objects == (1, 2)
+
+
+def test_what_is_not_found_in_the_mirror_image_of_the_first_frame_is_no_object(finder):
+    left, right, middle = (32, 0), (32, 128), (0, 64)
+    session = finder({0: [left, middle, right], "mirror": [right, left]})
+    labels = session.step(picture())
+    assert session.objects == (1, 2)
+    assert set(np.unique(labels[36:60, 4:28])) == {1} and set(np.unique(labels[36:60, 132:156])) == {2}
+    assert not labels[:30].any()

@@ -1,0 +1,63 @@
+"""What counts as found: the rules for new objects, and the second look at a first frame.
+
+A first frame has no past that could say whether a find is a thing or a whim of the network, so its mirror image is
+asked as well. Stands between the network and ``trackers.py``; knows torch and scipy only.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from scipy.optimize import linear_sum_assignment
+from torch import Tensor
+
+NOWHERE = -8.0  # the logit of what is no part of its object
+
+
+@dataclass(frozen=True, kw_only=True)
+class DiscoveryRules:
+    """When something found counts as an object.
+
+    Args:
+        confidence: least mean probability inside its mask on the first frame, 0..1.
+        late_confidence: the same for what appears later.
+        area: least share of the picture, 0..1.
+        overlap: most share of it that earlier objects may have already, 0..1.
+        gap: pieces farther apart than this share of the short side are objects of their own.
+        agreement: least IoU, 0..1, of what is found in a first frame with what is found in its mirror image.
+        splinter: such a piece smaller than this share of the largest one is no object, 0..1.
+        patience: frames out of sight after which an object may give its slot to a new one.
+    """
+
+    confidence: float = 0.75
+    late_confidence: float = 0.85
+    area: float = 0.002
+    overlap: float = 0.5
+    gap: float = 0.25
+    agreement: float = 0.5
+    splinter: float = 0.06
+    patience: int = 30
+
+
+def seen_twice(logits: Tensor, mirrored: Tensor, *, threshold: float, agreement: float) -> Tensor:
+    """Keep what both looks at a frame have found, as the mean of both.
+
+    Args:
+        logits: (S, h, w), what each slot found.
+        mirrored: (S, h, w), what each slot found in the mirror image, turned back; its slots may be in another order.
+        threshold: least probability inside a mask, 0..1.
+        agreement: least IoU of the same find, 0..1.
+
+    Returns:
+        (S, h, w), the slots in the order of *logits*; nothing in those without agreement.
+    """
+    first, second = logits.sigmoid() > threshold, mirrored.sigmoid() > threshold
+    both = torch.einsum("shw,thw->st", first.float(), second.float())
+    either = first.sum(dim=(1, 2))[:, None] + second.sum(dim=(1, 2))[None] - both
+    overlap = (both / either.clamp(min=1)).cpu().numpy()
+    kept = torch.full_like(logits, NOWHERE)
+    for slot, other in zip(*linear_sum_assignment(-overlap), strict=True):
+        if overlap[slot, other] >= agreement:
+            kept[slot] = (logits[slot] + mirrored[other]) / 2
+    return kept
