@@ -53,7 +53,7 @@ def seen_twice(logits: Tensor, mirrored: Tensor, *, threshold: float, agreement:
         (S, h, w), the slots in the order of *logits*; nothing in those without agreement.
     """
     first, second = logits.sigmoid() > threshold, mirrored.sigmoid() > threshold
-    both = torch.einsum("shw,thw->st", first.float(), second.float())
+    both = (first[:, None] & second[None]).sum(dim=(2, 3))  # counts, which 16 bits could not hold
     either = first.sum(dim=(1, 2))[:, None] + second.sum(dim=(1, 2))[None] - both
     overlap = (both / either.clamp(min=1)).cpu().numpy()
     kept = torch.full_like(logits, NOWHERE)

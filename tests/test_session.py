@@ -227,3 +227,8 @@ def test_what_is_not_found_in_the_mirror_image_of_the_first_frame_is_no_object(f
     assert session.objects == (1, 2)
     assert set(np.unique(labels[36:60, 4:28])) == {1} and set(np.unique(labels[36:60, 132:156])) == {2}
     assert not labels[:30].any()
+
+
+def test_objects_are_looked_for_in_16_bits_too(lite):
+    session = Session(lite, dtype=torch.bfloat16)
+    assert session.step(picture((32, 32, RED))).shape == SIZE
