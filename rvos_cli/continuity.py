@@ -7,6 +7,8 @@ a piece of mask far from where its object was last seen is not a part of it. Sta
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
@@ -35,6 +37,44 @@ def far_pieces(inside: Cells, before: Cells, reach: float) -> Cells:
     far[0] = False
     dropped: Cells = far[pieces]
     return dropped
+
+
+@dataclass(frozen=True)
+class Stray:
+    """A piece of mask, (h, w), that object *owner* has and object *neighbour* should have."""
+
+    piece: Cells
+    owner: int
+    neighbour: int
+
+
+def strays(masks: list[Cells], *, share: float, gap: float) -> list[Stray]:
+    """Find small pieces of an object that have come off it and hang on another one.
+
+    Two things that part after they have met may each keep a bit of the other; this gives it back.
+
+    Args:
+        masks: (h, w) of each object.
+        share: a piece is small below this share of its object's largest piece, 0..1.
+        gap: it has come off when it is farther than so many cells from every piece that is not small.
+    """
+    found = []
+    for owner, inside in enumerate(masks):
+        pieces, count = ndimage.label(inside, TOUCHING)
+        if count < 2:
+            continue
+        areas = np.bincount(pieces.ravel(), minlength=count + 1)[1:]
+        small = areas < share * areas.max()
+        distance = ndimage.distance_transform_edt(~np.isin(pieces, 1 + np.flatnonzero(~small)))
+        for number in 1 + np.flatnonzero(small):
+            piece = pieces == number
+            if distance[piece].min() <= gap:
+                continue
+            around = ndimage.binary_dilation(piece, TOUCHING)
+            contact = [0 if k == owner else int((around & other).sum()) for k, other in enumerate(masks)]
+            if max(contact) > 0:
+                found.append(Stray(piece, owner, int(np.argmax(contact))))
+    return found
 
 
 def clusters(inside: Cells, gap: float) -> list[Cells]:

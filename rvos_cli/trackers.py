@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from rvos_cli.config import MAX_OBJECT_ID, InferenceOptions
-from rvos_cli.continuity import Cells, clusters, far_pieces
+from rvos_cli.continuity import Cells, clusters, far_pieces, strays
 from rvos_cli.discovery import NOWHERE, DiscoveryRules, seen_twice
 from rvos_cli.model import RVOS, RecurrentState, References
 from rvos_cli.model.rvos import StepOutput
@@ -36,10 +36,19 @@ class MemoryRules:
 
 @dataclass(frozen=True, kw_only=True)
 class ContinuityRules:
-    """How far an object may move: *reach* short sides from one frame to the next, *growth* more per frame unseen."""
+    """How far an object may move, and what it may lose to another. Lengths are in short sides of the frame.
+
+    Args:
+        reach: the most from one frame to the next.
+        growth: so much more for each frame out of sight.
+        share: a piece smaller than this share of its object's largest goes to another object that it touches,
+        gap: if it is farther than this from the rest of its own.
+    """
 
     reach: float = 0.15
     growth: float = 0.05
+    share: float = 0.15
+    gap: float = 0.05
 
 
 class Tracker(ABC):
@@ -129,7 +138,7 @@ class MatchingTracker(Tracker):
         if slots == 0:
             return frame.new_zeros(0, *frame.shape[-2:])
         out = self._decode(frame, slots, known)
-        followed = self._stay_near(out.logits[0, :known])
+        followed = self._give_back(self._stay_near(out.logits[0, :known]))
         searched = out.logits[0, known:]
         if known == 0 and self.index == 0:
             searched = self._seen_mirrored_too(searched, frame)
@@ -185,6 +194,22 @@ class MatchingTracker(Tracker):
             before = self._where.get(identity, np.zeros_like(inside))
             drops.append(far_pieces(inside, before, reach * min(inside.shape)))
         return _without(logits, drops)
+
+    def _give_back(self, logits: Tensor) -> Tensor:
+        """Give small pieces that have come off their object (N, h, w) to the one that they hang on."""
+        if len(logits) < 2:
+            return logits
+        winners = logits.argmax(dim=0) == torch.arange(len(logits), device=logits.device)[:, None, None]
+        masks = self._cells(logits.sigmoid() * winners)
+        gap = self.continuity.gap * min(masks[0].shape)
+        for stray in strays(masks, share=self.continuity.share, gap=gap):
+            cells = torch.from_numpy(stray.piece).to(logits.device)
+            place = cells.repeat_interleave(CELL, dim=0).repeat_interleave(CELL, dim=1)
+            loser, winner = logits[stray.owner], logits[stray.neighbour]
+            logits = logits.clone()
+            logits[stray.neighbour] = torch.where(place, torch.maximum(loser, winner), winner)
+            logits[stray.owner] = torch.where(place, loser.clamp(max=NOWHERE), loser)
+        return logits
 
     def _found(self, logits: Tensor, followed: Tensor) -> tuple[list[int], Tensor]:
         """Say what the search slots found, (S, h, w) logits; the first slot with nothing but doubtful finds ends it.

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from rvos_cli.continuity import clusters, far_pieces
+from rvos_cli.continuity import clusters, far_pieces, strays
 
 
 def cells(*boxes: tuple[int, int, int, int]) -> np.ndarray:
@@ -44,3 +44,15 @@ def test_pieces_a_post_apart_belong_together_and_distant_ones_do_not():
     assert len(groups) == 2
     assert np.array_equal(groups[0], cells((5, 5, 15, 10), (5, 12, 15, 15)))
     assert np.array_equal(groups[1], cells(FAR))
+
+
+def test_a_small_piece_that_came_off_goes_to_what_it_hangs_on():
+    truck, bird, wing = (np.zeros((30, 40), bool) for _ in range(3))
+    truck[18:28, 2:22] = True
+    bird[4:8, 30:33] = True
+    wing[3:6, 27:30] = True
+    (stray,) = strays([truck | wing, bird], share=0.15, gap=3)
+    assert (stray.owner, stray.neighbour) == (0, 1) and np.array_equal(stray.piece, wing)
+    assert strays([truck | wing, bird], share=0.01, gap=3) == []  # not small
+    assert strays([truck | wing, bird], share=0.15, gap=20) == []  # not off
+    assert strays([truck | wing, np.roll(bird, 5, axis=1)], share=0.15, gap=3) == []  # hangs on nothing
