@@ -27,21 +27,20 @@ import os
 import platform
 import shlex
 import sys
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from clips import Clip, Labels, Stopwatch, find_clips, mean, score_one_shot, score_union
 from contact_sheet import ContactSheet, against_truth, over_picture
-from numpy.typing import NDArray
 from steadiness import Steadiness
 
 import rvos_cli as rvos
-from rvos_cli.errors import DatasetError, RvosError
-from rvos_cli.evaluation import MAX_PROPOSALS, SequenceScore, SequenceScorer, load_dataset, read_mask
+from rvos_cli.errors import RvosError
+from rvos_cli.evaluation import MAX_PROPOSALS, SequenceScore, SequenceScorer
 
 # Row of the report: what it is called, the first rung, the goal.
 GOALS = {
@@ -53,17 +52,6 @@ GOALS = {
     "objects found that are not there": ("at most 2", "at most 0.5"),
     "steadiness, one-shot": ("", ""),
 }
-
-Labels = NDArray[np.uint8]
-
-
-@dataclass(frozen=True)
-class Clip:
-    """One sequence: its frames' folder and one true mask per frame."""
-
-    name: str
-    frames: Path
-    truths: tuple[Path, ...]
 
 
 @dataclass(frozen=True)
@@ -81,31 +69,6 @@ class Result:
     steadiness: float
     track_fps: float
     segment_fps: float
-
-
-class Stopwatch:
-    """Counts the seconds spent inside an iterator, the first step left out."""
-
-    def __init__(self) -> None:
-        """Start at nothing."""
-        self.seconds, self.steps = 0.0, -1
-
-    def watch(self, frames: Iterator[rvos.FrameMasks]) -> Iterator[rvos.FrameMasks]:
-        """Yield what *frames* yields."""
-        while True:
-            start = time.perf_counter()
-            frame = next(frames, None)
-            if frame is None:
-                return
-            self.steps += 1
-            if self.steps:
-                self.seconds += time.perf_counter() - start
-            yield frame
-
-    @property
-    def fps(self) -> float:
-        """Frames a second."""
-        return self.steps / self.seconds if self.seconds else 0.0
 
 
 class Sheets:
@@ -131,34 +94,20 @@ class Sheets:
             sheet.save(path)
 
 
-def find_clips(data: Path, wanted: Sequence[str] | None, stride: int) -> list[Clip]:
-    """Return the clips below a DAVIS root, those of ``--sequences`` or every *stride*-th."""
-    root = data / "davis" if (data / "davis").is_dir() else data
-    dataset = load_dataset("folder", root, sequences=wanted)
-    clips = []
-    for sequence in dataset.sequences if wanted else dataset.sequences[::stride]:
-        if sequence.first_unknown is not None:
-            raise DatasetError(f"{sequence.name}: frame {sequence.first_unknown} has no mask", cure="all need one")
-        clips.append(Clip(sequence.name, sequence.frames[0].parent, tuple(sequence.masks.values())))
-    return clips
-
-
 def one_shot(model: rvos.Segmenter, clip: Clip, options: dict[str, Any], sheets: Sheets) -> dict[str, Any]:
     """Follow the first mask of *clip* and score it merged and unmerged."""
-    merged, unmerged = SequenceScorer("foreground", name=clip.name), SequenceScorer("semi-supervised", name=clip.name)
     watch, steadiness = Stopwatch(), Steadiness()
     options = {key: value for key, value in options.items() if key != "max_objects"}
     stream = model.stream(clip.frames, first_mask=clip.truths[0], **options)
-    for frame, path in zip(watch.watch(stream), clip.truths, strict=True):
-        truth = read_mask(path)
-        merged.feed(frame.labels, truth)
-        unmerged.feed(frame.labels, truth)
+
+    def compare(frame: rvos.FrameMasks, truth: Labels) -> None:
         steadiness.feed(frame.labels, truth)
-        sheets.add(frame, truth)
+
+    union, unmerged = score_one_shot(watch.watch(stream), clip.labels(), clip.name, compare, sheets.add)
     sheets.save()
     return {
-        "one_shot_union": merged.finish().jf,
-        "one_shot_unmerged": [entry.jf for entry in unmerged.finish().objects],
+        "one_shot_union": union,
+        "one_shot_unmerged": unmerged,
         "steadiness": steadiness.mean,
         "track_fps": watch.fps,
     }
@@ -166,18 +115,18 @@ def one_shot(model: rvos.Segmenter, clip: Clip, options: dict[str, Any], sheets:
 
 def zero_shot(model: rvos.Segmenter, clip: Clip, options: dict[str, Any], sheets: Sheets) -> dict[str, Any]:
     """Find the objects of *clip* and score them as one and matched."""
-    merged = SequenceScorer("foreground", name=clip.name)
     watch = Stopwatch()
     found: list[Labels] = []
-    for frame, path in zip(watch.watch(model.stream(clip.frames, **options)), clip.truths, strict=True):
-        truth = read_mask(path)
-        merged.feed(frame.labels, truth)
-        sheets.add(frame, truth)
+
+    def keep(frame: rvos.FrameMasks, _: Labels) -> None:
         found.append(frame.labels.copy())
+
+    stream = model.stream(clip.frames, **options)
+    union = score_union(watch.watch(stream), clip.labels(), clip.name, keep, sheets.add)
     sheets.save()
     matched, surplus = match(clip, found)
     return {
-        "zero_shot_union": merged.finish().jf,
+        "zero_shot_union": union,
         "zero_shot_unsupervised": [entry.jf for entry in matched.objects],
         "surplus": surplus,
         "segment_fps": watch.fps,
@@ -193,17 +142,12 @@ def match(clip: Clip, found: list[Labels]) -> tuple[SequenceScore, float]:
     renumber[largest] = np.arange(1, len(largest) + 1)
     renumber[counts.sum(axis=0) == 0] = 0
     scorer = SequenceScorer("unsupervised", name=clip.name)
-    for labels, path in zip(found, clip.truths, strict=True):
-        scorer.feed(renumber[labels], read_mask(path))
+    for labels, truth in zip(found, clip.labels(), strict=True):
+        scorer.feed(renumber[labels], truth)
     score = scorer.finish()
     present = counts > 0
     present[:, [largest[entry.proposal - 1] for entry in score.objects]] = False
     return score, float(present.sum(axis=1).mean())
-
-
-def mean(values: Sequence[float]) -> float | None:
-    """Return the mean, None of nothing."""
-    return float(np.mean(values)) if len(values) else None
 
 
 def summarise(results: Sequence[Result]) -> dict[str, float | None]:

@@ -9,7 +9,7 @@ import os
 import platform
 import shlex
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,12 @@ from typing import Any
 def conditions(machine: Mapping[str, Any], peers: Mapping[str, str], effort: str) -> str:
     """Return the paragraph that says where, when, with what and how figures came about."""
     versions = {"rvos": f"{machine['rvos']} (lite {machine['weights']}...)", **machine["versions"], **peers}
+    how = f"{machine['threads']} threads, rvos in {machine['precision']}. {effort}"
+    return f"{surroundings(machine, versions)}; {how}\n\n`{shown_command('speed.py', sys.argv[1:])}`"
+
+
+def surroundings(machine: Mapping[str, Any], versions: Mapping[str, str]) -> str:
+    """Return date, processor, GPU (*machine*'s ``gpu`` and ``cuda``, None without), system and versions."""
     places = (
         f"{datetime.now(timezone.utc):%Y-%m-%d}",
         processor(),
@@ -27,14 +33,13 @@ def conditions(machine: Mapping[str, Any], peers: Mapping[str, str], effort: str
         f"Python {machine['python']}",
         *(f"{name} {number}" for name, number in versions.items()),
     )
-    how = f"{machine['threads']} threads, rvos in {machine['precision']}. {effort}"
-    return f"{', '.join(places)}; {how}\n\n`{shown_command()}`"
+    return ", ".join(places)
 
 
-def shown_command() -> str:
-    """Return this script's command line without the places of this machine."""
-    words = [Path(word).name if os.path.isabs(word) else word for word in sys.argv[1:]]
-    return shlex.join(["python", "benchmarks/speed.py", *words])
+def shown_command(script: str, arguments: Sequence[str]) -> str:
+    """Return the command line of a script of this folder without the places of this machine."""
+    words = [Path(word).name if os.path.isabs(word) else word for word in arguments]
+    return shlex.join(["python", f"benchmarks/{script}", *words])
 
 
 def processor() -> str:

@@ -108,16 +108,25 @@ def table(device: str, values: Mapping[str, Value]) -> str:
     return "\n".join(lines)
 
 
-def write_section(readme: Path, name: str, text: str) -> None:
-    """Put *text* between the markers ``<!-- speed: NAME -->`` and ``<!-- end of speed: NAME -->`` of *readme*.
+def write_section(readme: Path, name: str, text: str, *, kind: str = "speed") -> None:
+    """Put *text* between the markers ``<!-- KIND: NAME -->`` and ``<!-- end of KIND: NAME -->`` of *readme*.
 
     Raises:
         ValueError: the markers are not there.
     """
-    start, end = f"<!-- speed: {name} -->\n", f"<!-- end of speed: {name} -->"
-    whole = readme.read_text(encoding="utf-8")
-    before, found, rest = whole.partition(start)
+    before, after = split_section(readme, name, kind=kind)
+    readme.write_text(f"{before}{text.strip()}\n{after}", encoding="utf-8")
+
+
+def split_section(readme: Path, name: str, *, kind: str = "speed") -> tuple[str, str]:
+    """Return what *readme* has before and after a section's text, its markers included.
+
+    Raises:
+        ValueError: the markers are not there.
+    """
+    start, end = f"<!-- {kind}: {name} -->\n", f"<!-- end of {kind}: {name} -->"
+    before, found, rest = readme.read_text(encoding="utf-8").partition(start)
     _, closed, after = rest.partition(end)
     if not found or not closed:
         raise ValueError(f"{readme} has no lines {start.strip()} and {end}")
-    readme.write_text(f"{before}{start}{text.strip()}\n{end}{after}", encoding="utf-8")
+    return before + start, end + after
