@@ -20,6 +20,9 @@ from rvos_cli.config import DEFAULT_WEIGHTS, InferenceOptions, OutputOptions
 from rvos_cli.device import choose_device, choose_dtype
 from rvos_cli.errors import DeviceError, InputError, UsageError
 from rvos_cli.masks import read_first_mask
+from rvos_cli.model import RVOS
+from rvos_cli.model.compiled import WORTH_COMPILING, CompiledRVOS
+from rvos_cli.model.compiling import can_compile
 from rvos_cli.model.folding import fold_norms
 from rvos_cli.outputs import DEFAULT_ROOT, OutputFolder, run_digest
 from rvos_cli.pipeline import run
@@ -76,6 +79,7 @@ class Segmenter:
         self._weights = weights
         self._dtype = choose_dtype(device, half)
         self._model = fold_norms(build_model(weights, device)).to(memory_format=torch.channels_last)
+        self._compiled = CompiledRVOS(self._model, half=half)
 
     def segment(
         self,
@@ -190,7 +194,8 @@ class Segmenter:
         given_at = _per_frame(masks)
         with open_source(input) as source:
             shape = (source.info.height, source.info.width)
-            session = self._session(options, None) if first_mask is None and masks is None else None
+            frames = source.info.frames
+            session = self._session(options, None, frames) if first_mask is None and masks is None else None
             for frame in source:
                 given = given_at(frame.index)
                 if frame.index == 0 and first_mask is not None:
@@ -201,12 +206,18 @@ class Segmenter:
                 else:
                     with _memory_errors():
                         if session is None:
-                            session, mask = self._session(options, mask), None  # the session sees it first
+                            session, mask = self._session(options, mask, frames), None  # the session sees it first
                         labels = session.step(frame.image, mask)
                 yield FrameMasks(index=frame.index, time=frame.time, name=frame.name, image=frame.image, labels=labels)
 
-    def _session(self, options: InferenceOptions, first_mask: NDArray[np.uint8] | None) -> Session:
-        return Session(self._model, options=options, device=self.device, dtype=self._dtype, first_mask=first_mask)
+    def _session(self, options: InferenceOptions, first_mask: NDArray[np.uint8] | None, frames: int | None) -> Session:
+        network = self._network(frames)
+        return Session(network, options=options, device=self.device, dtype=self._dtype, first_mask=first_mask)
+
+    def _network(self, frames: int | None) -> RVOS:
+        """Return the network for a video of so many *frames*, None if nobody knows how many."""
+        pays = frames is None or frames >= WORTH_COMPILING
+        return self._compiled if pays and self.device.type == "cpu" and can_compile() else self._model
 
     def _write(
         self,
@@ -235,7 +246,7 @@ class Segmenter:
                 notice("found", found_line(mask.ids))
                 for line in mask.warnings:
                     notice("warning", line)
-            session = self._session(inference, None if mask is None else mask.labels)
+            session = self._session(inference, None if mask is None else mask.labels, source.info.frames)
             tally = ObjectTally(() if mask is None else mask.ids)
             start = time.perf_counter()
             with _memory_errors():

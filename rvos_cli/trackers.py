@@ -11,7 +11,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -199,7 +198,7 @@ class MatchingTracker(Tracker):
         """Give small pieces that have come off their object (N, h, w) to the one that they hang on."""
         if len(logits) < 2:
             return logits
-        winners = logits.argmax(dim=0) == torch.arange(len(logits), device=logits.device)[:, None, None]
+        winners = logits == logits.amax(dim=0)  # many times as fast as argmax, on a CPU
         masks = self._cells(logits.sigmoid() * winners)
         gap = self.continuity.gap * min(masks[0].shape)
         for stray in strays(masks, share=self.continuity.share, gap=gap):
@@ -279,8 +278,11 @@ class MatchingTracker(Tracker):
         """Return for each mask (N, h, w), 0..1, the cells in which it has a pixel."""
         if not len(masks):
             return []
-        inside = (masks > self.options.threshold).float()
-        return list(F.max_pool2d(inside[None], CELL)[0].cpu().numpy() > 0)
+        # One axis after the other, a processor has it many times as fast as by max_pool2d.
+        objects, height, width = masks.shape
+        rows = masks.reshape(objects, height // CELL, CELL, width).amax(dim=2)
+        cells = rows.reshape(objects, height // CELL, width // CELL, CELL).amax(dim=3)
+        return list(cells.float().cpu().numpy() > self.options.threshold)
 
     def _remember(self, out: StepOutput, *, changed: bool) -> None:
         if out.keys is None or self.masks is None or not self.ids:

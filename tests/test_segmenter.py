@@ -3,6 +3,7 @@ import json
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -11,8 +12,13 @@ from PIL import Image
 from squares import FRAMES, HEIGHT, WIDTH, square_labels, squares
 
 import rvos_cli as rvos
+from rvos_cli import segmenter
 from rvos_cli.masks import read_labels
+from rvos_cli.model import RVOS
+from rvos_cli.model.compiled import CompiledRVOS
+from rvos_cli.model.compiling import can_compile
 from rvos_cli.segmenter import Segmenter
+from rvos_cli.session import Session
 from rvos_cli.sinks import video
 
 
@@ -77,6 +83,31 @@ def test_stream_gives_the_masks_that_track_writes(
     assert [frame.index for frame in frames] == list(range(FRAMES))
     for frame in frames:
         assert np.array_equal(frame.labels, read_labels(tmp_path / "out" / "masks" / f"{frame.name}.png"))
+
+
+@pytest.mark.skipif(not can_compile(), reason="OpenVINO is not installed")
+@pytest.mark.parametrize(("worth", "compiled"), [(FRAMES, True), (FRAMES + 1, False)])
+def test_videos_that_are_long_enough_run_compiled_with_the_same_masks(
+    tiny_model: Segmenter, clip: Path, first_mask: Path, tmp_path: Path, worth: int, compiled: bool, monkeypatch
+):
+    monkeypatch.setattr(segmenter, "WORTH_COMPILING", worth)
+    used: list[bool] = []
+
+    class Watched(Session):
+        def __init__(self, model: RVOS, **options: Any) -> None:
+            used.append(isinstance(model, CompiledRVOS))
+            super().__init__(model, **options)
+
+    monkeypatch.setattr(segmenter, "Session", Watched)
+    tiny_model.track(clip, first_mask=first_mask, output=tmp_path / "out")
+    monkeypatch.setattr(segmenter, "can_compile", lambda: False)
+    tiny_model.track(clip, first_mask=first_mask, output=tmp_path / "plain")
+    assert used == [compiled, False]
+    differing = [
+        np.mean(read_labels(path) != read_labels(tmp_path / "plain" / "masks" / path.name))
+        for path in (tmp_path / "out" / "masks").iterdir()
+    ]
+    assert max(differing) < 0.01
 
 
 def test_stream_takes_arrays_without_end_one_by_one(tiny_model: Segmenter):

@@ -14,6 +14,7 @@ from rvos_cli.errors import RvosError
 from rvos_cli.version import __version__
 
 PACKAGES = ("torch", "torchvision", "timm", "av", "numpy", "scipy", "pillow", "safetensors", "typer", "rich")
+OPTIONAL = {"openvino": "not installed; processors take longer without it"}
 GIGABYTE = 1e9
 
 
@@ -47,7 +48,7 @@ def examine() -> dict[str, Any]:
         "rvos": __version__,
         "python": f"{platform.python_version()} ({sys.executable})",
         "platform": platform.platform(),
-        "packages": {name: _version(name, problems) for name in PACKAGES},
+        "packages": {name: _version(name, problems) for name in (*PACKAGES, *OPTIONAL)},
         "devices": _devices(problems),
         "ffmpeg": _ffmpeg(problems),
         "weights": _weights(problems),
@@ -62,6 +63,8 @@ def _version(name: str, problems: list[str]) -> str:
     try:
         return metadata.version(name)
     except metadata.PackageNotFoundError:
+        if name in OPTIONAL:
+            return OPTIONAL[name]
         problems.append(f"the package {name} is missing; install rvos again")
         return "missing"
 

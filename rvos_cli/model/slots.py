@@ -23,7 +23,7 @@ GROUP = 4  # slots whose own parts are computed at once; more would only take me
 
 
 @dataclass(frozen=True)
-class _Kernels:
+class Kernels:
     """The gate kernel of one scale, cut by what its channels meet; each (4C, channels, k, k), none of them copied."""
 
     skip: Tensor
@@ -98,9 +98,9 @@ class SharedSlots(PlainSlots):
         super().__init__(decoder, skips, own, temporal, taken_plane=taken_plane)
         self._cells: list[ConvLSTMCell] = list(decoder.clstm_list)  # type: ignore[arg-type]
         planes = 0 if own is None else own[0].shape[2]
-        self._kernels = [_cut(decoder, scale, planes, taken_plane) for scale in range(len(self._cells))]
+        self._kernels = [cut_kernels(decoder, scale, planes, taken_plane) for scale in range(len(self._cells))]
         self._shared = [
-            _conv(skip, kernels.skip, cell, bias=True)
+            convolve(skip, kernels.skip, cell, bias=True)
             if kernels.skip.shape[1]
             else cell.Gates.bias[None, :, None, None]  # type: ignore[index]
             for skip, kernels, cell in zip(skips, self._kernels, self._cells, strict=True)
@@ -124,7 +124,7 @@ class SharedSlots(PlainSlots):
                 late.append((taken[scale], kernels.taken))
             gates = self._ahead[scale][slot % GROUP]
             if late:
-                gates = _conv_all(late, cell).add_(gates)
+                gates = convolve_all(late, cell).add_(gates)
             states.append(cell.advance(gates, None if spatial is None else spatial[scale][1]))
         return self._decoder.answer(states[-1][0]), tuple(states)
 
@@ -143,11 +143,12 @@ class SharedSlots(PlainSlots):
         if not parts:
             skip = self._skips[scale]
             return shared.expand(len(temporal), skip.shape[0], -1, *skip.shape[-2:])
-        gates = _conv_all(parts, cell)
+        gates = convolve_all(parts, cell)
         return gates.view(len(temporal), -1, *gates.shape[1:]).add_(shared)
 
 
-def _cut(decoder: Decoder, scale: int, planes: int, taken_plane: int | None) -> _Kernels:
+def cut_kernels(decoder: Decoder, scale: int, planes: int, taken_plane: int | None) -> Kernels:
+    """Cut the gate kernel of *scale*; *planes* is the number of the slots' own ones, without the taken one."""
     cell: ConvLSTMCell = decoder.clstm_list[scale]  # type: ignore[assignment]
     extra, hidden = planes + (taken_plane is not None), cell.hidden_channels
     weight = cell.Gates.weight
@@ -156,20 +157,21 @@ def _cut(decoder: Decoder, scale: int, planes: int, taken_plane: int | None) -> 
     skip, coarser = decoder.divide(features, scale)
     place = extra if taken_plane is None else taken_plane
     own = (extras[:, :place], extras[:, place + 1 :])
-    return _Kernels(skip, coarser, own, extras[:, place : place + 1], spatial, temporal)
+    return Kernels(skip, coarser, own, extras[:, place : place + 1], spatial, temporal)
 
 
-def _conv(x: Tensor, kernel: Tensor, cell: ConvLSTMCell, *, bias: bool = False) -> Tensor:
+def convolve(x: Tensor, kernel: Tensor, cell: ConvLSTMCell, *, bias: bool = False) -> Tensor:
+    """Convolve *x* with a part of the cell's gate kernel."""
     return F.conv2d(x, kernel, cell.Gates.bias if bias else None, padding=cell.Gates.padding)
 
 
-def _conv_all(parts: Sequence[tuple[Tensor, Tensor]], cell: ConvLSTMCell) -> Tensor:
+def convolve_all(parts: Sequence[tuple[Tensor, Tensor]], cell: ConvLSTMCell) -> Tensor:
     """Convolve the parts' inputs, each with its own kernel, and return the sum."""
     inputs, kernels = zip(*parts, strict=True)
     # The strides of a single plane fit both layouts, but ``cat`` takes them for the one that convolutions must undo.
     last = any(x.shape[1] > 1 and x.is_contiguous(memory_format=torch.channels_last) for x in inputs)
     alike = [_channels_last(x) for x in inputs] if last else inputs
-    return _conv(torch.cat(alike, dim=1), torch.cat(kernels, dim=1), cell)
+    return convolve(torch.cat(alike, dim=1), torch.cat(kernels, dim=1), cell)
 
 
 def _channels_last(x: Tensor) -> Tensor:

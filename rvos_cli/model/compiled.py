@@ -1,0 +1,192 @@
+"""The network as OpenVINO compiles it for a processor: the same answers, rounding errors aside, in less time.
+
+An ``RVOS`` in eval mode enters; one leaves that shares its weights and has its encoder and its slots compiled, once for
+each size of frame. Where OpenVINO is missing or cannot compile, and wherever gradients, batches or another device are
+asked for, everything goes the plain way. For inference only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from rvos_cli.model.compiling import Compiled, compiled
+from rvos_cli.model.convlstm import ConvLSTMCell, SpatialState
+from rvos_cli.model.decoder import Decoder
+from rvos_cli.model.encoder import Encoder, Features
+from rvos_cli.model.rvos import CUE_PLANES, RVOS, TAKEN_PLANE
+from rvos_cli.model.slots import Kernels, PlainSlots, convolve, convolve_all, cut_kernels
+from rvos_cli.model.state import Hidden
+
+LARGEST_CACHE = 4  # sizes of frames; each takes some 100 MB
+WORTH_COMPILING = 30  # frames after which the second or so that it takes has come back
+
+
+class CompiledRVOS(RVOS):
+    """An ``RVOS`` for one frame at a time on a processor, without gradients; its weights are those of *model*."""
+
+    def __init__(self, model: RVOS, *, half: bool | None = None) -> None:
+        """Take over the parts of *model*, a network in eval mode; nothing is compiled before the first frame.
+
+        Args:
+            model: norms may be folded or not.
+            half: True computes in bfloat16, where the processor has it; False nowhere. None computes the slots so, in
+                which it changes next to nothing, and the encoder, whose features must tell like from like, in float32.
+        """
+        nn.Module.__init__(self)
+        self.config = model.config
+        self.add_module("encoder", _CompiledEncoder(model, half=half))
+        self.decoder = model.decoder
+        if model.config.matching:
+            self.matching, self.cue_gain = model.matching, model.cue_gain
+        self.eval()
+
+    def _walk(
+        self,
+        features: Features,
+        own: list[Tensor] | None,
+        temporal: list[Hidden | None],
+        *,
+        taken_plane: int | None = None,
+    ) -> PlainSlots:
+        if own is None or not isinstance(features, _Encoded) or features.slot is None:
+            return super()._walk(features, own, temporal, taken_plane=taken_plane)
+        return _CompiledSlots(self.decoder, features, own, temporal, features.slot)
+
+
+class _CompiledEncoder(nn.Module):
+    """Does what the encoder of *model* does; what it says also tells how to decode a slot."""
+
+    def __init__(self, model: RVOS, *, half: bool | None) -> None:
+        super().__init__()
+        self.plain, self._half = model.encoder, half
+        self.decoder = model.decoder if model.config.matching else None
+        self._compiled: dict[torch.Size, tuple[Compiled | None, Compiled | None]] = {}
+
+    def forward(self, frame: Tensor) -> Features:
+        encoder, slot = self._for(frame)
+        if encoder is None:
+            plain: Features = self.plain(frame)
+            return plain
+        outputs, size = encoder(frame), (frame.shape[-2], frame.shape[-1])
+        return _Encoded(tuple(outputs[:4]), tuple(outputs[4:8]), size, gates=tuple(outputs[8:]), slot=slot)
+
+    def _for(self, frame: Tensor) -> tuple[Compiled | None, Compiled | None]:
+        """Return the compiled encoder and slot for frames like this one, None where there is none."""
+        if frame.device.type != "cpu" or frame.shape[0] != 1 or torch.is_grad_enabled():
+            return None, None
+        if frame.shape not in self._compiled:
+            while len(self._compiled) >= LARGEST_CACHE:
+                del self._compiled[next(iter(self._compiled))]
+            self._compiled[frame.shape] = self._compile(frame)
+        return self._compiled[frame.shape]
+
+    def _compile(self, frame: Tensor) -> tuple[Compiled | None, Compiled | None]:
+        encoder = compiled(_Encoder(self.plain, self.decoder), [frame], half=self._half is True)
+        if encoder is None or self.decoder is None:
+            return encoder, None
+        slot = _Slot(self.decoder)
+        return encoder, compiled(slot, slot.examples(encoder(frame)[8:]), half=self._half is not False)
+
+
+@dataclass(frozen=True)
+class _Encoded(Features):
+    """What the compiled encoder says: features, and the gates of each scale as far as the frame alone decides them."""
+
+    gates: tuple[Tensor, ...]
+    slot: Compiled | None
+
+
+class _CompiledSlots(PlainSlots):
+    """The slots of one frame of a network with matching, one call of the compiled slot each."""
+
+    def __init__(
+        self,
+        decoder: Decoder,
+        features: _Encoded,
+        own: Sequence[Tensor],
+        temporal: Sequence[Hidden | None],
+        compiled_slot: Compiled,
+    ) -> None:
+        super().__init__(decoder, features.skips, own, temporal, taken_plane=TAKEN_PLANE)
+        self._planes, self._gates, self._compiled = own, features.gates, compiled_slot
+        self._nothing = [_state_like(gates) for gates in self._gates]
+        self._untaken = [torch.zeros_like(planes[:, 0, :1]) for planes in own]
+
+    def decode(
+        self, slot: int, taken: Sequence[Tensor] | None, spatial: Sequence[SpatialState] | None
+    ) -> tuple[Tensor, tuple[SpatialState, ...]]:
+        """Decode one slot; see ``PlainSlots.decode``."""
+        before = self._temporal[slot] or self._nothing
+        hidden, cell = zip(*spatial, strict=True) if spatial else (self._nothing, self._nothing)
+        own = [planes[:, slot] for planes in self._planes]
+        answers = self._compiled(*self._gates, *own, *(taken or self._untaken), *before, *hidden, *cell)
+        return answers[0], tuple(zip(answers[1:5], answers[5:], strict=True))
+
+
+def _state_like(gates: Tensor) -> Tensor:
+    """Return a state of zeros (B, C, h, w) for gates (B, 4C, h, w)."""
+    return gates.new_zeros(gates.shape[0], gates.shape[1] // 4, *gates.shape[-2:])
+
+
+class _Encoder(nn.Module):
+    """The encoder with plain tensors for an answer: skips, features of the trunk and, for slots, the frame's gates."""
+
+    def __init__(self, encoder: Encoder, decoder: Decoder | None) -> None:
+        super().__init__()
+        self.encoder, self.decoder = encoder, decoder
+
+    def forward(self, frame: Tensor) -> tuple[Tensor, ...]:
+        features = self.encoder(frame)
+        if self.decoder is None:
+            return (*features.skips, *features.trunk)
+        gates = [
+            convolve(skip, kernels.skip, cell, bias=True)
+            for skip, (cell, kernels) in zip(features.skips, _layers(self.decoder), strict=True)
+        ]
+        return (*features.skips, *features.trunk, *gates)
+
+
+class _Slot(nn.Module):
+    """The decoder of one slot, from tensors to tensors: four scales of everything, stride 32 first."""
+
+    def __init__(self, decoder: Decoder) -> None:
+        super().__init__()
+        self.decoder = decoder
+
+    def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
+        """Take the frame's gates, own planes, taken planes, last states, states and cells of the slot before.
+
+        Returns:
+            The answer (1, 1, h/2, w/2), four hidden states, four cells.
+        """
+        frame, own, taken, before, hidden, cells = (inputs[first : first + 4] for first in range(0, 24, 4))
+        states: list[SpatialState] = []
+        for scale, (layer, kernels) in enumerate(_layers(self.decoder)):
+            parts = [
+                (own[scale], torch.cat(kernels.own, dim=1)),
+                (taken[scale], kernels.taken),
+                (before[scale], kernels.temporal),
+                (hidden[scale], kernels.spatial),
+            ]
+            if scale:
+                parts.append((self.decoder.enlarge(states[-1][0], own[scale]), kernels.coarser))
+            gates = frame[scale] + convolve_all(parts, layer)
+            states.append(layer.advance(gates, cells[scale]))
+        return (self.decoder.answer(states[-1][0]), *(h for h, _ in states), *(c for _, c in states))
+
+    def examples(self, gates: Sequence[Tensor]) -> list[Tensor]:
+        """Return inputs of the right sizes for the gates of a frame."""
+        own = [frame.new_zeros(1, CUE_PLANES - 1, *frame.shape[-2:]) for frame in gates]
+        taken = [planes[:, :1] for planes in own]
+        states = [_state_like(frame) for frame in gates]
+        return [*gates, *own, *taken, *states, *states, *states]
+
+
+def _layers(decoder: Decoder) -> list[tuple[ConvLSTMCell, Kernels]]:
+    """Return each scale's cell and its kernel, cut for slots with cues."""
+    cells: list[ConvLSTMCell] = list(decoder.clstm_list)  # type: ignore[arg-type]
+    return [(cell, cut_kernels(decoder, scale, CUE_PLANES - 1, TAKEN_PLANE)) for scale, cell in enumerate(cells)]

@@ -1,0 +1,99 @@
+"""What OpenVINO makes of a part of the network: a module and examples of its inputs enter, a fast function leaves."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from importlib.util import find_spec
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+
+def can_compile() -> bool:
+    """Whether OpenVINO is installed."""
+    return find_spec("openvino") is not None
+
+
+class Compiled:
+    """A compiled function of tensors whose sizes never change; float32 enters and leaves."""
+
+    def __init__(self, request: Any, layouts: Sequence[torch.memory_format]) -> None:
+        """Wrap OpenVINO's *request*, whose inputs lie in memory as *layouts* says and whose outputs (B, h, w, C)."""
+        self._request, self._layouts = request, layouts
+
+    def __call__(self, *inputs: Tensor) -> list[Tensor]:
+        """Return the outputs, channels last."""
+        arrays = [_array(x, layout) for x, layout in zip(inputs, self._layouts, strict=True)]
+        answers = self._request.infer(arrays, share_inputs=True).values()
+        return [torch.from_numpy(answer).permute(0, 3, 1, 2) for answer in answers]
+
+
+def _array(x: Tensor, layout: torch.memory_format) -> NDArray[np.float32]:
+    x = x.detach().float().contiguous(memory_format=layout)
+    array: NDArray[np.float32] = (x.permute(0, 2, 3, 1) if layout == torch.channels_last else x).numpy()
+    return array
+
+
+def compiled(module: nn.Module, examples: Sequence[Tensor], *, half: bool) -> Compiled | None:
+    """Compile *module* for inputs like *examples*, (B, C, h, w) each; None where that cannot be done.
+
+    Args:
+        module: in eval mode; it answers with a tuple of tensors (B, C, h, w).
+        examples: of the sizes, and the order in memory, that all later inputs have.
+        half: compute in bfloat16 where the processor has it.
+    """
+    if not can_compile():
+        return None
+    examples = [x.detach().float().clone() for x in examples]  # inference tensors cannot be traced
+    layouts = [torch.channels_last if _is_channels_last(x) else torch.contiguous_format for x in examples]
+    try:
+        return Compiled(_request(module, examples, layouts, half=half), layouts)
+    except (ImportError, OSError, RuntimeError):  # an old processor, a damaged installation, an unknown layer
+        return None
+
+
+def _is_channels_last(x: Tensor) -> bool:
+    return x.shape[1] > 1 and x.is_contiguous(memory_format=torch.channels_last)
+
+
+def _request(
+    module: nn.Module, examples: Sequence[Tensor], layouts: Sequence[torch.memory_format], *, half: bool
+) -> Any:
+    import openvino
+    from openvino.frontend import FrontEndManager
+    from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
+    from openvino.preprocess import PrePostProcessor
+
+    # The frontend itself and not openvino.convert_model(), which reports on its users; and a traced module, because an
+    # exported one takes three times as long to convert.
+    with warnings.catch_warnings(), torch.no_grad(), torch.autocast("cpu", enabled=False):
+        warnings.simplefilter("ignore")
+        traced = torch.jit.trace(module.eval(), tuple(examples), check_trace=False)  # type: ignore[no-untyped-call]
+    decoder = TorchScriptPythonDecoder(traced)
+    frontend = FrontEndManager().load_by_framework("pytorch")
+    model = frontend.convert(frontend.load(decoder))
+    for entry, example in zip(model.inputs, examples, strict=True):
+        entry.get_node().set_element_type(openvino.Type.f32)
+        entry.get_node().set_partial_shape(openvino.PartialShape(list(example.shape)))
+    model.validate_nodes_and_infer_types()
+    first, last = openvino.Layout("NCHW"), openvino.Layout("NHWC")
+    process = PrePostProcessor(model)
+    for index, layout in enumerate(layouts):
+        process.input(index).model().set_layout(first)
+        process.input(index).tensor().set_layout(last if layout == torch.channels_last else first)
+    for index in range(len(model.outputs)):
+        process.output(index).model().set_layout(first)
+        process.output(index).tensor().set_layout(last)
+    core = openvino.Core()
+    half = half and "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    options = {
+        "INFERENCE_PRECISION_HINT": "bf16" if half else "f32",
+        "INFERENCE_NUM_THREADS": torch.get_num_threads(),
+        "PERFORMANCE_HINT": "LATENCY",
+        "ENABLE_CPU_PINNING": False,  # two runs at a time would be pinned to the same cores
+    }
+    return core.compile_model(process.build(), "CPU", options).create_infer_request()

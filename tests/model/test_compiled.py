@@ -1,0 +1,130 @@
+"""The compiled network against the plain one, and when the plain one is used."""
+
+from copy import deepcopy
+
+import pytest
+import torch
+
+from rvos_cli.config import IMAGENET_MEAN, IMAGENET_STD, ModelConfig
+from rvos_cli.model import RVOS, References, compiled, compiling
+from rvos_cli.model.compiled import CompiledRVOS
+from rvos_cli.model.folding import fold_norms
+
+SIZE = (64, 96)
+needs_openvino = pytest.mark.skipif(not compiling.can_compile(), reason="OpenVINO is not installed")
+
+
+@pytest.fixture(scope="module")
+def lite() -> RVOS:
+    torch.manual_seed(0)
+    model = RVOS(ModelConfig(hidden_size=32, key_dim=16)).eval()
+    return fold_norms(model).to(memory_format=torch.channels_last)
+
+
+def three_frames(model: RVOS, *, slots: int = 3) -> list[torch.Tensor]:
+    """Follow two objects and look for more over three frames; return logits, states and keys of each."""
+    torch.manual_seed(1)
+    frames = [torch.randn(1, 3, *SIZE).contiguous(memory_format=torch.channels_last) for _ in range(3)]
+    masks = torch.zeros(1, slots, *SIZE)
+    masks[0, 0, 8:40, 8:40], masks[0, 1, 20:60, 50:90] = 1, 1
+    known = torch.tensor([[1.0, 1.0] + [0.0] * (slots - 2)])
+    state, kept, last, answers = None, None, None, []
+    with torch.inference_mode():
+        for frame in frames:
+            out = model.step(frame, state, slots=slots, masks=masks, known=known, kept=kept, last=last)
+            state, masks = out.state, out.logits.sigmoid() * known[..., None, None]
+            last = References.of(out.keys, masks)
+            kept = last if kept is None else kept + last
+            answers += [out.logits, out.keys, *(hidden for slot in state.slots for hidden in slot)]
+    return answers
+
+
+def largest_difference(first: list[torch.Tensor], second: list[torch.Tensor]) -> float:
+    return max(float((a - b).abs().max()) for a, b in zip(first, second, strict=True))
+
+
+@needs_openvino
+def test_compiled_in_float32_equals_the_plain_network(lite):
+    assert largest_difference(three_frames(lite), three_frames(CompiledRVOS(lite, half=False))) < 1e-4
+
+
+@needs_openvino
+@pytest.mark.parametrize("half", [None, True])
+def test_compiled_in_bfloat16_is_near_the_plain_network(lite, half):
+    assert largest_difference(three_frames(lite)[:1], three_frames(CompiledRVOS(lite, half=half))[:1]) < 0.1
+
+
+@needs_openvino
+def test_norms_need_not_be_folded():
+    torch.manual_seed(2)
+    model = RVOS(ModelConfig(hidden_size=16, key_dim=16)).eval()
+    assert largest_difference(three_frames(model), three_frames(CompiledRVOS(model, half=False))) < 1e-4
+
+
+@needs_openvino
+@pytest.mark.parametrize("trunk", ["resnet34", "vgg16"])
+def test_a_published_network_has_its_encoder_compiled(trunk):
+    torch.manual_seed(3)
+    config = ModelConfig(
+        trunk=trunk, hidden_size=16, key_dim=0, mask_input=True, mean=IMAGENET_MEAN, std=IMAGENET_STD, slots=2
+    )
+    model = fold_norms(RVOS(config).eval())
+    frame, masks = torch.randn(1, 3, *SIZE), torch.rand(1, 2, *SIZE)
+    fast = CompiledRVOS(model)
+    with torch.inference_mode():
+        plain = model.step(frame, slots=2, masks=masks)
+        answer = fast.step(frame, slots=2, masks=masks)
+    assert fast.encoder._compiled[frame.shape][0] is not None
+    assert torch.allclose(plain.logits, answer.logits, atol=1e-4)
+
+
+@needs_openvino
+def test_gradients_and_batches_go_the_plain_way(lite):
+    fast = CompiledRVOS(lite)
+    with torch.inference_mode():
+        fast.encode(torch.randn(2, 3, *SIZE))
+    fast.encode(torch.randn(1, 3, *SIZE)).skips[0].sum().backward()
+    assert not fast.encoder._compiled
+
+
+@needs_openvino
+def test_few_sizes_are_kept(lite, monkeypatch):
+    monkeypatch.setattr(compiled, "LARGEST_CACHE", 2)
+    fast = CompiledRVOS(lite)
+    with torch.inference_mode():
+        for width in (32, 64, 96):
+            fast.encode(torch.randn(1, 3, 32, width))
+    assert [shape[-1] for shape in fast.encoder._compiled] == [64, 96]
+
+
+@needs_openvino
+def test_what_is_compiled_reports_to_nobody(lite, monkeypatch):
+    telemetry = pytest.importorskip("openvino_telemetry")
+
+    def told(*_: object, **__: object) -> None:
+        raise AssertionError("a message is sent")
+
+    for name in ("send_event", "send_error", "send_stack_trace", "start_session"):
+        monkeypatch.setattr(telemetry.Telemetry, name, told)
+    with torch.inference_mode():
+        assert CompiledRVOS(lite).encode(torch.randn(1, 3, *SIZE)).slot is not None
+
+
+@pytest.mark.parametrize("trouble", ["missing", "failing"])
+def test_without_openvino_the_plain_network_answers(lite, trouble, monkeypatch):
+    def fail(*_: object, **__: object) -> None:
+        raise RuntimeError("this processor is not supported")
+
+    monkeypatch.setattr(compiling, "_request", fail)
+    if trouble == "missing":
+        monkeypatch.setattr(compiling, "find_spec", lambda name: None)
+    assert largest_difference(three_frames(lite), three_frames(CompiledRVOS(lite))) == 0
+
+
+@needs_openvino
+def test_the_weights_are_shared_and_untouched(lite):
+    before = deepcopy(lite.state_dict())
+    fast = CompiledRVOS(lite)
+    three_frames(fast)
+    assert fast.decoder is lite.decoder
+    assert all(torch.equal(before[name], value) for name, value in lite.state_dict().items())
