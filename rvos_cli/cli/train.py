@@ -24,10 +24,15 @@ PAPER, WATCH = "Published recipes", "Watching a run"
 def train(
     data: Annotated[
         Path | None,
-        typer.Option("--data", metavar="DIR", help="Folder that holds train/ (recipe lite).", show_default=False),
+        typer.Option("--data", metavar="DIR", help="Folder that holds train/ (recipes lite*).", show_default=False),
     ] = None,
     recipe: Annotated[
-        str, typer.Option("--recipe", metavar="NAME", help="lite, published-one-shot or published-zero-shot.")
+        str,
+        typer.Option(
+            "--recipe",
+            metavar="NAME",
+            help="lite, lite-refined, lite-parts, published-one-shot or published-zero-shot.",
+        ),
     ] = "lite",
     output: Annotated[
         Path | None,
@@ -93,7 +98,8 @@ def train(
         ),
     ] = 0,
     preview: Annotated[
-        Path | None, typer.Option("--preview", metavar="PNG", help="Only draw some of the training clips.")
+        Path | None,
+        typer.Option("--preview", metavar="PNG", help="Only draw some of the clips; divided ones if OUTPUT has them."),
     ] = None,
     dataset: Annotated[
         str | None,
@@ -226,6 +232,7 @@ def train(
             on_step=shown.step,
             on_warning=lambda line: talk.notice("warning", line),
             on_validation=shown.validation,
+            on_clip=lambda name: talk.note(f"taking apart {name}"),
         )
     state = f"stopped at step {result.step}; the same command goes on"
     if result.finished:
@@ -278,6 +285,8 @@ def _draw(chosen: TrainOptions, path: Path, talk: Talk) -> None:
     from rvos_cli.training.batches import clip_dataset
     from rvos_cli.training.preview import contact_sheet
 
+    if chosen.parts is not None and not chosen.parts.is_dir():
+        talk.note(f"drawn without divided clips: {chosen.output} has none before its run has begun")
     contact_sheet(clip_dataset(chosen, chosen.recipe.stages[-1]), path, clips=PREVIEW_CLIPS)
     talk.data(str(path))
     talk.document({"preview": str(path)})

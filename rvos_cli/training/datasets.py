@@ -89,6 +89,7 @@ class ClipDataset(Dataset[ClipSample]):
         seed: int = 0,
         length: int = 1_000_000,
         mix: ClipMix | None = None,
+        parts: Path | None = None,
         free_only: bool = False,
         cache_bytes: int = 400_000_000,
     ) -> None:
@@ -103,6 +104,7 @@ class ClipDataset(Dataset[ClipSample]):
             seed: with the index it decides everything about a clip.
             length: how many clips the dataset claims to have.
             mix: shares of the kinds; a kind for which there is no data gives its share to the others.
+            parts: masks of clips that were taken apart (see :func:`rvos_cli.training.library.open_library`).
             free_only: use only media under a free licence; this leaves no real clips.
             cache_bytes: upper bound for decoded pixels in memory, per process.
 
@@ -111,7 +113,7 @@ class ClipDataset(Dataset[ClipSample]):
         """
         self.root, self.seed, self.length = Path(root), seed, length
         self.max_objects, self.mix = max_objects, mix or ClipMix()
-        library = open_library(self.root, free_only=free_only, cache_bytes=cache_bytes)
+        library = open_library(self.root, parts=parts, free_only=free_only, cache_bytes=cache_bytes)
         self._maker = SceneMaker(library, (height, width), frames, max_objects, self.mix.max_gap)
         shares = {
             "real": self.mix.real if library.sequences else 0.0,

@@ -1,7 +1,8 @@
 """The training media on disk: which clips, photographs, cut-outs and backgrounds there are, decoded once.
 
-A data folder enters (``clips/``, ``pairs/``, ``cutouts/``, ``backgrounds/``, perhaps below ``train/``); randomly drawn
-entries and decoded uint8 arrays leave, for :mod:`rvos_cli.training.scenes`.
+A data folder enters (``clips/``, ``pairs/``, ``cutouts/``, ``backgrounds/``, perhaps below ``train/``), and perhaps the
+masks of clips that were taken apart; randomly drawn entries and decoded uint8 arrays leave, for
+:mod:`rvos_cli.training.scenes`.
 """
 
 from __future__ import annotations
@@ -34,6 +35,9 @@ MERGED_CLIPS = frozenset(
     | {"davis2016/motocross-bumps", "davis2016/motorbike", "davis2016/paragliding", "davis2016/scooter-gray"}
     | {"davis2016/stroller", "davis2016/surf", "davis2016/swing", "davis2016/tennis", "davis2016/train"}
 )
+# How often they are drawn, beside other clips, once some of them are taken apart (parts.py): these teach following too
+# and are among the few real clips that tell touching things apart.
+MERGED_FAVOUR, DIVIDED_FAVOUR = 0.5, 1.5
 # Background sets that show things of their own, which nobody has labelled.
 OCCUPIED_BACKGROUNDS = frozenset(
     {"imagenet_sample", "openimages_crop", "grocery_natural", "kodak24", "elementary-unsplash", "mate-backgrounds"}
@@ -55,13 +59,23 @@ FAVOURS = {
 
 @dataclass(frozen=True)
 class Sequence:
-    """A real clip: image and mask files in time order; ``merged`` when several things have one label."""
+    """A real clip: image and mask files in time order.
+
+    Attributes:
+        name: collection and clip.
+        images: the pictures.
+        masks: likewise many masks.
+        complete: everything that stands out is labelled, each thing by itself.
+        merged: several things have one label.
+        divided: they had one, and these are the masks of ``parts.py``, which tell them apart.
+    """
 
     name: str
     images: tuple[Path, ...]
     masks: tuple[Path, ...]
     complete: bool
     merged: bool = False
+    divided: bool = False
 
 
 @dataclass(frozen=True)
@@ -107,8 +121,11 @@ class Library:
         return self._load(path, lambda image: _shrunk(image.convert("RGBA"), Image.Resampling.BILINEAR))
 
     def draw_sequence(self, rng: np.random.Generator) -> Sequence:
-        """Draw a real clip; short ones less often."""
-        weights = np.array([min(2.0, len(item.images) / 20) for item in self.sequences])
+        """Draw a real clip; short ones less often, and merged ones where some are divided."""
+        merged = MERGED_FAVOUR if any(item.divided for item in self.sequences) else 1.0
+        favours = [merged if item.merged else DIVIDED_FAVOUR if item.divided else 1.0 for item in self.sequences]
+        lengths = [min(2.0, len(item.images) / 20) for item in self.sequences]
+        weights = np.array(lengths) * np.array(favours)
         return self.sequences[int(rng.choice(len(weights), p=weights / weights.sum()))]
 
     def draw_photograph(self, rng: np.random.Generator) -> Photograph:
@@ -156,11 +173,15 @@ class Library:
         return pixels
 
 
-def open_library(root: Path, *, free_only: bool = False, cache_bytes: int = 400_000_000) -> Library:
+def open_library(
+    root: Path, *, parts: Path | None = None, free_only: bool = False, cache_bytes: int = 400_000_000
+) -> Library:
     """List the training media below *root*.
 
     Args:
         root: the data folder, either the one that holds ``train/`` or ``train/`` itself.
+        parts: the folder that :func:`rvos_cli.training.parts.divide_clips` wrote: each clip that has masks there comes
+            a second time, with these. None, or a folder without any, for the clips as they are.
         free_only: keep only what lies under a ``free/`` folder (licence stated and free); this leaves no real clip.
         cache_bytes: upper bound for decoded pixels kept in memory, per process.
 
@@ -170,7 +191,7 @@ def open_library(root: Path, *, free_only: bool = False, cache_bytes: int = 400_
     base = root / "train" if (root / "train").is_dir() else root
     licences = ("free",) if free_only else ("free", "research")
     library = Library(
-        sequences=() if free_only else _sequences(base / "clips"),
+        sequences=() if free_only else _with_divided(_sequences(base / "clips"), parts),
         photographs=_photographs(base / "pairs", licences),
         cutouts={name: tuple(_files(path)) for name, path in _collections(base / "cutouts", licences)},
         backgrounds=_backgrounds(base / "backgrounds", licences),
@@ -241,6 +262,22 @@ def _sequences(folder: Path) -> tuple[Sequence, ...]:
             merged = name in MERGED_CLIPS
             found.append(Sequence(name, images, masks, complete and not merged, merged))
     return tuple(found)
+
+
+def _with_divided(clips: tuple[Sequence, ...], parts: Path | None) -> tuple[Sequence, ...]:
+    """Put the divided clips behind the others of their collection."""
+    if parts is None:
+        return clips
+    divided = [_divided(clip, parts / clip.name) for clip in clips if (parts / clip.name).is_dir()]
+    return tuple(sorted([*clips, *divided], key=lambda clip: (clip.name.partition("/")[0], clip.divided)))
+
+
+def _divided(clip: Sequence, folder: Path) -> Sequence:
+    masks = tuple(folder / f"{image.stem}.png" for image in clip.images)
+    for mask in masks:
+        if not mask.is_file():
+            raise DatasetError(f"the divided clip lacks {mask}", cure=f"remove {folder}; the run makes it again")
+    return Sequence(f"{clip.name}, divided", clip.images, masks, complete=True, divided=True)
 
 
 def _photographs(folder: Path, licences: tuple[str, ...]) -> dict[str, tuple[Photograph, ...]]:

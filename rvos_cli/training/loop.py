@@ -21,7 +21,7 @@ from rvos_cli.training.batches import batches_from
 from rvos_cli.training.checkpoint import AverageWeights, RunState, load_checkpoint, save_checkpoint
 from rvos_cli.training.recipes import TrainOptions
 from rvos_cli.training.shared_norm import share_norms
-from rvos_cli.training.start import doubt_about_start, first_network, make_optimizer
+from rvos_cli.training.start import divide_first, doubt_about_start, first_network, make_optimizer
 from rvos_cli.training.step import StepReport, TrainingDivergedError, train_step
 from rvos_cli.training.training_log import TrainingLog
 from rvos_cli.training.validation import BEST, Validation, ValidationReport
@@ -61,6 +61,7 @@ def train(
     on_step: Callable[[StepReport], None] = _silent,
     on_warning: Callable[[str], None] = _silent,
     on_validation: Callable[[ValidationReport], None] = _silent,
+    on_clip: Callable[[str], None] = _silent,
 ) -> TrainResult:
     """Run or resume a training. The callbacks are called in the first process only.
 
@@ -69,15 +70,17 @@ def train(
         on_step: gets a report after each step.
         on_warning: gets a line if the start is not what it should be.
         on_validation: gets a report after each validation.
+        on_clip: gets the name of a clip before it is taken apart, which some recipes do before the first step.
 
     Raises:
-        DatasetError: a data folder has not the expected layout.
+        DatasetError: a data folder has not the expected layout, or not the clips that are to be taken apart.
         TrainingDivergedError: the loss became NaN; the clips are saved beside the checkpoint.
-        UsageError: event files are asked for without tensorboard, or the processes cannot work together.
+        UsageError: event files are asked for without tensorboard, the processes cannot work together, or the recipe
+            wants weights to start from.
         WeightsError: the weights to start from, or the checkpoint, cannot be used.
     """
     with processes.joined(options.device) as device, ExitStack() as stack:
-        state, doubt = _begin(options, device)
+        state, doubt = _begin(options, device, on_clip)
         log = validation = None
         if processes.is_first():
             log = stack.enter_context(TrainingLog(options, state.step))
@@ -122,12 +125,13 @@ def train(
     )
 
 
-def _begin(options: TrainOptions, device: torch.device) -> tuple[RunState, str]:
+def _begin(options: TrainOptions, device: torch.device, on_clip: Callable[[str], None]) -> tuple[RunState, str]:
     """Return a new run, or the one whose checkpoint lies in the output folder, and a doubt about its start."""
     options.output.mkdir(parents=True, exist_ok=True)
     recipe = options.recipe
     torch.manual_seed(recipe.seed)
     model = first_network(options).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    divide_first(options, model, on_clip)
     if processes.count() > 1:
         share_norms(model)
     optimizer = make_optimizer(model, recipe)

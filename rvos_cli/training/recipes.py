@@ -1,7 +1,7 @@
 """The recipes: a name enters, every number of a training run leaves, with where its clips come from and how it learns.
 
-``lite`` and, from its result, ``lite-refined`` are the runs that made the shipped weights, explained in
-docs/training.md. The published ones are the paper's, explained in docs/paper.md.
+``lite``, ``lite-refined`` and ``lite-parts``, each from the one before's result, are explained in docs/training.md. The
+published ones are the paper's, explained in docs/paper.md.
 """
 
 from __future__ import annotations
@@ -92,6 +92,7 @@ class Recipe:
         cooldown: share of the steps, at the end, in which the rate falls linearly to zero.
         clip_norm: largest norm of the gradient.
         average: decay of the running average of the weights that is kept as the result; 0 keeps the weights themselves.
+        divided: clips whose things share a label are taken apart first, see ``parts.py`` (``made_clips`` only).
         follow_up: name of the recipe that goes on from the result; empty for none.
     """
 
@@ -117,6 +118,7 @@ class Recipe:
     clip_norm: float = 1.0
     average: float = 0.998
     seed: int = 1
+    divided: bool = False
     follow_up: str = ""
 
     def stage(self, step: int) -> Stage:
@@ -173,6 +175,11 @@ class TrainOptions:
     validate_frames: int = 20
     patience: int = 0
 
+    @property
+    def parts(self) -> Path | None:
+        """The folder of the divided clips' masks; None without such."""
+        return self.output / "parts" if self.recipe.divided else None
+
     def __post_init__(self) -> None:
         """Refuse numbers that mean nothing.
 
@@ -194,6 +201,7 @@ def made_clips(options: TrainOptions, stage: Stage) -> Dataset[ClipSample]:
     made = 1 - stage.real
     return ClipDataset(
         options.data / "train",
+        parts=options.parts,
         height=height,
         width=width,
         frames=stage.frames,
@@ -259,9 +267,17 @@ def _refined() -> Recipe:
     )
 
 
+def _parts() -> Recipe:
+    # Goes on from the result of "lite-refined" (--init), which also says which part of a divided clip is whose.
+    refined = _refined()
+    stages = (Stage(until=0.4, teacher=0.15, real=0.45), refined.stages[-1])
+    return replace(refined, stages=stages, steps=4600, rate=6e-4, cooldown=0.6, seed=3, divided=True)
+
+
 RECIPES: dict[str, Recipe] = {
     "lite": Recipe(follow_up="lite-refined"),
-    "lite-refined": _refined(),
+    "lite-refined": replace(_refined(), follow_up="lite-parts"),
+    "lite-parts": _parts(),
     "published-one-shot": _published(one_shot=True),
     "published-zero-shot": _published(one_shot=False),
 }

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from typing import Any
 
 import torch
 
-from rvos_cli.errors import WeightsError
+from rvos_cli.errors import UsageError, WeightsError
 from rvos_cli.model import RVOS
+from rvos_cli.training import processes
+from rvos_cli.training.library import open_library
+from rvos_cli.training.parts import divide_clips
 from rvos_cli.training.recipes import Recipe, TrainOptions
 from rvos_cli.training.trunk import imagenet_trunk, may_start_random, torchvision_trunk
 from rvos_cli.weights import build_model, load_weights
@@ -40,6 +44,27 @@ def first_network(options: TrainOptions) -> RVOS:
     elif not may_start_random(config.trunk):
         model.encoder.base.load_state_dict(imagenet_trunk(config.trunk))
     return model
+
+
+def divide_first(options: TrainOptions, model: RVOS, on_clip: Callable[[str], None]) -> None:
+    """Take the clips apart that the recipe wants so, with the first network; what is there already stays.
+
+    The first process does it. The others meet it in ``processes.begin_alike``, before anybody looks for clips.
+
+    Raises:
+        DatasetError: the clips are not those that the outlines were drawn for.
+        OutputError: the output folder cannot be written.
+        UsageError: the network has learned nothing yet.
+    """
+    if options.parts is None:
+        return
+    if options.init is None:
+        raise UsageError(
+            "the recipe takes clips apart with the network that it begins with, which has to be trained",
+            cure="add --init with the weights of the recipe before it, or --init lite",
+        )
+    if processes.is_first():
+        divide_clips(open_library(options.data / "train"), options.parts, model, on_clip=on_clip)
 
 
 def doubt_about_start(options: TrainOptions) -> str:
