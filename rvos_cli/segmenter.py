@@ -39,13 +39,17 @@ Progress: TypeAlias = Callable[[int, "int | None"], None]
 Notice: TypeAlias = Callable[[Literal["found", "warning"], str], None]
 
 
-def load_model(name: str | Path = DEFAULT_WEIGHTS, *, device: str = "auto", half: bool | None = None) -> Segmenter:
+def load_model(
+    name: str | Path = DEFAULT_WEIGHTS, *, device: str = "auto", half: bool | None = None, compiled: bool | None = None
+) -> Segmenter:
     """Load weights onto a device, ready for any number of videos.
 
     Args:
         name: a name that ``rvos weights list`` shows, a weights file, or a published checkpoint's folder or zip.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``; only ``auto`` ever chooses another.
         half: 16-bit arithmetic; None lets the device decide.
+        compiled: whether a processor's work goes through OpenVINO, where that is installed; None decides for each video
+            by its length.
 
     Raises:
         WeightsError: the weights are missing, damaged or not of this version.
@@ -54,7 +58,7 @@ def load_model(name: str | Path = DEFAULT_WEIGHTS, *, device: str = "auto", half
     """
     choice = choose_device(device)
     weights = load_weights(name)
-    return Segmenter(weights, device=choice.device, device_reason=choice.reason, half=half)
+    return Segmenter(weights, device=choice.device, device_reason=choice.reason, half=half, compiled=compiled)
 
 
 class Segmenter:
@@ -71,12 +75,18 @@ class Segmenter:
     """
 
     def __init__(
-        self, weights: Weights, *, device: torch.device, device_reason: str = "", half: bool | None = None
+        self,
+        weights: Weights,
+        *,
+        device: torch.device,
+        device_reason: str = "",
+        half: bool | None = None,
+        compiled: bool | None = None,
     ) -> None:
         """Build the network of *weights* on *device*."""
         self.name, self.sha256, self.config = weights.name, weights.sha256, weights.config
         self.device, self.device_reason, self.half = device, device_reason, half
-        self._weights = weights
+        self._weights, self._compile = weights, compiled
         self._dtype = choose_dtype(device, half)
         self._model = fold_norms(build_model(weights, device)).to(memory_format=torch.channels_last)
         self._compiled = CompiledRVOS(self._model, half=half)
@@ -216,7 +226,7 @@ class Segmenter:
 
     def _network(self, frames: int | None) -> RVOS:
         """Return the network for a video of so many *frames*, None if nobody knows how many."""
-        pays = frames is None or frames >= WORTH_COMPILING
+        pays = frames is None or frames >= WORTH_COMPILING if self._compile is None else self._compile
         return self._compiled if pays and self.device.type == "cpu" and can_compile() else self._model
 
     def _write(

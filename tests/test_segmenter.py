@@ -86,10 +86,14 @@ def test_stream_gives_the_masks_that_track_writes(
 
 
 @pytest.mark.skipif(not can_compile(), reason="OpenVINO is not installed")
-@pytest.mark.parametrize(("worth", "compiled"), [(FRAMES, True), (FRAMES + 1, False)])
+@pytest.mark.parametrize(
+    ("asked", "worth", "compiled"),
+    [(None, FRAMES, True), (None, FRAMES + 1, False), (False, 1, False), (True, FRAMES + 1, True)],
+)
 def test_videos_that_are_long_enough_run_compiled_with_the_same_masks(
-    tiny_model: Segmenter, clip: Path, first_mask: Path, tmp_path: Path, worth: int, compiled: bool, monkeypatch
+    tiny_model: Segmenter, clip: Path, first_mask: Path, tmp_path: Path, asked, worth, compiled, monkeypatch
 ):
+    monkeypatch.setattr(tiny_model, "_compile", asked)
     monkeypatch.setattr(segmenter, "WORTH_COMPILING", worth)
     used: list[bool] = []
 

@@ -52,7 +52,7 @@ def compiled(module: nn.Module, examples: Sequence[Tensor], *, half: bool) -> Co
     layouts = [torch.channels_last if _is_channels_last(x) else torch.contiguous_format for x in examples]
     try:
         return Compiled(_request(module, examples, layouts, half=half), layouts)
-    except (ImportError, OSError, RuntimeError):  # an old processor, a damaged installation, an unknown layer
+    except Exception:  # an old processor, a damaged installation, an unknown layer: its errors have no common name
         return None
 
 
@@ -73,9 +73,9 @@ def _request(
     with warnings.catch_warnings(), torch.no_grad(), torch.autocast("cpu", enabled=False):
         warnings.simplefilter("ignore")
         traced = torch.jit.trace(module.eval(), tuple(examples), check_trace=False)  # type: ignore[no-untyped-call]
-    decoder = TorchScriptPythonDecoder(traced)
-    frontend = FrontEndManager().load_by_framework("pytorch")
-    model = frontend.convert(frontend.load(decoder))
+        decoder = TorchScriptPythonDecoder(traced)
+        frontend = FrontEndManager().load_by_framework("pytorch")
+        model = frontend.convert(frontend.load(decoder))
     for entry, example in zip(model.inputs, examples, strict=True):
         entry.get_node().set_element_type(openvino.Type.f32)
         entry.get_node().set_partial_shape(openvino.PartialShape(list(example.shape)))

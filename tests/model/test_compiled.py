@@ -55,6 +55,13 @@ def test_compiled_in_bfloat16_is_near_the_plain_network(lite, half):
 
 
 @needs_openvino
+def test_sixteen_bits_around_it_do_not_keep_it_from_being_compiled(lite):
+    fast = CompiledRVOS(lite, half=True)
+    with torch.inference_mode(), torch.autocast("cpu", dtype=torch.bfloat16):
+        assert fast.encode(torch.randn(1, 3, *SIZE)).slot is not None
+
+
+@needs_openvino
 def test_norms_need_not_be_folded():
     torch.manual_seed(2)
     model = RVOS(ModelConfig(hidden_size=16, key_dim=16)).eval()
