@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import warnings
 from collections.abc import Sequence
 from importlib.util import find_spec
@@ -88,7 +89,7 @@ def _request(
     for index in range(len(model.outputs)):
         process.output(index).model().set_layout(first)
         process.output(index).tensor().set_layout(last)
-    core = openvino.Core()
+    core = _core()
     half = half and "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     options = {
         "INFERENCE_PRECISION_HINT": "bf16" if half else "f32",
@@ -97,3 +98,12 @@ def _request(
         "ENABLE_CPU_PINNING": False,  # two runs at a time would be pinned to the same cores
     }
     return core.compile_model(process.build(), "CPU", options).create_infer_request()
+
+
+@functools.cache
+def _core() -> Any:
+    # One for the whole process: each that goes takes the stack for signals with it that the one before had set up, and
+    # the next signal would end the program.
+    import openvino
+
+    return openvino.Core()

@@ -1,5 +1,7 @@
 """The compiled network against the plain one, and when the plain one is used."""
 
+import subprocess
+import sys
 from copy import deepcopy
 
 import pytest
@@ -135,3 +137,31 @@ def test_the_weights_are_shared_and_untouched(lite):
     three_frames(fast)
     assert fast.decoder is lite.decoder
     assert all(torch.equal(before[name], value) for name, value in lite.state_dict().items())
+
+
+SIGNALLED = """
+import faulthandler, gc, os, signal
+import torch
+from rvos_cli.config import ModelConfig
+from rvos_cli.model import RVOS
+from rvos_cli.model.compiled import CompiledRVOS
+
+faulthandler.enable()
+signal.signal(signal.SIGUSR1, lambda *_: print("signalled"))
+model = RVOS(ModelConfig(hidden_size=16, key_dim=16)).eval()
+for _ in range(3):
+    fast = CompiledRVOS(model)
+    with torch.inference_mode():
+        for width in (32, 64):
+            fast.step(torch.randn(1, 3, 32, width), slots=1)
+    del fast
+    gc.collect()
+os.kill(os.getpid(), signal.SIGUSR1)
+"""
+
+
+@needs_openvino
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no such signal")
+def test_a_signal_finds_its_stack_when_compiled_networks_have_come_and_gone():
+    done = subprocess.run([sys.executable, "-c", SIGNALLED], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "signalled\n"), done.stderr
