@@ -141,15 +141,29 @@ def test_step_runs_in_the_callers_thread() -> None:
 
 
 def test_stages_overlap() -> None:
-    """Three stages of 10 ms a frame take little more than 10 ms a frame together."""
+    """A step may wait until the next frame has been made and the last one written: both happen meanwhile."""
+    count, met = 10, []
+    made, written = threading.Semaphore(0), threading.Semaphore(0)
 
-    def slow(image: np.ndarray) -> np.ndarray:
-        time.sleep(0.01)
+    class Announcing(Source):
+        def __iter__(self) -> Iterator[Frame]:
+            for frame in super().__iter__():
+                made.release()
+                yield frame
+
+    class Noting(Recorder):
+        def write(self, frame: FrameMasks) -> None:
+            super().write(frame)
+            written.release()
+
+    def waiting(image: np.ndarray) -> np.ndarray:
+        index = len(met)
+        ahead = {0: 2, count - 1: 0}.get(index, 1)  # the first step waits for its own frame and the second one
+        met.append(all(made.acquire(timeout=20) for _ in range(ahead)) and (index == 0 or written.acquire(timeout=20)))
         return step(image)
 
-    start = time.perf_counter()
-    run(Source(40, pause=0.01), slow, [Recorder(pause=0.01)])
-    assert time.perf_counter() - start < 40 * 0.03 * 0.75
+    run(Announcing(count), waiting, [Noting()])
+    assert met == [True] * count
 
 
 @pytest.mark.parametrize("queue_size", [1, QUEUE_SIZE])
