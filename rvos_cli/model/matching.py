@@ -18,9 +18,6 @@ from torch import Tensor, nn
 KEY_STRIDE = 8
 BLOCK = (1024, 256)  # keys, positions of the frame: their similarities stay in a core's own cache
 LARGEST_LOGIT = 70.0  # the sum of this many exponentials is still a float32
-THINNING = 2  # of the background that is far from every object, each so many'th row and column is looked at
-NEAR = 2  # cells around an object that are looked at whole
-PRESENT = 0.1  # from this share of an object on a cell belongs to one
 
 
 @dataclass(frozen=True)
@@ -104,8 +101,7 @@ class MatchingCue(nn.Module):
         q, k = self._with_places(query, references.keys, kind)
         values = references.masks.flatten(2)  # B, N, R*h*w
         if self._reads_in_blocks(query, kind):
-            near = _near_objects(references.masks)
-            read = torch.stack([_read_in_blocks(q[i], *_thinned(q[i], k[i], values[i], near[i])) for i in range(b)])
+            read = torch.stack([_read_in_blocks(*one) for one in zip(q, k, values, strict=True)])
         else:
             read = _read_fused(q.transpose(1, 2), k.transpose(1, 2), values.transpose(1, 2)).transpose(1, 2)
         return read.reshape(b, -1, h, w)
@@ -116,8 +112,7 @@ class MatchingCue(nn.Module):
             return False
         h, w = query.shape[-2:]
         farthest = ((h / min(h, w)) ** 2 + (w / min(h, w)) ** 2) / 4  # squared, from the middle to a corner
-        largest = self.log_temperature.exp() + farthest / 2 * torch.exp(-2 * self.log_reach[kind])
-        return float(largest) + math.log(THINNING**2) < LARGEST_LOGIT
+        return float(self.log_temperature.exp() + farthest / 2 * torch.exp(-2 * self.log_reach[kind])) < LARGEST_LOGIT
 
     def _with_places(self, query: Tensor, keys: Tensor, kind: int) -> tuple[Tensor, Tensor]:
         # -|p - q|^2 / 2s^2 = (p.q - |p|^2 / 2) / s^2 + a term that the softmax over p cancels: three more
@@ -143,32 +138,6 @@ def _read_fused(q: Tensor, k: Tensor, values: Tensor) -> Tensor:
     length = 8 * math.ceil(max(q.shape[-1], objects) / 8)
     q, k, values = (_lengthen(x, length)[:, None] for x in (q, k, values.to(q.dtype)))
     return F.scaled_dot_product_attention(q, k, values, scale=1.0)[:, 0, :, :objects]
-
-
-def _near_objects(masks: Tensor) -> Tensor:
-    """Return where masks (B, N, R, h, w) have an object, or nearly so: (B, R, h, w)."""
-    present = (masks > PRESENT).any(dim=1).float()
-    return F.max_pool2d(present, 2 * NEAR + 1, stride=1, padding=NEAR) > 0
-
-
-def _thinned(q: Tensor, k: Tensor, values: Tensor, near: Tensor) -> tuple[Tensor, Tensor]:
-    """Leave out most of the background, which says nothing but how much else there is; what stays of it counts more.
-
-    Args:
-        q: (D, L), whose last channel is the same everywhere.
-        k: (D, R*h*w).
-        values: (N, R*h*w).
-        near: (R, h, w), what is to stay as it is.
-
-    Returns:
-        Keys and values of the M places that are left.
-    """
-    looked_at = near.clone()
-    looked_at[:, ::THINNING, ::THINNING] = True
-    places = looked_at.flatten().nonzero().flatten()
-    k, values = k[:, places], values[:, places]
-    k[-1] += torch.where(near.flatten()[places], 0.0, math.log(THINNING**2)) / q[-1, 0]
-    return k, values
 
 
 def _read_in_blocks(q: Tensor, k: Tensor, values: Tensor) -> Tensor:

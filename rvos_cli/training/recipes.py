@@ -270,8 +270,8 @@ def _refined() -> Recipe:
 def _parts() -> Recipe:
     # Goes on from the result of "lite-refined" (--init), which also says which part of a divided clip is whose.
     refined = _refined()
-    stages = (Stage(until=0.4, teacher=0.15, real=0.45), refined.stages[-1])
-    return replace(refined, stages=stages, steps=4600, rate=6e-4, cooldown=0.6, seed=3, divided=True)
+    stages = (Stage(until=0.53, teacher=0.15, real=0.45), refined.stages[-1])
+    return replace(refined, stages=stages, steps=3500, rate=6e-4, cooldown=0.5, seed=3, divided=True)
 
 
 RECIPES: dict[str, Recipe] = {

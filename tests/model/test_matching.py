@@ -84,38 +84,3 @@ def test_joining_references_of_fewer_objects_fills_with_background():
     assert torch.allclose(both.masks.sum(dim=1), torch.ones(1, 2, 4, 4))
     assert both.select([2, 0]).masks.shape == (1, 2, 2, 4, 4)
     assert len(both.frames(-1)) == 1
-
-
-def test_thinned_background_reads_nearly_as_all_of_it():
-    torch.manual_seed(2)
-    cue = MatchingCue(8, 4, 4)
-    smooth = torch.nn.functional.interpolate(torch.randn(1, 8, 6, 9), size=(48, 72), mode="bicubic")
-    keys = torch.nn.functional.normalize(smooth, dim=1)
-    masks = torch.zeros(1, 2, 48, 72)
-    masks[:, 0, 10:20, 8:20] = 1
-    masks[:, 1, 30:40, 50:62] = 1
-    references = References.of(keys, masks)
-    query = torch.nn.functional.normalize(smooth + 0.1 * torch.randn_like(smooth), dim=1)
-    whole = cue(query, references, references).detach()
-    with torch.no_grad():
-        thinned = cue(query, references, references)
-    assert (thinned - whole).abs().mean() < 2e-3
-    assert not torch.equal(thinned, whole)
-
-
-def test_thinning_keeps_all_of_the_objects_and_weighs_what_stays_of_the_rest():
-    masks = torch.zeros(1, 1, 1, 16, 20)
-    masks[..., 4:7, 5:9] = 1
-    near = matching._near_objects(masks)
-    assert near[0, 0].nonzero().amin(0).tolist() == [2, 3]
-    assert near[0, 0].nonzero().amax(0).tolist() == [8, 10]
-    k = torch.zeros(3, 16 * 20)
-    k[0] = torch.arange(16 * 20)
-    q = torch.full((3, 7), 0.5)
-    kept, values = matching._thinned(q, k, masks[0].flatten(1), near[0])
-    inside = near[0].flatten()[kept[0].long()]
-    assert set(near[0].flatten().nonzero().flatten().tolist()) <= set(kept[0].long().tolist())
-    assert values.sum() == masks.sum()
-    assert not kept[-1][inside].any()
-    assert torch.allclose(0.5 * kept[-1][~inside], torch.tensor(math.log(4.0)))
-    assert (~inside).sum() == 8 * 10 - near[0, 0, ::2, ::2].sum()

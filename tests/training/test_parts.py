@@ -443,9 +443,9 @@ def test_the_recipe_is_the_refined_one_with_divided_clips():
     assert refined.follow_up == "lite-parts" and not refined.divided
     same = replace(parts, stages=refined.stages, steps=refined.steps, rate=refined.rate, cooldown=refined.cooldown)
     assert replace(same, seed=refined.seed, divided=False, follow_up=refined.follow_up) == refined
-    assert parts.divided and (parts.steps, parts.rate, parts.cooldown, parts.seed) == (4600, 6e-4, 0.6, 3)
+    assert parts.divided and (parts.steps, parts.rate, parts.cooldown, parts.seed) == (3500, 6e-4, 0.5, 3)
     assert [(stage.until, stage.teacher, stage.real, stage.frames, stage.size) for stage in parts.stages] == [
-        (0.4, 0.15, 0.45, 3, (128, 224)),
+        (0.53, 0.15, 0.45, 3, (128, 224)),
         (1.0, 0.1, 0.5, 4, (192, 320)),
     ]
 
