@@ -1,0 +1,49 @@
+"""The mean of two networks, the second trained on from the first: it keeps what the one knew and gains the other.
+
+``python -m rvos_cli.training.averaging FIRST SECOND SHARE OUTPUT``, where SHARE, 0..1, says how much the second counts.
+
+After Wortsman et al., Robust fine-tuning of zero-shot models (CVPR 2022).
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from rvos_cli.errors import UsageError, WeightsError
+from rvos_cli.weights import load_weights, save_weights
+
+
+def average(first: str | Path, second: str | Path, share: float, target: Path) -> None:
+    """Write the mean of two networks' weights, in 32 bits.
+
+    Args:
+        first: name or file of weights; the result has their configuration.
+        second: weights of the same network.
+        share: how much the second ones count, 0..1.
+        target: the file to write.
+
+    Raises:
+        UsageError: *share* is no share.
+        WeightsError: one of them holds no weights, or they are of different networks.
+        OutputError: *target* cannot be written.
+    """
+    if not 0 <= share <= 1:
+        raise UsageError(f"{share} is no share", cure="give a number from 0 to 1")
+    one, other = load_weights(first), load_weights(second)
+    shapes = [{name: tensor.shape for name, tensor in weights.tensors.items()} for weights in (one, other)]
+    if shapes[0] != shapes[1]:
+        raise WeightsError(
+            f"{first} and {second} are of different networks", cure="average weights of one recipe's line"
+        )
+    mixed = {
+        name: (tensor.float().lerp(other.tensors[name].float(), share) if tensor.is_floating_point() else tensor)
+        for name, tensor in one.tensors.items()
+    }
+    save_weights(target, one.config, mixed)
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 5:
+        raise SystemExit(f"usage: python -m {__spec__.name} FIRST SECOND SHARE OUTPUT")
+    average(sys.argv[1], sys.argv[2], float(sys.argv[3]), Path(sys.argv[4]))

@@ -1,0 +1,42 @@
+"""The mean of two networks."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from rvos_cli.config import ModelConfig
+from rvos_cli.errors import UsageError, WeightsError
+from rvos_cli.model import RVOS
+from rvos_cli.training.averaging import average
+from rvos_cli.weights import load_weights, save_weights
+
+CONFIG = ModelConfig(hidden_size=16, key_dim=8)
+
+
+def saved(path: Path, seed: int, config: ModelConfig = CONFIG) -> Path:
+    torch.manual_seed(seed)
+    save_weights(path, config, RVOS(config).state_dict())
+    return path
+
+
+def test_the_mean_lies_between_the_two(tmp_path: Path):
+    first, second = saved(tmp_path / "a.safetensors", 1), saved(tmp_path / "b.safetensors", 2)
+    average(first, second, 0.25, tmp_path / "mixed.safetensors")
+    a, b, mixed = (load_weights(path) for path in (first, second, tmp_path / "mixed.safetensors"))
+    assert mixed.config == a.config
+    for name, tensor in mixed.tensors.items():
+        if tensor.is_floating_point():
+            assert torch.allclose(tensor, 0.75 * a.tensors[name] + 0.25 * b.tensors[name], atol=1e-6)
+    assert not torch.equal(mixed.tensors["decoder.conv_out.weight"], a.tensors["decoder.conv_out.weight"])
+
+
+def test_what_cannot_be_averaged_is_told(tmp_path: Path):
+    first = saved(tmp_path / "a.safetensors", 1)
+    other = saved(tmp_path / "b.safetensors", 2, replace(CONFIG, hidden_size=32))
+    with pytest.raises(WeightsError, match="different networks"):
+        average(first, other, 0.5, tmp_path / "mixed.safetensors")
+    with pytest.raises(UsageError, match="no share"):
+        average(first, first, 1.5, tmp_path / "mixed.safetensors")
+    assert not (tmp_path / "mixed.safetensors").exists()
