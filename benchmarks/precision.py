@@ -18,6 +18,7 @@ import sys
 import time
 from dataclasses import dataclass, field
 from importlib import metadata
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -117,7 +118,8 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
     model = next(iter(models.values()))
-    versions = ", ".join(f"{name} {metadata.version(name)}" for name in ("torch", "openvino"))
+    installed = [name for name in ("torch", "openvino") if find_spec(name)]
+    versions = ", ".join(f"{name} {metadata.version(name)}" for name in installed)
     print(f"{time.strftime('%Y-%m-%d')}, {processor()}, {versions}, {torch.get_num_threads()} threads;", end=" ")
     print(f"{model.name} {model.sha256[:8]}, {len(clips)} sequences\n")
     print(f"`{shown_command('precision.py', given)}`\n\n{table(tallies)}")
