@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
 import signal
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import ModuleType
 
 import media
 import pytest
@@ -87,3 +91,13 @@ def first_mask(tmp_path: Path) -> Path:
 def colours(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let every session of the test be a ``ColourSession``."""
     monkeypatch.setattr("rvos_cli.segmenter.Session", ColourSession)
+
+
+@pytest.fixture
+def script(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], ModuleType]]:
+    """Import a script of benchmarks/ by its name, for this test only."""
+    folder = Path(__file__).resolve().parents[1] / "benchmarks"
+    monkeypatch.syspath_prepend(folder)
+    yield importlib.import_module
+    for path in folder.glob("*.py"):
+        sys.modules.pop(path.stem, None)

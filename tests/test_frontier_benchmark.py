@@ -1,13 +1,11 @@
 """benchmarks/frontier.py on small DAVIS trees: what nothing beats, whose turn it is, what is scored and written."""
 
-import importlib
 import json
 import shutil
-import sys
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -22,21 +20,7 @@ from rvos_cli.model import RVOS
 from rvos_cli.weights import save_weights
 
 SCRIPTS = Path(__file__).resolve().parents[1] / "benchmarks"
-MODULES = ("frontier", "frontier_report", "clips", "accuracy", "speed_machine", "speed_table", "steadiness")
 SECTIONS = "# A\n<!-- frontier: cpu -->\nold\n<!-- end of frontier: cpu -->\nrest\n"
-
-
-@pytest.fixture
-def script(monkeypatch: pytest.MonkeyPatch):
-    """Import a script of benchmarks/ by its name, for this test only."""
-    monkeypatch.syspath_prepend(SCRIPTS)
-
-    def load(name: str) -> ModuleType:
-        return importlib.import_module(name)
-
-    yield load
-    for name in MODULES:
-        sys.modules.pop(name, None)
 
 
 @pytest.fixture

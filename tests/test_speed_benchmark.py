@@ -1,13 +1,11 @@
 """benchmarks/speed.py's pieces: the published schedule is the published network, counts, rows, and what is written."""
 
 import csv
-import importlib
 import itertools
 import json
 import subprocess
 import sys
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import pytest
@@ -17,20 +15,6 @@ from PIL import Image
 from rvos_cli.weights import load_published
 
 SCRIPTS = Path(__file__).resolve().parents[1] / "benchmarks"
-SPEED = ("speed_table", "speed_growth", "speed_worker", "speed_processes", "published_schedule", "floor", "peers")
-
-
-@pytest.fixture
-def script(monkeypatch: pytest.MonkeyPatch):
-    """Import a script of benchmarks/ by its name, for this test only."""
-    monkeypatch.syspath_prepend(SCRIPTS)
-
-    def load(name: str) -> ModuleType:
-        return importlib.import_module(name)
-
-    yield load
-    for name in SPEED:
-        sys.modules.pop(name, None)
 
 
 def test_the_published_schedule_is_the_published_network(script, monkeypatch):
