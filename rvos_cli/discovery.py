@@ -9,10 +9,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 NOWHERE = -8.0  # the logit of what is no part of its object
+THICKENING = 3  # pixels, on all sides, before two looks are compared
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,17 +27,18 @@ class DiscoveryRules:
         area: least share of the picture, 0..1.
         overlap: most share of it that earlier objects may have already, 0..1.
         gap: pieces farther apart than this share of the short side are objects of their own.
-        agreement: least IoU, 0..1, of what is found in a first frame with what is found in its mirror image.
+        agreement: least IoU, 0..1, of what is found in a first frame with what is found in its mirror image, see
+            ``seen_twice``.
         splinter: such a piece smaller than this share of the largest one is no object, 0..1.
         patience: frames out of sight after which an object may give its slot to a new one.
     """
 
-    confidence: float = 0.75
+    confidence: float = 0.7
     late_confidence: float = 0.85
     area: float = 0.002
     overlap: float = 0.5
     gap: float = 0.25
-    agreement: float = 0.5
+    agreement: float = 0.55
     splinter: float = 0.06
     patience: int = 30
 
@@ -47,12 +50,13 @@ def seen_twice(logits: Tensor, mirrored: Tensor, *, threshold: float, agreement:
         logits: (S, h, w), what each slot found.
         mirrored: (S, h, w), what each slot found in the mirror image, turned back; its slots may be in another order.
         threshold: least probability inside a mask, 0..1.
-        agreement: least IoU of the same find, 0..1.
+        agreement: least IoU of the same find, 0..1, once it is thickened: of thin things, such as a bicycle's frame,
+            no two looks agree to the pixel.
 
     Returns:
         (S, h, w), the slots in the order of *logits*; nothing in those without agreement.
     """
-    first, second = logits.sigmoid() > threshold, mirrored.sigmoid() > threshold
+    first, second = _thick(logits.sigmoid() > threshold), _thick(mirrored.sigmoid() > threshold)
     both = (first[:, None] & second[None]).sum(dim=(2, 3))  # counts, which 16 bits could not hold
     either = first.sum(dim=(1, 2))[:, None] + second.sum(dim=(1, 2))[None] - both
     overlap = (both / either.clamp(min=1)).cpu().numpy()
@@ -61,3 +65,8 @@ def seen_twice(logits: Tensor, mirrored: Tensor, *, threshold: float, agreement:
         if overlap[slot, other] >= agreement:
             kept[slot] = (logits[slot] + mirrored[other]) / 2
     return kept
+
+
+def _thick(masks: Tensor) -> Tensor:
+    """Return masks (S, h, w) with what is near them."""
+    return F.max_pool2d(masks.float(), 2 * THICKENING + 1, stride=1, padding=THICKENING) > 0

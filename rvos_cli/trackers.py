@@ -7,7 +7,7 @@ reference frames, and neither grows with the video.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -27,10 +27,21 @@ CELL = 4  # pixels of the network's frame per cell of the grid on which pieces o
 
 @dataclass(frozen=True, kw_only=True)
 class MemoryRules:
-    """Which frames are remembered as references: the first always, then one in *every*, the newest *recent* of them."""
+    """Which frames are remembered as references, and how they are read.
+
+    The first frame is kept, the newest one in which a mask was given or an object found, and some in between.
+
+    Args:
+        every: of the others, one in so many,
+        recent: and of these the newest so many.
+        sharpness: see ``References``.
+        favour: of the first two, see ``References``.
+    """
 
     every: int = 5
     recent: int = 3
+    sharpness: float = 2.0
+    favour: float = 3.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -290,10 +301,14 @@ class MatchingTracker(Tracker):
         newest = References.of(out.keys, self.masks)
         self.last = newest
         if self.kept is None:
-            self.kept = newest
-        elif changed or self.index % self.memory.every == 0:
-            recent = self.kept.frames(1) + newest
-            self.kept = self.kept.frames(0, 1) + recent.frames(-self.memory.recent)
+            self.kept = replace(newest, sharpness=self.memory.sharpness, favour=self.memory.favour)
+        elif changed:
+            recent = self.kept.frames(self.kept.trusted)
+            self.kept = replace(self.kept.frames(0, 1) + newest + recent, trusted=2)
+        elif self.index % self.memory.every == 0:
+            trusted = self.kept.trusted
+            recent = self.kept.frames(trusted) + newest
+            self.kept = self.kept.frames(0, trusted) + recent.frames(-self.memory.recent)
 
 
 def _without(logits: Tensor, drops: list[Cells]) -> Tensor:

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from rvos_cli.config import InferenceOptions, ModelConfig
-from rvos_cli.discovery import DiscoveryRules
+from rvos_cli.discovery import NOWHERE, DiscoveryRules, seen_twice
 from rvos_cli.model import RVOS
 from rvos_cli.session import Session
 
@@ -84,6 +84,22 @@ def test_memory_stays_bounded(lite):
         session.step(picture((32, 16, RED)))
     assert len(session._tracker.kept) == 1 + session._tracker.memory.recent
     assert len(session._tracker.last) == 1
+
+
+def test_the_first_frame_and_the_newest_with_a_given_mask_are_trusted(lite):
+    session = Session(lite, first_mask=square(32, 16, 1))
+    for index in range(30):
+        given = square(32, 112, 2 + index) if index in (6, 12) else None
+        session.step(picture((32, 16, RED)), given)
+        if index == 0:
+            first = session._tracker.kept
+        if index == 12:
+            corrected = session._tracker.last
+    kept, rules = session._tracker.kept, session._tracker.memory
+    assert len(kept) == 2 + rules.recent
+    assert (kept.trusted, kept.favour, kept.sharpness) == (2, rules.favour, rules.sharpness)
+    assert torch.equal(kept.frames(0, 1).keys, first.keys) and torch.equal(kept.frames(1, 2).keys, corrected.keys)
+    assert (kept.masks[:, 1:, 0] == 0).all()  # the first frame does not show what came later
 
 
 def test_same_frames_give_the_same_masks_whatever_ran_before(lite):
@@ -227,6 +243,15 @@ def test_what_is_not_found_in_the_mirror_image_of_the_first_frame_is_no_object(f
     assert session.objects == (1, 2)
     assert set(np.unique(labels[36:60, 4:28])) == {1} and set(np.unique(labels[36:60, 132:156])) == {2}
     assert not labels[:30].any()
+
+
+def test_two_looks_at_a_thin_thing_agree_although_hardly_a_pixel_does():
+    looks = torch.full((2, 2, 64, 64), -5.0)
+    looks[0, 0, 31, 4:60] = looks[1, 1, 32, 4:60] = 5.0  # the same line, a pixel lower, in another slot
+    looks[0, 1, 8, 4:60] = looks[1, 0, 50, 4:60] = 5.0  # two lines that have nothing to do with each other
+    kept = seen_twice(*looks, threshold=0.5, agreement=DiscoveryRules().agreement)
+    assert kept[0, 31:33, 4:60].min() == 0  # the mean of both
+    assert kept[1].max() == NOWHERE
 
 
 def test_objects_are_looked_for_in_16_bits_too(lite):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
@@ -17,7 +17,8 @@ from torch import Tensor, nn
 
 KEY_STRIDE = 8
 BLOCK = (1024, 256)  # keys, positions of the frame: their similarities stay in a core's own cache
-LARGEST_LOGIT = 70.0  # the sum of this many exponentials is still a float32
+LARGEST_LOGIT = 70.0  # the sum of the exponentials of many such is still a float32
+LARGEST_EXCESS = 30.0  # taken from every logit, leaves what is alike at all, -0.5 and more, above what exp makes zero
 
 
 @dataclass(frozen=True)
@@ -27,10 +28,18 @@ class References:
     Args:
         keys: (B, D, R, h/8, w/8), unit length along D.
         masks: (B, N, R, h/8, w/8), 0..1; what is left to 1 is background.
+        sharpness: factor on the learned temperature. Clips of training have a few frames; the longer a video is
+            remembered, the more there is that looks a little alike, and only what looks most alike should speak.
+        trusted: so many frames, from the first on, have masks that were given, or that everything began with.
+        favour: so much, as a logit, these count more than the others, whose errors look, of all things, most like the
+            errors that they bring forth.
     """
 
     keys: Tensor
     masks: Tensor
+    sharpness: float = 1.0
+    trusted: int = 1
+    favour: float = 0.0
 
     @classmethod
     def of(cls, keys: Tensor, masks: Tensor) -> References:
@@ -43,10 +52,11 @@ class References:
         return self.keys.shape[2]
 
     def __add__(self, other: References) -> References:
-        """Join two sets of frames; the one with fewer objects gets empty masks for the rest."""
+        """Join two sets, to be read like the first; the one with fewer objects gets empty masks for the rest."""
         objects = max(self.masks.shape[1], other.masks.shape[1])
         first, second = self.widen(objects), other.widen(objects)
-        return References(torch.cat([first.keys, second.keys], 2), torch.cat([first.masks, second.masks], 2))
+        keys, masks = torch.cat([first.keys, second.keys], 2), torch.cat([first.masks, second.masks], 2)
+        return replace(first, keys=keys, masks=masks)
 
     def widen(self, objects: int) -> References:
         """Return the same frames with empty masks up to *objects* objects."""
@@ -54,16 +64,16 @@ class References:
         if missing <= 0:
             return self
         empty = self.masks.new_zeros(self.masks.shape[0], missing, *self.masks.shape[2:])
-        return References(self.keys, torch.cat([self.masks, empty], dim=1))
+        return replace(self, masks=torch.cat([self.masks, empty], dim=1))
 
     def select(self, objects: Sequence[int]) -> References:
         """Return the same frames with some of the objects, in the order given."""
         widened = self.widen(1 + max(objects, default=-1))
-        return References(self.keys, widened.masks[:, list(objects)])
+        return replace(self, masks=widened.masks[:, list(objects)])
 
     def frames(self, first: int, last: int | None = None) -> References:
         """Return the frames from *first* up to, not including, *last*."""
-        return References(self.keys[:, :, first:last], self.masks[:, :, first:last])
+        return replace(self, keys=self.keys[:, :, first:last], masks=self.masks[:, :, first:last])
 
 
 class MatchingCue(nn.Module):
@@ -98,35 +108,48 @@ class MatchingCue(nn.Module):
 
     def _read(self, query: Tensor, references: References, kind: int) -> Tensor:
         b, _, h, w = query.shape
-        q, k = self._with_places(query, references.keys, kind)
+        in_blocks = self._reads_in_blocks(query, references, kind)
+        less = self._excess(query, references, kind) if in_blocks else 0.0
+        q, k = self._with_places(query, references, kind, less=less)
         values = references.masks.flatten(2)  # B, N, R*h*w
-        if self._reads_in_blocks(query, kind):
+        if in_blocks:
             read = torch.stack([_read_in_blocks(*one) for one in zip(q, k, values, strict=True)])
         else:
             read = _read_fused(q.transpose(1, 2), k.transpose(1, 2), values.transpose(1, 2)).transpose(1, 2)
         return read.reshape(b, -1, h, w)
 
-    def _reads_in_blocks(self, query: Tensor, kind: int) -> bool:
+    def _reads_in_blocks(self, query: Tensor, references: References, kind: int) -> bool:
         """Whether the form for processors can be taken: no gradients, float32, every logit within the range of exp."""
         if query.device.type != "cpu" or torch.is_grad_enabled() or torch.is_autocast_enabled("cpu"):
             return False
+        return self._excess(query, references, kind) < LARGEST_EXCESS
+
+    def _excess(self, query: Tensor, references: References, kind: int) -> float:
+        """Return by how much a logit may exceed what its exponential can bear, which a softmax may take from all."""
         h, w = query.shape[-2:]
         farthest = ((h / min(h, w)) ** 2 + (w / min(h, w)) ** 2) / 4  # squared, from the middle to a corner
-        return float(self.log_temperature.exp() + farthest / 2 * torch.exp(-2 * self.log_reach[kind])) < LARGEST_LOGIT
+        nearness = farthest / 2 * float(torch.exp(-2 * self.log_reach[kind]))
+        likeness = references.sharpness * float(self.log_temperature.exp())
+        return max(0.0, likeness + nearness + references.favour - LARGEST_LOGIT)
 
-    def _with_places(self, query: Tensor, keys: Tensor, kind: int) -> tuple[Tensor, Tensor]:
+    def _with_places(self, query: Tensor, references: References, kind: int, *, less: float) -> tuple[Tensor, Tensor]:
         # -|p - q|^2 / 2s^2 = (p.q - |p|^2 / 2) / s^2 + a term that the softmax over p cancels: three more
-        # channels make the attention prefer what is near, without a matrix of distances.
-        b, _, frames, h, w = keys.shape
-        rows = torch.arange(h, device=keys.device, dtype=query.dtype) / min(h, w)
-        columns = torch.arange(w, device=keys.device, dtype=query.dtype) / min(h, w)
+        # channels make the attention prefer what is near, without a matrix of distances. The last of them also
+        # takes what counts for all positions of a reference frame alike.
+        b, _, frames, h, w = references.keys.shape
+        rows = torch.arange(h, device=query.device, dtype=query.dtype) / min(h, w)
+        columns = torch.arange(w, device=query.device, dtype=query.dtype) / min(h, w)
         place = torch.stack(torch.meshgrid(rows - rows.mean(), columns - columns.mean(), indexing="ij"))  # 2, h, w
         nearness = torch.exp(-2 * self.log_reach[kind])
         one = torch.ones_like(place[:1])
-        q = torch.cat([query * self.log_temperature.exp(), _batch(torch.cat([place, one]) * nearness, b)], dim=1)
+        sharp = query * (self.log_temperature.exp() * references.sharpness)
+        q = torch.cat([sharp, _batch(torch.cat([place, one]) * nearness, b)], dim=1)
         half_square = -0.5 * place.square().sum(dim=0, keepdim=True)
         places = _batch(torch.cat([place, half_square]), b).unsqueeze(2).expand(-1, -1, frames, -1, -1)
-        k = torch.cat([keys, places], dim=1)
+        k = torch.cat([references.keys, places], dim=1)
+        if references.favour or less:
+            k[:, -1] -= less / nearness
+            k[:, -1, : references.trusted] += references.favour / nearness
         return q.flatten(2), k.flatten(2)
 
 
@@ -156,7 +179,7 @@ def _read_in_blocks(q: Tensor, k: Tensor, values: Tensor) -> Tensor:
             like = buffer[: keys.shape[0] * here.shape[1]].view(keys.shape[0], here.shape[1])
             torch.mm(keys, here, out=like)
             read[:, start : start + BLOCK[1]].addmm_(block, like.exp_())
-    return read[:-1] / read[-1:]
+    return read[:-1] / read[-1:].clamp(min=torch.finfo(read.dtype).tiny)
 
 
 def _lengthen(x: Tensor, length: int) -> Tensor:

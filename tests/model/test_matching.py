@@ -1,12 +1,13 @@
 """The matching cue against a plain computation, and what locality does."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
 
 from rvos_cli.model import matching
-from rvos_cli.model.matching import MatchingCue, References, partition
+from rvos_cli.model.matching import MatchingCue, References
 
 
 def unit(*shape: int) -> torch.Tensor:
@@ -23,19 +24,23 @@ def test_reading_equals_a_softmax_over_similarity_and_distance(gradients: bool):
 def compare_with_a_plain_softmax() -> None:
     cue = MatchingCue(8, 4, 4)
     query, keys, masks = unit(2, 8, 5, 6), unit(2, 8, 5, 6), torch.rand(2, 3, 5, 6)
-    references = References.of(keys, masks)
-    read = cue(query, references, references)
+    last = References.of(keys, masks)
+    kept = replace(last + References.of(unit(2, 8, 5, 6), torch.rand(2, 3, 5, 6)), sharpness=1.5, favour=2.0)
+    for kind, (read, references) in enumerate(zip(cue(query, kept, last).unbind(1), (kept, last), strict=True)):
+        assert torch.allclose(read, plain_reading(cue, query, references, kind), atol=1e-5)
+
+
+def plain_reading(cue: MatchingCue, query: torch.Tensor, references: References, kind: int) -> torch.Tensor:
     rows, columns = torch.meshgrid(torch.arange(5.0) / 5, torch.arange(6.0) / 5, indexing="ij")
     place = torch.stack([rows, columns]).flatten(1).T
-    similarity = torch.einsum("bdq,bdk->bqk", query.flatten(2), keys.flatten(2)) * cue.log_temperature.exp()
-    for kind in (0, 1):
-        reach = cue.log_reach[kind].exp()
-        logits = similarity - torch.cdist(place, place).square() / (2 * reach.square())
-        expected = torch.einsum("bqk,bnk->bnq", logits.softmax(-1), partition(masks).flatten(2)).reshape(2, 3, 5, 6)
-        assert torch.allclose(read[:, kind], expected, atol=1e-5)
+    similarity = torch.einsum("bdq,bdrk->bqrk", query.flatten(2), references.keys.flatten(3))
+    distance = torch.cdist(place, place)[:, None] / cue.log_reach[kind].exp()
+    logits = references.sharpness * cue.log_temperature.exp() * similarity - distance.square() / 2
+    logits[:, :, : references.trusted] += references.favour
+    return torch.einsum("bqk,bnk->bnq", logits.flatten(2).softmax(-1), references.masks.flatten(2)).reshape(2, 3, 5, 6)
 
 
-@pytest.mark.parametrize("temperature", [1.0, 25.0])
+@pytest.mark.parametrize("temperature", [1.0, 25.0, 90.0])  # the last is beyond what exp can bear as it is
 def test_reading_in_blocks_equals_the_fused_reading(temperature: float, monkeypatch: pytest.MonkeyPatch):
     torch.manual_seed(1)
     monkeypatch.setattr(matching, "BLOCK", (50, 35))  # neither divides the numbers of keys and positions
@@ -58,6 +63,15 @@ def test_logits_beyond_the_range_of_exp_are_read_by_the_fused_form(monkeypatch: 
         assert torch.isfinite(cue(keys, references, references)).all()
 
 
+def test_where_nothing_is_alike_the_reading_in_blocks_is_no_object():
+    cue, keys = MatchingCue(4, 4, 4), torch.zeros(1, 4, 4, 6)
+    torch.nn.init.constant_(cue.log_temperature, math.log(95.0))
+    keys[:, 0] = 1
+    references = References.of(keys, torch.ones(1, 1, 4, 6))
+    with torch.no_grad():
+        assert (cue(-keys, references, references)[:, 0] == 0).all()
+
+
 def test_last_frame_prefers_the_near_one_of_two_twins():
     cue = MatchingCue(4, 4, 4)
     keys = torch.zeros(1, 4, 8, 32)
@@ -72,6 +86,18 @@ def test_last_frame_prefers_the_near_one_of_two_twins():
     assert last[3, 5] > 0.9
     assert last[3, 25] < 0.1
     assert abs(kept[3, 5] - kept[3, 25]) < abs(last[3, 5] - last[3, 25])
+
+
+def test_a_trusted_frame_outweighs_another_that_looks_the_same():
+    cue, keys = MatchingCue(4, 4, 4), unit(1, 4, 4, 6)
+    both = References.of(keys, torch.ones(1, 1, 4, 6)) + References.of(keys, torch.zeros(1, 1, 4, 6))
+    with torch.no_grad():
+        even, first, all_alike = (
+            float(cue(keys, references, both)[0, 0].mean())
+            for references in (both, replace(both, favour=3.0), replace(both, favour=3.0, trusted=2))
+        )
+    assert even == pytest.approx(0.5, abs=1e-4) and all_alike == pytest.approx(0.5, abs=1e-4)
+    assert first == pytest.approx(1 / (1 + math.exp(-3)), abs=1e-4)
 
 
 def test_joining_references_of_fewer_objects_fills_with_background():
