@@ -16,7 +16,7 @@ from torch.utils.data import Dataset
 
 from rvos_cli.errors import DatasetError
 from rvos_cli.training.augment import apply_photometry, draw_photometry
-from rvos_cli.training.library import open_library
+from rvos_cli.training.library import DIVIDED_FAVOUR, open_library
 from rvos_cli.training.scenes import SceneMaker
 from rvos_cli.training.synthesis import IGNORE, Canvas
 
@@ -34,6 +34,7 @@ class ClipMix:
         photograph: share of photographs set in motion.
         composite: share of composites of several things.
         empty: share of scenes without any object, for learning that there can be nothing.
+        divided: how often a clip that was taken apart is drawn, against other real clips of its length.
         max_gap: largest step between two frames of a real clip, in stored frames.
         photometric: strength of the change of colours, blur, noise and compression; 0 for none.
     """
@@ -42,6 +43,7 @@ class ClipMix:
     photograph: float = 0.3
     composite: float = 0.2
     empty: float = 0.0
+    divided: float = DIVIDED_FAVOUR
     max_gap: int = 6
     photometric: float = 1.0
 
@@ -113,7 +115,9 @@ class ClipDataset(Dataset[ClipSample]):
         """
         self.root, self.seed, self.length = Path(root), seed, length
         self.max_objects, self.mix = max_objects, mix or ClipMix()
-        library = open_library(self.root, parts=parts, free_only=free_only, cache_bytes=cache_bytes)
+        library = open_library(
+            self.root, parts=parts, divided_favour=self.mix.divided, free_only=free_only, cache_bytes=cache_bytes
+        )
         self._maker = SceneMaker(library, (height, width), frames, max_objects, self.mix.max_gap)
         shares = {
             "real": self.mix.real if library.sequences else 0.0,

@@ -35,8 +35,8 @@ MERGED_CLIPS = frozenset(
     | {"davis2016/motocross-bumps", "davis2016/motorbike", "davis2016/paragliding", "davis2016/scooter-gray"}
     | {"davis2016/stroller", "davis2016/surf", "davis2016/swing", "davis2016/tennis", "davis2016/train"}
 )
-# How often they are drawn, beside other clips, once some of them are taken apart (parts.py): these teach following too
-# and are among the few real clips that tell touching things apart.
+# How often they are drawn, beside other clips, once some of them are taken apart (parts.py), and how often these are:
+# they teach following too and are among the few real clips that tell touching things apart.
 MERGED_FAVOUR, DIVIDED_FAVOUR = 0.5, 1.5
 # Background sets that show things of their own, which nobody has labelled.
 OCCUPIED_BACKGROUNDS = frozenset(
@@ -105,6 +105,7 @@ class Library:
     cutouts: dict[str, tuple[Path, ...]]
     backgrounds: dict[str, tuple[Background, ...]]
     cache_bytes: int = 400_000_000
+    divided_favour: float = DIVIDED_FAVOUR
     _cache: OrderedDict[Path, Pixels] = field(default_factory=OrderedDict, repr=False)
     _cached: int = 0
 
@@ -123,7 +124,7 @@ class Library:
     def draw_sequence(self, rng: np.random.Generator) -> Sequence:
         """Draw a real clip; short ones less often, and merged ones where some are divided."""
         merged = MERGED_FAVOUR if any(item.divided for item in self.sequences) else 1.0
-        favours = [merged if item.merged else DIVIDED_FAVOUR if item.divided else 1.0 for item in self.sequences]
+        favours = [merged if item.merged else self.divided_favour if item.divided else 1.0 for item in self.sequences]
         lengths = [min(2.0, len(item.images) / 20) for item in self.sequences]
         weights = np.array(lengths) * np.array(favours)
         return self.sequences[int(rng.choice(len(weights), p=weights / weights.sum()))]
@@ -174,7 +175,12 @@ class Library:
 
 
 def open_library(
-    root: Path, *, parts: Path | None = None, free_only: bool = False, cache_bytes: int = 400_000_000
+    root: Path,
+    *,
+    parts: Path | None = None,
+    divided_favour: float = DIVIDED_FAVOUR,
+    free_only: bool = False,
+    cache_bytes: int = 400_000_000,
 ) -> Library:
     """List the training media below *root*.
 
@@ -182,6 +188,7 @@ def open_library(
         root: the data folder, either the one that holds ``train/`` or ``train/`` itself.
         parts: the folder that :func:`rvos_cli.training.parts.divide_clips` wrote: each clip that has masks there comes
             a second time, with these. None, or a folder without any, for the clips as they are.
+        divided_favour: how often such a clip is drawn with these, against others of its length.
         free_only: keep only what lies under a ``free/`` folder (licence stated and free); this leaves no real clip.
         cache_bytes: upper bound for decoded pixels kept in memory, per process.
 
@@ -196,6 +203,7 @@ def open_library(
         cutouts={name: tuple(_files(path)) for name, path in _collections(base / "cutouts", licences)},
         backgrounds=_backgrounds(base / "backgrounds", licences),
         cache_bytes=cache_bytes,
+        divided_favour=divided_favour,
     )
     if not (library.sequences or library.photographs or library.cutouts):
         kept = "pairs/free/ or cutouts/free/" if free_only else "clips/, pairs/ or cutouts/"

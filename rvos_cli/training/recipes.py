@@ -1,7 +1,7 @@
 """The recipes: a name enters, every number of a training run leaves, with where its clips come from and how it learns.
 
-``lite``, ``lite-refined`` and ``lite-parts``, each from the one before's result, are explained in docs/training.md. The
-published ones are the paper's, explained in docs/paper.md.
+``lite``, ``lite-refined``, ``lite-parts`` and ``lite-large``, each from the one before's result, are explained in
+docs/training.md. The published ones are the paper's, explained in docs/paper.md.
 """
 
 from __future__ import annotations
@@ -92,7 +92,8 @@ class Recipe:
         cooldown: share of the steps, at the end, in which the rate falls linearly to zero.
         clip_norm: largest norm of the gradient.
         average: decay of the running average of the weights that is kept as the result; 0 keeps the weights themselves.
-        divided: clips whose things share a label are taken apart first, see ``parts.py`` (``made_clips`` only).
+        divided: clips whose things share a label are taken apart first, see ``parts.py``, and then drawn so often,
+            against others; 0 leaves them as they are (``made_clips`` only).
         follow_up: name of the recipe that goes on from the result; empty for none.
     """
 
@@ -118,7 +119,7 @@ class Recipe:
     clip_norm: float = 1.0
     average: float = 0.998
     seed: int = 1
-    divided: bool = False
+    divided: float = 0.0
     follow_up: str = ""
 
     def stage(self, step: int) -> Stage:
@@ -208,7 +209,13 @@ def made_clips(options: TrainOptions, stage: Stage) -> Dataset[ClipSample]:
         max_objects=options.recipe.rollout.slots,
         seed=options.recipe.seed,
         length=NEVER_ENDING,
-        mix=ClipMix(real=stage.real, photograph=made * 0.35, composite=made * 0.55, empty=made * 0.1),
+        mix=ClipMix(
+            real=stage.real,
+            photograph=made * 0.35,
+            composite=made * 0.55,
+            empty=made * 0.1,
+            divided=options.recipe.divided,
+        ),
     )
 
 
@@ -271,13 +278,22 @@ def _parts() -> Recipe:
     # Goes on from the result of "lite-refined" (--init), which also says which part of a divided clip is whose.
     refined = _refined()
     stages = (Stage(until=0.53, teacher=0.15, real=0.45), refined.stages[-1])
-    return replace(refined, stages=stages, steps=3500, rate=6e-4, cooldown=0.5, seed=3, divided=True)
+    return replace(refined, stages=stages, steps=3500, rate=6e-4, cooldown=0.5, seed=3, divided=1.5)
+
+
+def _large() -> Recipe:
+    # Goes on from the result of "lite-parts" (--init), in clips near the size of what the network is used on, and looks
+    # for objects more often: thin and touching ones are lost in smaller clips.
+    stage = Stage(until=1.0, teacher=0.1, real=0.55, frames=4, size=(192, 320))
+    rollout = RolloutOptions(slots=4, discover=0.5)
+    return replace(_parts(), rollout=rollout, stages=(stage,), steps=2600, cooldown=0.6, seed=4, divided=2.0)
 
 
 RECIPES: dict[str, Recipe] = {
     "lite": Recipe(follow_up="lite-refined"),
     "lite-refined": replace(_refined(), follow_up="lite-parts"),
-    "lite-parts": _parts(),
+    "lite-parts": replace(_parts(), follow_up="lite-large"),
+    "lite-large": _large(),
     "published-one-shot": _published(one_shot=True),
     "published-zero-shot": _published(one_shot=False),
 }

@@ -28,7 +28,8 @@ from rvos_cli.training.library import DIVIDED_FAVOUR, MERGED_CLIPS, MERGED_FAVOU
 from rvos_cli.training.loop import train
 from rvos_cli.training.outlines import Outline, Outlines, divide_mask, read_outlines
 from rvos_cli.training.parts import divide_clips
-from rvos_cli.training.recipes import Recipe, Stage, TrainOptions, recipe
+from rvos_cli.training.recipes import Recipe, Stage, TrainOptions, made_clips, recipe
+from rvos_cli.training.rollout import RolloutOptions
 from rvos_cli.training.start import divide_first
 from rvos_cli.weights import build_model, load_weights, save_weights
 
@@ -294,13 +295,14 @@ def test_a_divided_clip_comes_a_second_time_with_its_parts(data_root: Path, tmp_
     assert np.array_equal(found.labels(parts.masks[2]), truth(2))
 
 
-def test_merged_clips_are_drawn_less_often_once_there_are_divided_ones(data_root: Path, tmp_path: Path):
-    found = divided(data_root, tmp_path / "parts")
+@pytest.mark.parametrize("favour", [DIVIDED_FAVOUR, 0.8])
+def test_merged_clips_are_drawn_less_often_once_there_are_divided_ones(favour: float, data_root: Path, tmp_path: Path):
+    found = replace(divided(data_root, tmp_path / "parts"), divided_favour=favour)
     rng = np.random.default_rng(0)
     drawn = [found.draw_sequence(rng).name for _ in range(4000)]
     counts = {clip.name: drawn.count(clip.name) for clip in found.sequences}
     assert counts[NAME] / counts["davis2016/box"] == pytest.approx(MERGED_FAVOUR, rel=0.15)
-    assert counts[f"{NAME}, divided"] / counts["davis2016/box"] == pytest.approx(DIVIDED_FAVOUR, rel=0.15)
+    assert counts[f"{NAME}, divided"] / counts["davis2016/box"] == pytest.approx(favour, rel=0.15)
     assert counts["ytvos_ffvi/three"] / counts["davis2016/box"] == pytest.approx(1, rel=0.15)
 
 
@@ -346,7 +348,7 @@ def options(data_root: Path, tmp_path: Path, small: RVOS) -> TrainOptions:
     return TrainOptions(
         data=data_root,
         output=tmp_path / "run",
-        recipe=Recipe(model=CONFIG, stages=(stage,), steps=2, batch=2, warmup=2, divided=True),
+        recipe=Recipe(model=CONFIG, stages=(stage,), steps=2, batch=2, warmup=2, divided=1.5),
         init=str(tmp_path / "start.safetensors"),
         device="cpu",
         precision="float32",
@@ -429,7 +431,7 @@ def test_the_other_processes_wait_for_the_divided_clips(options: TrainOptions, t
 
 
 def test_a_recipe_that_divides_nothing_makes_no_folder(options: TrainOptions):
-    train(replace(options, recipe=replace(options.recipe, divided=False, steps=1)))
+    train(replace(options, recipe=replace(options.recipe, divided=0.0, steps=1)))
     assert not (options.output / "parts").exists()
 
 
@@ -442,12 +444,30 @@ def test_the_recipe_is_the_refined_one_with_divided_clips():
     refined, parts = recipe("lite-refined"), recipe("lite-parts")
     assert refined.follow_up == "lite-parts" and not refined.divided
     same = replace(parts, stages=refined.stages, steps=refined.steps, rate=refined.rate, cooldown=refined.cooldown)
-    assert replace(same, seed=refined.seed, divided=False, follow_up=refined.follow_up) == refined
-    assert parts.divided and (parts.steps, parts.rate, parts.cooldown, parts.seed) == (3500, 6e-4, 0.5, 3)
+    assert replace(same, seed=refined.seed, divided=0.0, follow_up=refined.follow_up) == refined
+    assert (parts.steps, parts.rate, parts.cooldown, parts.seed, parts.divided) == (3500, 6e-4, 0.5, 3, 1.5)
     assert [(stage.until, stage.teacher, stage.real, stage.frames, stage.size) for stage in parts.stages] == [
         (0.53, 0.15, 0.45, 3, (128, 224)),
         (1.0, 0.1, 0.5, 4, (192, 320)),
     ]
+
+
+def test_the_large_recipe_is_that_with_larger_clips_and_more_discovery():
+    parts, large = recipe("lite-parts"), recipe("lite-large")
+    assert parts.follow_up == "lite-large" and not large.follow_up
+    assert (large.steps, large.rate, large.cooldown, large.seed, large.divided) == (2600, 6e-4, 0.6, 4, 2.0)
+    assert isinstance(large.rollout, RolloutOptions) and large.rollout == replace(parts.rollout, discover=0.5)
+    (stage,) = large.stages
+    assert (stage.until, stage.teacher, stage.real, stage.frames, stage.size) == (1.0, 0.1, 0.55, 4, (192, 320))
+    same = replace(large, rollout=parts.rollout, stages=parts.stages, steps=parts.steps, cooldown=parts.cooldown)
+    assert replace(same, seed=parts.seed, divided=parts.divided, follow_up=parts.follow_up) == parts
+
+
+def test_a_recipe_says_how_often_divided_clips_are_drawn(options: TrainOptions, small: RVOS):
+    divide_first(options, small, lambda name: None)
+    plan = replace(options.recipe, divided=2.5)
+    clips = made_clips(replace(options, recipe=plan), plan.stages[0])
+    assert isinstance(clips, ClipDataset) and clips._maker.library.divided_favour == 2.5
 
 
 def test_the_preview_says_when_there_are_no_divided_clips_yet(
