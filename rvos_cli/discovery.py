@@ -38,7 +38,7 @@ class DiscoveryRules:
     area: float = 0.002
     overlap: float = 0.5
     gap: float = 0.25
-    agreement: float = 0.55
+    agreement: float = 0.45
     splinter: float = 0.06
     patience: int = 30
 

@@ -222,7 +222,10 @@ class MatchingTracker(Tracker):
         return logits
 
     def _found(self, logits: Tensor, followed: Tensor) -> tuple[list[int], Tensor]:
-        """Say what the search slots found, (S, h, w) logits; the first slot with nothing but doubtful finds ends it.
+        """Say what the search slots found, (S, h, w) logits.
+
+        Slots have learned to answer in the order of what stands out. So the first one with nothing but doubtful finds
+        ends the search, and so does an empty one behind a find: what comes later is rather scenery than a thing.
 
         Returns:
             The slot that each new object came from, and the new objects' logits (M, h, w).
@@ -233,6 +236,8 @@ class MatchingTracker(Tracker):
         planes: list[Tensor] = []
         for slot, cells in enumerate(self._cells(logits.sigmoid())):
             if not cells.any():
+                if sources:
+                    break
                 continue
             groups = clusters(cells, self.rules.gap * min(cells.shape))
             large = [group for group in groups if group.sum() >= self.rules.splinter * groups[0].sum()]

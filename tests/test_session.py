@@ -130,7 +130,7 @@ def finder(lite, monkeypatch):
             boxes = script.get("mirror" if mirrored and "mirror" in script else tracker.index, [])
             down, across = frame.shape[-2] / SIZE[0], frame.shape[-1] / SIZE[1]
             for slot, found in enumerate(boxes[:slots]):
-                for top, left in found if isinstance(found[0], tuple) else [found]:
+                for top, left in found if not found or isinstance(found[0], tuple) else [found]:
                     rows = slice(round(top * down), round((top + 32) * down))
                     logits[0, slot, rows, round(left * across) : round((left + 32) * across)] = 6.0
             return replace(out, logits=logits.flip(-1) if mirrored else logits)
@@ -238,11 +238,21 @@ def test_distant_things_found_by_one_slot_are_objects_of_their_own(finder):
 
 def test_what_is_not_found_in_the_mirror_image_of_the_first_frame_is_no_object(finder):
     left, right, middle = (32, 0), (32, 128), (0, 64)
-    session = finder({0: [left, middle, right], "mirror": [right, left]})
+    session = finder({0: [left, right, middle], "mirror": [right, left]})
     labels = session.step(picture())
     assert session.objects == (1, 2)
     assert set(np.unique(labels[36:60, 4:28])) == {1} and set(np.unique(labels[36:60, 132:156])) == {2}
     assert not labels[:30].any()
+
+
+def test_what_stands_behind_an_empty_slot_is_no_object_once_one_is_found(finder):
+    left, middle, right = (32, 0), (32, 64), (32, 128)
+    session = finder({0: [left, middle, right], "mirror": [left, [], right]})
+    session.step(picture())
+    assert session.objects == (1,)
+    session = finder({0: [middle, left, right], "mirror": [[], left, right]})
+    session.step(picture())
+    assert session.objects == (1, 2)
 
 
 def test_two_looks_at_a_thin_thing_agree_although_hardly_a_pixel_does():
