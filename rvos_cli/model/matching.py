@@ -108,21 +108,15 @@ class MatchingCue(nn.Module):
 
     def _read(self, query: Tensor, references: References, kind: int) -> Tensor:
         b, _, h, w = query.shape
-        in_blocks = self._reads_in_blocks(query, references, kind)
-        less = self._excess(query, references, kind) if in_blocks else 0.0
-        q, k = self._with_places(query, references, kind, less=less)
+        excess = self._excess(query, references, kind) if _may_read_in_blocks(query) else math.inf
+        in_blocks = excess < LARGEST_EXCESS
+        q, k = self._with_places(query, references, kind, less=excess if in_blocks else 0.0)
         values = references.masks.flatten(2)  # B, N, R*h*w
         if in_blocks:
             read = torch.stack([_read_in_blocks(*one) for one in zip(q, k, values, strict=True)])
         else:
             read = _read_fused(q.transpose(1, 2), k.transpose(1, 2), values.transpose(1, 2)).transpose(1, 2)
         return read.reshape(b, -1, h, w)
-
-    def _reads_in_blocks(self, query: Tensor, references: References, kind: int) -> bool:
-        """Whether the form for processors can be taken: no gradients, float32, every logit within the range of exp."""
-        if query.device.type != "cpu" or torch.is_grad_enabled() or torch.is_autocast_enabled("cpu"):
-            return False
-        return self._excess(query, references, kind) < LARGEST_EXCESS
 
     def _excess(self, query: Tensor, references: References, kind: int) -> float:
         """Return by how much a logit may exceed what its exponential can bear, which a softmax may take from all."""
@@ -151,6 +145,11 @@ class MatchingCue(nn.Module):
             k[:, -1] -= less / nearness
             k[:, -1, : references.trusted] += references.favour / nearness
         return q.flatten(2), k.flatten(2)
+
+
+def _may_read_in_blocks(query: Tensor) -> bool:
+    """Whether the form for processors can be taken, which knows neither gradients nor 16 bits."""
+    return query.device.type == "cpu" and not torch.is_grad_enabled() and not torch.is_autocast_enabled("cpu")
 
 
 def _read_fused(q: Tensor, k: Tensor, values: Tensor) -> Tensor:
