@@ -15,8 +15,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from rvos_cli.model.reading import Reading, read_fused, read_in_blocks, read_where_needed
+
 KEY_STRIDE = 8
-BLOCK = (1024, 256)  # keys, positions of the frame: their similarities stay in a core's own cache
 LARGEST_LOGIT = 70.0  # the sum of the exponentials of many such is still a float32
 LARGEST_EXCESS = 30.0  # taken from every logit, leaves what is alike at all, -0.5 and more, above what exp makes zero
 
@@ -104,19 +105,26 @@ class MatchingCue(nn.Module):
         Returns:
             (B, 2, N, h/8, w/8), 0..1: the reading of the kept frames, then of the last frame.
         """
-        return torch.stack([self._read(query, kept, 0), self._read(query, last, 1)], dim=1)
+        readings = [self._reading(query, kept, 0), self._reading(query, last, 1)]
+        if query.device.type == "cpu" and not torch.is_grad_enabled():
+            return read_where_needed(readings, last.masks[:, :, -1])
+        everywhere = torch.arange(query.shape[-2] * query.shape[-1], device=query.device)
+        read = torch.stack([reading(everywhere) for reading in readings], dim=1)
+        return read.reshape(*read.shape[:3], *query.shape[-2:])
 
-    def _read(self, query: Tensor, references: References, kind: int) -> Tensor:
-        b, _, h, w = query.shape
+    def _reading(self, query: Tensor, references: References, kind: int) -> Reading:
         excess = self._excess(query, references, kind) if _may_read_in_blocks(query) else math.inf
         in_blocks = excess < LARGEST_EXCESS
         q, k = self._with_places(query, references, kind, less=excess if in_blocks else 0.0)
         values = references.masks.flatten(2)  # B, N, R*h*w
-        if in_blocks:
-            read = torch.stack([_read_in_blocks(*one) for one in zip(q, k, values, strict=True)])
-        else:
-            read = _read_fused(q.transpose(1, 2), k.transpose(1, 2), values.transpose(1, 2)).transpose(1, 2)
-        return read.reshape(b, -1, h, w)
+
+        def read(positions: Tensor) -> Tensor:
+            here = q[:, :, positions] if len(positions) < q.shape[2] else q
+            if not in_blocks:
+                return read_fused(here, k, values)
+            return torch.stack([read_in_blocks(*one) for one in zip(here, k, values, strict=True)])
+
+        return read
 
     def _excess(self, query: Tensor, references: References, kind: int) -> float:
         """Return by how much a logit may exceed what its exponential can bear, which a softmax may take from all."""
@@ -150,39 +158,6 @@ class MatchingCue(nn.Module):
 def _may_read_in_blocks(query: Tensor) -> bool:
     """Whether the form for processors can be taken, which knows neither gradients nor 16 bits."""
     return query.device.type == "cpu" and not torch.is_grad_enabled() and not torch.is_autocast_enabled("cpu")
-
-
-def _read_fused(q: Tensor, k: Tensor, values: Tensor) -> Tensor:
-    """Attend with (B, L, D) to (B, M, D) and read (B, M, N): (B, L, N)."""
-    objects = values.shape[-1]
-    # The kernel that never writes the matrix of similarities wants keys and values of one length: the extra
-    # work is a quarter of what it saves.
-    length = 8 * math.ceil(max(q.shape[-1], objects) / 8)
-    q, k, values = (_lengthen(x, length)[:, None] for x in (q, k, values.to(q.dtype)))
-    return F.scaled_dot_product_attention(q, k, values, scale=1.0)[:, 0, :, :objects]
-
-
-def _read_in_blocks(q: Tensor, k: Tensor, values: Tensor) -> Tensor:
-    """Do the same with (D, L), (D, M) and (N, M), without gradients: (N, L).
-
-    A few planes of values are far fewer than the key's channels, to which the fused kernel would lengthen them; and
-    unit keys bound the logits, so that the softmax needs no maximum: its divisor is read as one more plane, of ones.
-    """
-    read = q.new_zeros(values.shape[0] + 1, q.shape[1])
-    values = torch.cat([values.to(q.dtype), values.new_ones(1, values.shape[1], dtype=q.dtype)])
-    buffer = q.new_empty(BLOCK[0] * BLOCK[1])
-    for first in range(0, k.shape[1], BLOCK[0]):
-        keys, block = k[:, first : first + BLOCK[0]].t(), values[:, first : first + BLOCK[0]]
-        for start in range(0, q.shape[1], BLOCK[1]):
-            here = q[:, start : start + BLOCK[1]]
-            like = buffer[: keys.shape[0] * here.shape[1]].view(keys.shape[0], here.shape[1])
-            torch.mm(keys, here, out=like)
-            read[:, start : start + BLOCK[1]].addmm_(block, like.exp_())
-    return read[:-1] / read[-1:].clamp(min=torch.finfo(read.dtype).tiny)
-
-
-def _lengthen(x: Tensor, length: int) -> Tensor:
-    return F.pad(x, (0, length - x.shape[-1]))
 
 
 def _batch(x: Tensor, b: int) -> Tensor:

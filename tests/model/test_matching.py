@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from rvos_cli.model import matching
+from rvos_cli.model import matching, reading
 from rvos_cli.model.matching import MatchingCue, References
 
 
@@ -43,7 +43,7 @@ def plain_reading(cue: MatchingCue, query: torch.Tensor, references: References,
 @pytest.mark.parametrize("temperature", [1.0, 25.0, 90.0])  # the last is beyond what exp can bear as it is
 def test_reading_in_blocks_equals_the_fused_reading(temperature: float, monkeypatch: pytest.MonkeyPatch):
     torch.manual_seed(1)
-    monkeypatch.setattr(matching, "BLOCK", (50, 35))  # neither divides the numbers of keys and positions
+    monkeypatch.setattr(reading, "BLOCK", (50, 35))  # neither divides the numbers of keys and positions
     cue = MatchingCue(16, 4, 4)
     torch.nn.init.constant_(cue.log_temperature, math.log(temperature))
     first, second = (References.of(unit(2, 16, 8, 14), torch.rand(2, 3, 8, 14)) for _ in range(2))
@@ -57,7 +57,7 @@ def test_logits_beyond_the_range_of_exp_are_read_by_the_fused_form(monkeypatch: 
     torch.manual_seed(1)
     cue, keys = MatchingCue(16, 4, 4), unit(1, 16, 4, 6)
     torch.nn.init.constant_(cue.log_temperature, 6.0)
-    monkeypatch.delattr(matching, "_read_in_blocks")
+    monkeypatch.delattr(matching, "read_in_blocks")
     references = References.of(keys, torch.rand(1, 2, 4, 6))
     with torch.no_grad():
         assert torch.isfinite(cue(keys, references, references)).all()

@@ -1,0 +1,86 @@
+"""How masks are read by attention: queries, keys and values enter, for each query the mean of the values leaves.
+
+Two forms give the same answer, one for gradients, 16 bits and GPUs, the other for processors; and on a processor only
+the positions are read that their neighbours do not tell.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+BLOCK = (1024, 256)  # keys, positions of the frame: their similarities stay in a core's own cache
+AGREEMENT = 0.03  # by how much readings around a position may differ for it to be filled in
+REACH = 2  # so many positions to each side are looked at; with 1, thin things were lost
+
+# Reads at some positions of a frame: (P,) indices of rows * columns -> (B, N, P), 0..1.
+Reading = Callable[[Tensor], Tensor]
+
+
+def read_fused(q: Tensor, k: Tensor, values: Tensor) -> Tensor:
+    """Attend with (B, D, L) to (B, D, M) and read (B, N, M): (B, N, L)."""
+    objects = values.shape[1]
+    # The kernel that never writes the matrix of similarities wants keys and values of one length: the extra
+    # work is a quarter of what it saves.
+    length = 8 * math.ceil(max(q.shape[1], objects) / 8)
+    q, k, values = (_lengthen(x.transpose(1, 2), length)[:, None] for x in (q, k, values.to(q.dtype)))
+    return F.scaled_dot_product_attention(q, k, values, scale=1.0)[:, 0, :, :objects].transpose(1, 2)
+
+
+def read_in_blocks(q: Tensor, k: Tensor, values: Tensor) -> Tensor:
+    """Do the same with (D, L), (D, M) and (N, M), without gradients: (N, L).
+
+    A few planes of values are far fewer than the key's channels, to which the fused kernel would lengthen them; and
+    no logit may be beyond what exp can bear, so that the softmax needs no maximum: its divisor is read as one more
+    plane, of ones.
+    """
+    read = q.new_zeros(values.shape[0] + 1, q.shape[1])
+    values = torch.cat([values.to(q.dtype), values.new_ones(1, values.shape[1], dtype=q.dtype)])
+    buffer = q.new_empty(BLOCK[0] * BLOCK[1])
+    for first in range(0, k.shape[1], BLOCK[0]):
+        keys, block = k[:, first : first + BLOCK[0]].t(), values[:, first : first + BLOCK[0]]
+        for start in range(0, q.shape[1], BLOCK[1]):
+            here = q[:, start : start + BLOCK[1]]
+            like = buffer[: keys.shape[0] * here.shape[1]].view(keys.shape[0], here.shape[1])
+            torch.mm(keys, here, out=like)
+            read[:, start : start + BLOCK[1]].addmm_(block, like.exp_())
+    return read[:-1] / read[-1:].clamp(min=torch.finfo(read.dtype).tiny)
+
+
+def read_where_needed(readings: Sequence[Reading], before: Tensor) -> Tensor:
+    """Read every second position of every second row, then those between them that are near an outline; fill the rest.
+
+    Most of a frame is far from every outline, and what is between positions that read the same reads like them.
+
+    Args:
+        readings: K ways to read a position.
+        before: (B, N', h, w), 0..1, masks of the frame before, around whose outlines everything is read: there may be
+            something so thin that it lies between the positions of the first round.
+
+    Returns:
+        (B, K, N, h, w), 0..1.
+    """
+    h, w = before.shape[-2:]
+    grid = torch.arange(h * w, device=before.device).view(h, w)
+    first = grid[::2, ::2]
+    read = torch.stack([reading(first.flatten()) for reading in readings], dim=1)
+    planes = F.interpolate(read.view(1, -1, *first.shape), size=(h, w), mode="nearest")[0]
+    doubt = torch.maximum(_differences(planes), _differences(before.flatten(0, 1)))
+    doubt[::2, ::2] = 0  # those are read
+    missing = doubt > AGREEMENT
+    planes[:, missing] = torch.stack([reading(grid[missing]) for reading in readings], dim=1).flatten(0, 2)
+    return planes.view(*read.shape[:3], h, w)
+
+
+def _differences(planes: Tensor) -> Tensor:
+    """Return by how much planes (P, h, w) differ up to ``REACH`` positions away, the largest of all: (h, w)."""
+    highest, lowest = (F.max_pool2d(x, 2 * REACH + 1, 1, REACH) for x in (planes, -planes))
+    return (highest + lowest).amax(dim=0)
+
+
+def _lengthen(x: Tensor, length: int) -> Tensor:
+    return F.pad(x, (0, length - x.shape[-1]))

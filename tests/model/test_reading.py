@@ -1,0 +1,77 @@
+"""Reading masks by attention: which positions are read, and what stands at the others."""
+
+import pytest
+import torch
+from torch import Tensor
+
+from rvos_cli.model.reading import Reading, read_fused, read_where_needed
+
+HEIGHT, WIDTH = 30, 41
+NOTHING = torch.zeros(1, 1, HEIGHT, WIDTH)
+
+
+def reader(masks: Tensor, positions_read: list[int] | None = None) -> Reading:
+    """Return what reads masks (B, N, h, w), and notes where."""
+
+    def read(positions: Tensor) -> Tensor:
+        if positions_read is not None:
+            positions_read.extend(positions.tolist())
+        return masks.flatten(2)[:, :, positions]
+
+    return read
+
+
+def disc(row: float, column: float, radius: float) -> Tensor:
+    """Return a disc with a soft edge, (1, 1, h, w)."""
+    rows, columns = torch.meshgrid(torch.arange(float(HEIGHT)), torch.arange(float(WIDTH)), indexing="ij")
+    return torch.sigmoid(radius - torch.hypot(rows - row, columns - column))[None, None]
+
+
+def rectangle(top: int, left: int, height: int, width: int) -> Tensor:
+    mask = NOTHING.clone()
+    mask[..., top : top + height, left : left + width] = 1
+    return mask
+
+
+def test_every_position_reads_nearly_as_if_all_were_read_and_most_are_not():
+    masks = torch.cat([disc(12, 11, 6), disc(20, 30, 3)], dim=1)
+    positions: list[int] = []
+    read = read_where_needed([reader(masks, positions), reader(masks.flip(1))], masks)
+    assert read.shape == (1, 2, 2, HEIGHT, WIDTH)
+    assert (read[:, 0] - masks).abs().max() < 0.03
+    assert (read[:, 1] - masks.flip(1)).abs().max() < 0.03
+    assert len(positions) == len(set(positions)) < 0.75 * HEIGHT * WIDTH
+
+
+def test_an_empty_frame_is_read_at_a_quarter_of_its_positions():
+    positions: list[int] = []
+    assert read_where_needed([reader(NOTHING, positions)], NOTHING).max() == 0
+    assert len(positions) == 15 * 21
+
+
+@pytest.mark.parametrize("top", [7, 8])
+@pytest.mark.parametrize("left", [23, 24])
+def test_what_is_two_positions_wide_is_found_anywhere(top: int, left: int):
+    mask = rectangle(top, left, 2, 2)
+    assert torch.equal(read_where_needed([reader(mask)], NOTHING)[:, 0], mask)
+
+
+@pytest.mark.parametrize("shape", [rectangle(5, 13, 20, 1), rectangle(13, 5, 1, 30)])
+def test_a_line_between_the_first_positions_is_read_where_it_was_a_frame_ago(shape: Tensor):
+    moved = shape.roll((2, 2), dims=(2, 3))
+    assert torch.equal(read_where_needed([reader(moved)], shape)[:, 0], moved)
+    assert read_where_needed([reader(shape)], NOTHING).max() == 0  # and this is why the frame before is asked
+
+
+def test_outlines_of_one_clip_of_a_batch_are_read_in_all_of_them():
+    masks = torch.cat([disc(10, 10, 5), disc(20, 30, 4)])
+    read = read_where_needed([reader(masks)], torch.zeros(2, 1, HEIGHT, WIDTH))
+    assert (read[:, 0] - masks).abs().max() < 0.03
+
+
+def test_the_fused_reading_is_a_softmax():
+    torch.manual_seed(0)
+    q, k, values = torch.randn(2, 5, 9), torch.randn(2, 5, 12), torch.rand(2, 3, 12)
+    plain = torch.einsum("blm,bnm->bnl", torch.einsum("bdl,bdm->blm", q, k).softmax(dim=-1), values)
+    assert torch.allclose(read_fused(q, k, values), plain, atol=1e-5)
+    assert read_fused(q[..., :0], k, values).shape == (2, 3, 0)
