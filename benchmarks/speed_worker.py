@@ -154,7 +154,8 @@ class Worker:
 
         if program not in self._models:
             name = "lite" if program == "lite" else self.folder / PUBLISHED
-            self._models[program] = rvos_cli.load_model(name, device=str(self.device))
+            # Compiled from the first frame on, as a video is after a while: a turn measures how it goes on.
+            self._models[program] = rvos_cli.load_model(name, device=str(self.device), compiled=True)
         return self._models[program]
 
     def _wait(self) -> None:

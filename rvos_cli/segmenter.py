@@ -221,13 +221,19 @@ class Segmenter:
                 yield FrameMasks(index=frame.index, time=frame.time, name=frame.name, image=frame.image, labels=labels)
 
     def _session(self, options: InferenceOptions, first_mask: NDArray[np.uint8] | None, frames: int | None) -> Session:
-        network = self._network(frames)
-        return Session(network, options=options, device=self.device, dtype=self._dtype, first_mask=first_mask)
+        network, faster = self._networks(frames)
+        return Session(
+            network, options=options, device=self.device, dtype=self._dtype, first_mask=first_mask, faster=faster
+        )
 
-    def _network(self, frames: int | None) -> RVOS:
-        """Return the network for a video of so many *frames*, None if nobody knows how many."""
-        pays = frames is None or frames >= WORTH_COMPILING if self._compile is None else self._compile
-        return self._compiled if pays and self.device.type == "cpu" and can_compile() else self._model
+    def _networks(self, frames: int | None) -> tuple[RVOS, CompiledRVOS | None]:
+        """Return what a video of so many *frames*, None if nobody knows, begins with, and what takes over in time."""
+        if self._compile is False or self.device.type != "cpu" or not can_compile():
+            return self._model, None
+        if self._compile:
+            return self._compiled, None
+        pays = frames is None or frames >= WORTH_COMPILING
+        return self._model, self._compiled if pays else None
 
     def _write(
         self,

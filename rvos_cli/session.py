@@ -9,12 +9,16 @@ from __future__ import annotations
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from rvos_cli.config import InferenceOptions
 from rvos_cli.model import RVOS
+from rvos_cli.model.compiled import CompiledRVOS
 from rvos_cli.postprocess import label_map
 from rvos_cli.preprocess import frame_tensor, network_size
 from rvos_cli.trackers import Labels, MatchingTracker, PublishedTracker, Tracker
+
+FRAMES_MEANWHILE = 30  # the plain network takes about as long for so many as they take to compile beside it
 
 
 class Session:
@@ -28,6 +32,7 @@ class Session:
         device: torch.device | None = None,
         dtype: torch.dtype = torch.float32,
         first_mask: Labels | None = None,
+        faster: CompiledRVOS | None = None,
     ) -> None:
         """Start a video.
 
@@ -37,11 +42,14 @@ class Session:
             device: where the network is; None is the CPU.
             dtype: float32, or a 16-bit type for autocast.
             first_mask: (H, W) uint8 labels of the first frame; None discovers the objects.
+            faster: a form of *model* that takes over after ``FRAMES_MEANWHILE`` frames, in which it is compiled; always
+                after so many, since masks must not depend on how busy the machine is.
         """
         self.options = options or InferenceOptions()
         self.device = device or torch.device("cpu")
         self.dtype = dtype
         self._first_mask = first_mask
+        self._faster, self._frames = faster, 0
         self._tracker: Tracker = (MatchingTracker if model.config.matching else PublishedTracker)(
             model, self.options, self.device, discover=first_mask is None
         )
@@ -69,8 +77,17 @@ class Session:
         grid = network_size(size, short_side)
         with torch.autocast(self.device.type, dtype=self.dtype, enabled=self.dtype != torch.float32):
             frame = frame_tensor(image, grid, self._tracker.model.config, self.device, torch.float32)
+            self._switch(frame)
             logits = self._tracker.step(frame, mask)
         if first is not None:
             return np.array(first, np.uint8)  # it says where everything is, and so where nothing is
         labels = label_map(logits, self._tracker.ids, size, self.options.threshold)
         return labels if mask is None else np.where(mask > 0, mask, labels)
+
+    def _switch(self, frame: Tensor) -> None:
+        """Begin to compile with the second frame, when the first mask is out; take the faster form when it is time."""
+        if self._faster is not None and self._frames == 1:
+            self._faster.prepare(frame)
+        if self._faster is not None and self._frames == FRAMES_MEANWHILE:
+            self._tracker.model = self._faster
+        self._frames += 1

@@ -3,18 +3,17 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import Any
 
 import av
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from PIL import Image
 from squares import FRAMES, HEIGHT, WIDTH, square_labels, squares
 
 import rvos_cli as rvos
-from rvos_cli import segmenter
+from rvos_cli import segmenter, session
 from rvos_cli.masks import read_labels
-from rvos_cli.model import RVOS
 from rvos_cli.model.compiled import CompiledRVOS
 from rvos_cli.model.compiling import can_compile
 from rvos_cli.segmenter import Segmenter
@@ -88,25 +87,27 @@ def test_stream_gives_the_masks_that_track_writes(
 @pytest.mark.skipif(not can_compile(), reason="OpenVINO is not installed")
 @pytest.mark.parametrize(
     ("asked", "worth", "compiled"),
-    [(None, FRAMES, True), (None, FRAMES + 1, False), (False, 1, False), (True, FRAMES + 1, True)],
+    [(None, FRAMES, FRAMES - 3), (None, FRAMES + 1, 0), (False, 1, 0), (True, FRAMES + 1, FRAMES)],
 )
 def test_videos_that_are_long_enough_run_compiled_with_the_same_masks(
-    tiny_model: Segmenter, clip: Path, first_mask: Path, tmp_path: Path, asked, worth, compiled, monkeypatch
+    tiny_model: Segmenter, clip: Path, first_mask: Path, tmp_path: Path, asked, worth, compiled: int, monkeypatch
 ):
     monkeypatch.setattr(tiny_model, "_compile", asked)
     monkeypatch.setattr(segmenter, "WORTH_COMPILING", worth)
     used: list[bool] = []
 
     class Watched(Session):
-        def __init__(self, model: RVOS, **options: Any) -> None:
-            used.append(isinstance(model, CompiledRVOS))
-            super().__init__(model, **options)
+        def step(self, image: NDArray[np.uint8], mask: NDArray[np.uint8] | None = None) -> NDArray[np.uint8]:
+            labels = super().step(image, mask)
+            used.append(isinstance(self._tracker.model, CompiledRVOS))
+            return labels
 
     monkeypatch.setattr(segmenter, "Session", Watched)
+    monkeypatch.setattr(session, "FRAMES_MEANWHILE", 3)
     tiny_model.track(clip, first_mask=first_mask, output=tmp_path / "out")
     monkeypatch.setattr(segmenter, "can_compile", lambda: False)
     tiny_model.track(clip, first_mask=first_mask, output=tmp_path / "plain")
-    assert used == [compiled, False]
+    assert used == [False] * (FRAMES - compiled) + [True] * compiled + [False] * FRAMES
     differing = [
         np.mean(read_labels(path) != read_labels(tmp_path / "plain" / "masks" / path.name))
         for path in (tmp_path / "out" / "masks").iterdir()

@@ -8,6 +8,7 @@ asked for, everything goes the plain way. For inference only.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 import torch
@@ -21,6 +22,7 @@ from rvos_cli.model.rvos import CUE_PLANES, RVOS, TAKEN_PLANE
 from rvos_cli.model.slots import Kernels, PlainSlots, convolve, convolve_all, cut_kernels
 from rvos_cli.model.state import Hidden
 
+Parts = tuple[Compiled | None, Compiled | None]  # encoder and slot, None where there is none
 LARGEST_CACHE = 4  # sizes of frames; each takes some 100 MB
 WORTH_COMPILING = 150  # frames after which the one to three seconds that it takes have come back, some 20 ms a frame
 
@@ -44,6 +46,10 @@ class CompiledRVOS(RVOS):
             self.matching, self.cue_gain = model.matching, model.cue_gain
         self.eval()
 
+    def prepare(self, frame: Tensor) -> None:
+        """Begin to compile for frames like *frame*, (1, 3, h, w), and return; the next frame waits for the end."""
+        self.encoder.prepare(frame)  # type: ignore[operator]
+
     def _walk(
         self,
         features: Features,
@@ -64,7 +70,8 @@ class _CompiledEncoder(nn.Module):
         super().__init__()
         self.plain, self._half = model.encoder, half
         self.decoder = model.decoder if model.config.matching else None
-        self._compiled: dict[torch.Size, tuple[Compiled | None, Compiled | None]] = {}
+        self._compiled: dict[torch.Size, Future[Parts]] = {}
+        self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="compile")
 
     def forward(self, frame: Tensor) -> Features:
         encoder, slot = self._for(frame)
@@ -74,17 +81,21 @@ class _CompiledEncoder(nn.Module):
         outputs, size = encoder(frame), (frame.shape[-2], frame.shape[-1])
         return _Encoded(tuple(outputs[:4]), tuple(outputs[4:8]), size, gates=tuple(outputs[8:]), slot=slot)
 
-    def _for(self, frame: Tensor) -> tuple[Compiled | None, Compiled | None]:
-        """Return the compiled encoder and slot for frames like this one, None where there is none."""
-        if frame.device.type != "cpu" or frame.shape[0] != 1 or torch.is_grad_enabled():
-            return None, None
+    def prepare(self, frame: Tensor) -> Future[Parts] | None:
+        """Begin to compile for frames like this one if that has not begun; None where nothing is compiled."""
+        if frame.device.type != "cpu" or frame.shape[0] != 1:
+            return None
         if frame.shape not in self._compiled:
             while len(self._compiled) >= LARGEST_CACHE:
                 del self._compiled[next(iter(self._compiled))]
-            self._compiled[frame.shape] = self._compile(frame)
+            self._compiled[frame.shape] = self._worker.submit(self._compile, frame)
         return self._compiled[frame.shape]
 
-    def _compile(self, frame: Tensor) -> tuple[Compiled | None, Compiled | None]:
+    def _for(self, frame: Tensor) -> Parts:
+        coming = None if torch.is_grad_enabled() else self.prepare(frame)
+        return (None, None) if coming is None else coming.result()
+
+    def _compile(self, frame: Tensor) -> Parts:
         encoder = compiled(_Encoder(self.plain, self.decoder), [frame], half=self._half is True)
         if encoder is None or self.decoder is None:
             return encoder, None

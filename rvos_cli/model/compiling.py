@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import threading
 import warnings
 from collections.abc import Sequence
 from importlib.util import find_spec
@@ -12,6 +13,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+
+_ONE_AT_A_TIME = threading.Lock()  # there must be one core only, see below
 
 
 def can_compile() -> bool:
@@ -52,7 +55,8 @@ def compiled(module: nn.Module, examples: Sequence[Tensor], *, half: bool) -> Co
     examples = [x.detach().float().clone() for x in examples]  # inference tensors cannot be traced
     layouts = [torch.channels_last if _is_channels_last(x) else torch.contiguous_format for x in examples]
     try:
-        return Compiled(_request(module, examples, layouts, half=half), layouts)
+        with _ONE_AT_A_TIME:
+            return Compiled(_request(module, examples, layouts, half=half), layouts)
     except Exception:  # an old processor, a damaged installation, an unknown layer: its errors have no common name
         return None
 

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import threading
 from copy import deepcopy
 
 import pytest
@@ -83,7 +84,7 @@ def test_a_published_network_has_its_encoder_compiled(trunk):
     with torch.inference_mode():
         plain = model.step(frame, slots=2, masks=masks)
         answer = fast.step(frame, slots=2, masks=masks)
-    assert fast.encoder._compiled[frame.shape][0] is not None
+    assert fast.encoder._compiled[frame.shape].result()[0] is not None
     assert torch.allclose(plain.logits, answer.logits, atol=1e-4)
 
 
@@ -104,6 +105,17 @@ def test_few_sizes_are_kept(lite, monkeypatch):
         for width in (32, 64, 96):
             fast.encode(torch.randn(1, 3, 32, width))
     assert [shape[-1] for shape in fast.encoder._compiled] == [64, 96]
+
+
+def test_preparing_does_not_wait_and_the_next_frame_does(lite, monkeypatch):
+    finish = threading.Event()
+    monkeypatch.setattr(compiled, "compiled", lambda *_, **__: None if finish.wait(60) else pytest.fail("never ends"))
+    fast, frame = CompiledRVOS(lite), torch.randn(1, 3, *SIZE)
+    fast.prepare(frame)
+    assert not fast.encoder.prepare(frame).done()
+    finish.set()
+    with torch.inference_mode():
+        assert torch.equal(fast.encode(frame).skips[0], lite.encode(frame).skips[0])
 
 
 @needs_openvino
