@@ -22,7 +22,6 @@ from rvos_cli.model.rvos import CUE_PLANES, RVOS, TAKEN_PLANE
 from rvos_cli.model.slots import Kernels, PlainSlots, convolve, convolve_all, cut_kernels
 from rvos_cli.model.state import Hidden
 
-Parts = tuple[Compiled | None, Compiled | None]  # encoder and slot, None where there is none
 LARGEST_CACHE = 4  # sizes of frames; each takes some 100 MB
 WORTH_COMPILING = 150  # frames after which the one to three seconds that it takes have come back, some 20 ms a frame
 
@@ -35,8 +34,9 @@ class CompiledRVOS(RVOS):
 
         Args:
             model: norms may be folded or not.
-            half: True computes in bfloat16, where the processor has it; False nowhere. None computes the slots so, in
-                which it changes next to nothing, and the encoder, whose features must tell like from like, in float32.
+            half: True computes in bfloat16, where the processor has it; False nowhere. None computes so, of a network
+                with matching, the slots and the encoder from stride 8 on, in which it changes next to nothing; the
+                encoder before, whose features must tell like from like, in float32.
         """
         nn.Module.__init__(self)
         self.config = model.config
@@ -61,6 +61,9 @@ class CompiledRVOS(RVOS):
         if own is None or not isinstance(features, _Encoded) or features.slot is None:
             return super()._walk(features, own, temporal, taken_plane=taken_plane)
         return _CompiledSlots(self.decoder, features, own, temporal, features.slot)
+
+
+Parts = tuple["_TwoParts | None", Compiled | None]  # encoder and slot, None where there is none
 
 
 class _CompiledEncoder(nn.Module):
@@ -96,11 +99,30 @@ class _CompiledEncoder(nn.Module):
         return (None, None) if coming is None else coming.result()
 
     def _compile(self, frame: Tensor) -> Parts:
-        encoder = compiled(_Encoder(self.plain, self.decoder), [frame], half=self._half is True)
-        if encoder is None or self.decoder is None:
+        always, where_it_may = self._half is True, self._half is not False and self.decoder is not None
+        shallow = compiled(_Shallow(self.plain), [frame], half=always)
+        if shallow is None:
+            return None, None
+        size = (frame.shape[-2], frame.shape[-1])
+        deep = compiled(_Deep(self.plain, self.decoder, size), shallow(frame), half=always or where_it_may)
+        if deep is None:
+            return None, None
+        encoder = _TwoParts(shallow, deep)
+        if self.decoder is None:
             return encoder, None
         slot = _Slot(self.decoder)
-        return encoder, compiled(slot, slot.examples(encoder(frame)[8:]), half=self._half is not False)
+        return encoder, compiled(slot, slot.examples(encoder(frame)[8:]), half=where_it_may)
+
+
+@dataclass(frozen=True)
+class _TwoParts:
+    """An encoder in two parts."""
+
+    shallow: Compiled
+    deep: Compiled
+
+    def __call__(self, frame: Tensor) -> list[Tensor]:
+        return self.deep(*self.shallow(frame))
 
 
 @dataclass(frozen=True)
@@ -143,15 +165,26 @@ def _state_like(gates: Tensor) -> Tensor:
     return gates.new_zeros(gates.shape[0], gates.shape[1] // 4, *gates.shape[-2:])
 
 
-class _Encoder(nn.Module):
-    """The encoder with plain tensors for an answer: skips, features of the trunk and, for slots, the frame's gates."""
+class _Shallow(nn.Module):
+    """The trunk as far as the features that tell like from like, of which every bit counts."""
 
-    def __init__(self, encoder: Encoder, decoder: Decoder | None) -> None:
+    def __init__(self, encoder: Encoder) -> None:
         super().__init__()
-        self.encoder, self.decoder = encoder, decoder
+        self.encoder = encoder
 
     def forward(self, frame: Tensor) -> tuple[Tensor, ...]:
-        features = self.encoder(frame)
+        return self.encoder.shallow(frame)
+
+
+class _Deep(nn.Module):
+    """The rest of the encoder with plain tensors for an answer: skips, trunk and, for slots, the frame's gates."""
+
+    def __init__(self, encoder: Encoder, decoder: Decoder | None, size: tuple[int, int]) -> None:
+        super().__init__()
+        self.encoder, self.decoder, self._size = encoder, decoder, size
+
+    def forward(self, *shallow: Tensor) -> tuple[Tensor, ...]:
+        features = self.encoder.project(self.encoder.deep(shallow), self._size)
         if self.decoder is None:
             return (*features.skips, *features.trunk)
         gates = [

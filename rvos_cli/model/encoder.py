@@ -11,6 +11,7 @@ from typing import Any
 
 import timm
 import torchvision
+from timm.models.efficientnet import EfficientNetFeatures
 from torch import Tensor, nn
 
 from rvos_cli.config import ModelConfig
@@ -67,6 +68,19 @@ class Encoder(nn.Module):
             return _resnet_features(self.base, frame)
         return tuple(reversed(self.base(frame)))
 
+    def shallow(self, frame: Tensor) -> tuple[Tensor, ...]:
+        """Return the trunk's features at strides 8 and 4 where it can be left there, at all four strides otherwise."""
+        if not isinstance(self.base, EfficientNetFeatures):
+            return self.trunk_features(frame)
+        return _block_features(self.base, self.base.bn1(self.base.conv_stem(frame)), range(_cut(self.base)))
+
+    def deep(self, shallow: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        """Return the trunk's features at all four strides, stride 32 first, from those of ``shallow``."""
+        if not isinstance(self.base, EfficientNetFeatures):
+            return shallow
+        deeper = _block_features(self.base, shallow[0], range(_cut(self.base), len(self.base.blocks)))
+        return (*deeper, *shallow)
+
     def project(self, trunk: tuple[Tensor, ...], size: tuple[int, int]) -> Features:
         """Turn the trunk's features into the decoder's."""
         skips = (
@@ -87,6 +101,22 @@ def _trunk(name: str) -> tuple[nn.Module, tuple[int, ...]]:
     base = getattr(torchvision.models, name)(weights=None)
     base.fc, base.avgpool = nn.Identity(), nn.Identity()
     return base, TORCHVISION_CHANNELS[name]
+
+
+def _cut(base: EfficientNetFeatures) -> int:
+    """Return the number of blocks up to stride 8."""
+    return int(base.feature_info.get_dicts()[1]["stage"])
+
+
+def _block_features(base: EfficientNetFeatures, x: Tensor, blocks: range) -> tuple[Tensor, ...]:
+    """Run some blocks and return the features that leave the trunk among their outputs, the last first."""
+    leaving = {info["stage"] for info in base.feature_info.get_dicts()}
+    features: list[Tensor] = []
+    for index in blocks:
+        x = base.blocks[index](x)
+        if index + 1 in leaving:
+            features.append(x)
+    return tuple(reversed(features))
 
 
 def _resnet_features(base: nn.Module, frame: Tensor) -> tuple[Tensor, ...]:

@@ -11,6 +11,7 @@ import torch
 from rvos_cli.config import IMAGENET_MEAN, IMAGENET_STD, ModelConfig
 from rvos_cli.model import RVOS, References, compiled, compiling
 from rvos_cli.model.compiled import CompiledRVOS
+from rvos_cli.model.encoder import Encoder
 from rvos_cli.model.folding import fold_norms
 
 SIZE = (64, 96)
@@ -62,6 +63,18 @@ def test_sixteen_bits_around_it_do_not_keep_it_from_being_compiled(lite):
     fast = CompiledRVOS(lite, half=True)
     with torch.inference_mode(), torch.autocast("cpu", dtype=torch.bfloat16):
         assert fast.encode(torch.randn(1, 3, *SIZE)).slot is not None
+
+
+@pytest.mark.parametrize(("trunk", "left"), [("efficientnet_lite0", 2), ("resnet34", 4), ("vgg16", 4)])
+def test_a_trunk_in_two_parts_is_the_trunk(trunk, left):
+    torch.manual_seed(4)
+    encoder = Encoder(ModelConfig(trunk=trunk, hidden_size=16)).eval()
+    frame = torch.randn(1, 3, *SIZE)
+    with torch.inference_mode():
+        shallow = encoder.shallow(frame)
+        assert len(shallow) == left
+        parts, whole = encoder.deep(shallow), encoder.trunk_features(frame)
+    assert all(torch.equal(part, feature) for part, feature in zip(parts, whole, strict=True))
 
 
 @needs_openvino
