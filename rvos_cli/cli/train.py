@@ -31,7 +31,7 @@ def train(
         typer.Option(
             "--recipe",
             metavar="NAME",
-            help="lite, lite-refined, lite-parts, lite-large, published-one-shot or published-zero-shot.",
+            help="lite, lite-refined, lite-parts, lite-large, lite-full, published-one-shot or published-zero-shot.",
         ),
     ] = "lite",
     output: Annotated[

@@ -1,7 +1,7 @@
 """The recipes: a name enters, every number of a training run leaves, with where its clips come from and how it learns.
 
-``lite``, ``lite-refined``, ``lite-parts`` and ``lite-large``, each from the one before's result, are explained in
-docs/training.md. The published ones are the paper's, explained in docs/paper.md.
+``lite``, ``lite-refined``, ``lite-parts``, ``lite-large`` and ``lite-full``, each from the one before's result, are
+explained in docs/training.md. The published ones are the paper's, explained in docs/paper.md.
 """
 
 from __future__ import annotations
@@ -289,11 +289,23 @@ def _large() -> Recipe:
     return replace(_parts(), rollout=rollout, stages=(stage,), steps=2600, cooldown=0.6, seed=4, divided=2.0)
 
 
+def _full() -> Recipe:
+    # Goes on from the result of "lite-large" (--init), in clips of nearly the size that the network is used on.
+    large = _large()
+    (stage,) = large.stages
+    stages = (
+        replace(stage, until=0.64, real=0.6, size=(224, 384)),
+        replace(stage, until=1.0, real=0.6, size=(256, 448)),
+    )
+    return replace(large, stages=stages, steps=1720, rate=5e-4, cooldown=0.7, seed=5)
+
+
 RECIPES: dict[str, Recipe] = {
     "lite": Recipe(follow_up="lite-refined"),
     "lite-refined": replace(_refined(), follow_up="lite-parts"),
     "lite-parts": replace(_parts(), follow_up="lite-large"),
-    "lite-large": _large(),
+    "lite-large": replace(_large(), follow_up="lite-full"),
+    "lite-full": _full(),
     "published-one-shot": _published(one_shot=True),
     "published-zero-shot": _published(one_shot=False),
 }

@@ -454,13 +454,24 @@ def test_the_recipe_is_the_refined_one_with_divided_clips():
 
 def test_the_large_recipe_is_that_with_larger_clips_and_more_discovery():
     parts, large = recipe("lite-parts"), recipe("lite-large")
-    assert parts.follow_up == "lite-large" and not large.follow_up
+    assert (parts.follow_up, large.follow_up) == ("lite-large", "lite-full")
     assert (large.steps, large.rate, large.cooldown, large.seed, large.divided) == (2600, 6e-4, 0.6, 4, 2.0)
     assert isinstance(large.rollout, RolloutOptions) and large.rollout == replace(parts.rollout, discover=0.5)
     (stage,) = large.stages
     assert (stage.until, stage.teacher, stage.real, stage.frames, stage.size) == (1.0, 0.1, 0.55, 4, (192, 320))
     same = replace(large, rollout=parts.rollout, stages=parts.stages, steps=parts.steps, cooldown=parts.cooldown)
     assert replace(same, seed=parts.seed, divided=parts.divided, follow_up=parts.follow_up) == parts
+
+
+def test_the_full_recipe_is_that_with_clips_of_nearly_full_size():
+    large, full = recipe("lite-large"), recipe("lite-full")
+    assert (full.steps, full.rate, full.cooldown, full.seed, full.follow_up) == (1720, 5e-4, 0.7, 5, "")
+    assert [(stage.until, stage.teacher, stage.real, stage.frames, stage.size) for stage in full.stages] == [
+        (0.64, 0.1, 0.6, 4, (224, 384)),
+        (1.0, 0.1, 0.6, 4, (256, 448)),
+    ]
+    same = replace(full, stages=large.stages, steps=large.steps, rate=large.rate, cooldown=large.cooldown)
+    assert replace(same, seed=large.seed, follow_up=large.follow_up) == large
 
 
 def test_a_recipe_says_how_often_divided_clips_are_drawn(options: TrainOptions, small: RVOS):
