@@ -15,7 +15,7 @@ from torch import Tensor
 
 BLOCK = (1024, 256)  # keys, positions of the frame: their similarities stay in a core's own cache
 AGREEMENT = 0.03  # by how much readings around a position may differ for it to be filled in
-REACH = 2  # so many positions to each side are looked at; with 1, thin things were lost
+REACH = 2  # so many positions to each side are looked at; with 1, thin things differ from a full reading
 
 # Reads at some positions of a frame: (P,) indices of rows * columns -> (B, N, P), 0..1.
 Reading = Callable[[Tensor], Tensor]
