@@ -202,10 +202,13 @@ class Segmenter:
         self, input: Input, first_mask: Mask | None, masks: Masks | None, options: InferenceOptions
     ) -> Iterator[FrameMasks]:
         given_at = _per_frame(masks)
-        with open_source(input) as source:
+        with ExitStack() as stack:
+            source = stack.enter_context(open_source(input))
             shape = (source.info.height, source.info.width)
             frames = source.info.frames
             session = self._session(options, None, frames) if first_mask is None and masks is None else None
+            if session is not None:
+                stack.callback(session.close)
             for frame in source:
                 given = given_at(frame.index)
                 if frame.index == 0 and first_mask is not None:
@@ -217,6 +220,7 @@ class Segmenter:
                     with _memory_errors():
                         if session is None:
                             session, mask = self._session(options, mask, frames), None  # the session sees it first
+                            stack.callback(session.close)
                         labels = session.step(frame.image, mask)
                 yield FrameMasks(index=frame.index, time=frame.time, name=frame.name, image=frame.image, labels=labels)
 
@@ -263,6 +267,7 @@ class Segmenter:
                 for line in mask.warnings:
                     notice("warning", line)
             session = self._session(inference, None if mask is None else mask.labels, source.info.frames)
+            stack.callback(session.close)
             tally = ObjectTally(() if mask is None else mask.ids)
             start = time.perf_counter()
             with _memory_errors():

@@ -84,6 +84,11 @@ class Session:
         labels = label_map(logits, self._tracker.ids, size, self.options.threshold)
         return labels if mask is None else np.where(mask > 0, mask, labels)
 
+    def close(self) -> None:
+        """End a video. What is being compiled ends first: beside the end of a program it would write warnings."""
+        if self._faster is not None:
+            self._faster.wait()
+
     def _switch(self, frame: Tensor) -> None:
         """Begin to compile with the second frame, when the first mask is out; take the faster form when it is time."""
         if self._faster is not None and self._frames == 1:

@@ -33,6 +33,9 @@ class ColourSession:
     def __init__(self, *_: object, first_mask: media.Image | None = None, **__: object) -> None:
         self.ids = None if first_mask is None else set(np.unique(first_mask).tolist()) - {0}
 
+    def close(self) -> None:
+        """There is nothing to end."""
+
     def step(self, image: media.Image, mask: media.Image | None = None) -> media.Image:
         if mask is not None and self.ids is not None:
             self.ids |= set(np.unique(mask).tolist()) - {0}

@@ -8,7 +8,7 @@ asked for, everything goes the plain way. For inference only.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 
 import torch
@@ -49,6 +49,10 @@ class CompiledRVOS(RVOS):
     def prepare(self, frame: Tensor) -> None:
         """Begin to compile for frames like *frame*, (1, 3, h, w), and return; the next frame waits for the end."""
         self.encoder.prepare(frame)  # type: ignore[operator]
+
+    def wait(self) -> None:
+        """Return when nothing is being compiled any more."""
+        self.encoder.wait()  # type: ignore[operator]
 
     def _walk(
         self,
@@ -93,6 +97,10 @@ class _CompiledEncoder(nn.Module):
                 del self._compiled[next(iter(self._compiled))]
             self._compiled[frame.shape] = self._worker.submit(self._compile, frame)
         return self._compiled[frame.shape]
+
+    def wait(self) -> None:
+        """Return when nothing is being compiled any more."""
+        wait(self._compiled.values())
 
     def _for(self, frame: Tensor) -> Parts:
         coming = None if torch.is_grad_enabled() else self.prepare(frame)
