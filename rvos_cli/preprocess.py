@@ -34,13 +34,19 @@ def _round(length: float) -> int:
 def frame_tensor(
     image: NDArray[np.uint8], size: tuple[int, int], config: ModelConfig, device: torch.device, dtype: torch.dtype
 ) -> Tensor:
-    """Turn a frame (H, W, 3) uint8 RGB into (1, 3, h, w), resized to *size* (antialiased) and normalised."""
-    pixels = torch.from_numpy(np.require(image, requirements=("C", "W"))).to(device).permute(2, 0, 1)[None].float()
+    """Turn a frame (H, W, 3) uint8 RGB into (1, 3, h, w), resized to *size* (antialiased) and normalised.
+
+    On a processor a frame is resized in 8 bits, which rounds to whole levels and takes a quarter of the time.
+    """
+    pixels = torch.from_numpy(np.require(image, requirements=("C", "W"))).to(device).permute(2, 0, 1)[None]
+    if device.type != "cpu":
+        pixels = pixels.float()
     if pixels.shape[-2:] != size:
         pixels = F.interpolate(pixels, size=size, mode="bilinear", align_corners=False, antialias=True)
     mean = torch.tensor(config.mean, device=device).view(1, 3, 1, 1)
     std = torch.tensor(config.std, device=device).view(1, 3, 1, 1)
-    return ((pixels / 255 - mean) / std).to(dtype).contiguous(memory_format=torch.channels_last)
+    normalised = pixels.float().div_(255 * std).sub_(mean / std)
+    return normalised.to(dtype).contiguous(memory_format=torch.channels_last)
 
 
 def mask_tensor(labels: NDArray[np.uint8], ids: tuple[int, ...], size: tuple[int, int], device: torch.device) -> Tensor:

@@ -36,6 +36,17 @@ def test_frame_is_normalised_by_the_configuration():
     assert torch.allclose(tensor[0].mean(dim=(1, 2)), torch.tensor([1.0, -0.5, 1.0]))
 
 
+def test_frame_is_resized_in_8_bits_to_within_a_level_of_the_exact_one():
+    image = np.random.default_rng(0).integers(0, 256, (120, 214, 3), dtype=np.uint8)
+    plain = ModelConfig(mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
+    tensor = frame_tensor(image, (64, 96), plain, torch.device("cpu"), torch.float32)
+    pixels = torch.from_numpy(image).permute(2, 0, 1)[None].float()
+    exact = F.interpolate(pixels, size=(64, 96), mode="bilinear", align_corners=False, antialias=True)
+    assert (tensor * 255 - exact).abs().max() <= 1.05
+    assert (tensor * 255 - exact).abs().mean() < 0.5
+    assert abs(float((tensor * 255 - exact).mean())) < 0.05  # no picture gets brighter or darker
+
+
 def test_masks_survive_the_way_to_the_network_and_back():
     labels = np.zeros((120, 214), np.uint8)
     labels[20:70, 30:110] = 3
