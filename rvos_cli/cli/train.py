@@ -31,7 +31,8 @@ def train(
         typer.Option(
             "--recipe",
             metavar="NAME",
-            help="lite, lite-refined, lite-parts, lite-large, lite-full, published-one-shot or published-zero-shot.",
+            help="lite, lite-refined, lite-parts, lite-large, lite-full, lite-long, "
+            "published-one-shot or published-zero-shot.",
         ),
     ] = "lite",
     output: Annotated[

@@ -1,7 +1,7 @@
 """The recipes: a name enters, every number of a training run leaves, with where its clips come from and how it learns.
 
-``lite``, ``lite-refined``, ``lite-parts``, ``lite-large`` and ``lite-full``, each from the one before's result, are
-explained in docs/training.md. The published ones are the paper's, explained in docs/paper.md.
+``lite``, ``lite-refined``, ``lite-parts``, ``lite-large``, ``lite-full`` and ``lite-long``, each from the one before's
+result, are explained in docs/training.md. The published ones are the paper's, explained in docs/paper.md.
 """
 
 from __future__ import annotations
@@ -300,12 +300,20 @@ def _full() -> Recipe:
     return replace(large, stages=stages, steps=1720, rate=5e-4, cooldown=0.7, seed=5)
 
 
+def _long() -> Recipe:
+    # Goes on from the result of "lite-full" (--init): in longer clips the network lives longer with its own errors.
+    full = _full()
+    stage = replace(full.stages[0], until=1.0, frames=6)
+    return replace(full, stages=(stage,), steps=850, rate=4e-4, cooldown=0.8, seed=6)
+
+
 RECIPES: dict[str, Recipe] = {
     "lite": Recipe(follow_up="lite-refined"),
     "lite-refined": replace(_refined(), follow_up="lite-parts"),
     "lite-parts": replace(_parts(), follow_up="lite-large"),
     "lite-large": replace(_large(), follow_up="lite-full"),
-    "lite-full": _full(),
+    "lite-full": replace(_full(), follow_up="lite-long"),
+    "lite-long": _long(),
     "published-one-shot": _published(one_shot=True),
     "published-zero-shot": _published(one_shot=False),
 }

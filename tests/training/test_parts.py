@@ -465,13 +465,22 @@ def test_the_large_recipe_is_that_with_larger_clips_and_more_discovery():
 
 def test_the_full_recipe_is_that_with_clips_of_nearly_full_size():
     large, full = recipe("lite-large"), recipe("lite-full")
-    assert (full.steps, full.rate, full.cooldown, full.seed, full.follow_up) == (1720, 5e-4, 0.7, 5, "")
+    assert (full.steps, full.rate, full.cooldown, full.seed, full.follow_up) == (1720, 5e-4, 0.7, 5, "lite-long")
     assert [(stage.until, stage.teacher, stage.real, stage.frames, stage.size) for stage in full.stages] == [
         (0.64, 0.1, 0.6, 4, (224, 384)),
         (1.0, 0.1, 0.6, 4, (256, 448)),
     ]
     same = replace(full, stages=large.stages, steps=large.steps, rate=large.rate, cooldown=large.cooldown)
     assert replace(same, seed=large.seed, follow_up=large.follow_up) == large
+
+
+def test_the_long_recipe_is_that_with_longer_clips():
+    full, long = recipe("lite-full"), recipe("lite-long")
+    assert (long.steps, long.rate, long.cooldown, long.seed, long.follow_up) == (850, 4e-4, 0.8, 6, "")
+    (stage,) = long.stages
+    assert (stage.until, stage.teacher, stage.real, stage.frames, stage.size) == (1.0, 0.1, 0.6, 6, (224, 384))
+    same = replace(long, stages=full.stages, steps=full.steps, rate=full.rate, cooldown=full.cooldown)
+    assert replace(same, seed=full.seed, follow_up=full.follow_up) == full
 
 
 def test_a_recipe_says_how_often_divided_clips_are_drawn(options: TrainOptions, small: RVOS):
