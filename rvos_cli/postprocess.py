@@ -18,18 +18,18 @@ def label_map(logits: Tensor, ids: tuple[int, ...], size: tuple[int, int], thres
     """
     logits, least = logits.float(), math.log(threshold / (1 - threshold))
     labels = torch.zeros(size, dtype=torch.uint8, device=logits.device)
-    # An enlarged pixel lies between its neighbours: where none of them is above the threshold, it is not either.
-    inside = (logits > least).any(dim=0) if ids else torch.zeros(0, 0, dtype=torch.bool)
-    rows, columns = (_window(inside.any(dim=1 - axis), size[axis]) for axis in (0, 1))
-    if rows is None or columns is None:
-        return _array(labels)
-    wide = _lerp(logits.transpose(1, 2), size[1], columns).transpose(1, 2).contiguous()
-    window = labels[rows.start : rows.stop, columns.start : columns.stop]
-    best = torch.full(window.shape, least, device=logits.device)
-    for identity, plane in zip(ids, wide, strict=True):
-        full = _lerp(plane[None], size[0], rows)[0]
-        window.masked_fill_(full > best, identity)
-        torch.maximum(best, full, out=best)
+    best = torch.full(size, least, device=logits.device)
+    for identity, plane in zip(ids, logits, strict=True):
+        # An enlarged pixel lies between its neighbours: where none of them is above the threshold, it is not either.
+        inside = plane > least
+        rows, columns = (_window(inside.any(dim=1 - axis), size[axis]) for axis in (0, 1))
+        if rows is None or columns is None:
+            continue
+        wide = _lerp(plane.t()[None], size[1], columns).transpose(1, 2).contiguous()
+        full = _lerp(wide, size[0], rows)[0]
+        here = (slice(rows.start, rows.stop), slice(columns.start, columns.stop))
+        labels[here].masked_fill_(full > best[here], identity)
+        torch.maximum(best[here], full, out=best[here])
     return _array(labels)
 
 
