@@ -29,6 +29,7 @@ class DiscoveryRules:
         gap: pieces farther apart than this share of the short side are objects of their own.
         agreement: least IoU, 0..1, of what is found in a first frame with what is found in its mirror image, see
             ``seen_twice``.
+        late_agreement: the same once a slot behind a find was without agreement.
         splinter: such a piece smaller than this share of the largest one is no object, 0..1.
         patience: frames out of sight after which an object may give its slot to a new one.
     """
@@ -39,19 +40,23 @@ class DiscoveryRules:
     overlap: float = 0.5
     gap: float = 0.25
     agreement: float = 0.45
+    late_agreement: float = 0.7
     splinter: float = 0.06
     patience: int = 30
 
 
-def seen_twice(logits: Tensor, mirrored: Tensor, *, threshold: float, agreement: float) -> Tensor:
+def seen_twice(logits: Tensor, mirrored: Tensor, rules: DiscoveryRules, *, threshold: float) -> Tensor:
     """Keep what both looks at a frame have found, as the mean of both.
+
+    Slots have learned to answer in the order of what stands out. Once something is found, there is rather scenery than
+    a thing behind a slot on which the looks differ, unless both show nearly the same.
 
     Args:
         logits: (S, h, w), what each slot found.
         mirrored: (S, h, w), what each slot found in the mirror image, turned back; its slots may be in another order.
+        rules: what agreement is asked for. Finds are thickened before: of thin things, such as a bicycle's frame, no
+            two looks agree to the pixel.
         threshold: least probability inside a mask, 0..1.
-        agreement: least IoU of the same find, 0..1, once it is thickened: of thin things, such as a bicycle's frame,
-            no two looks agree to the pixel.
 
     Returns:
         (S, h, w), the slots in the order of *logits*; nothing in those without agreement.
@@ -61,9 +66,12 @@ def seen_twice(logits: Tensor, mirrored: Tensor, *, threshold: float, agreement:
     either = first.sum(dim=(1, 2))[:, None] + second.sum(dim=(1, 2))[None] - both
     overlap = (both / either.clamp(min=1)).cpu().numpy()
     kept = torch.full_like(logits, NOWHERE)
+    found, least = False, rules.agreement
     for slot, other in zip(*linear_sum_assignment(-overlap), strict=True):
-        if overlap[slot, other] >= agreement:
-            kept[slot] = (logits[slot] + mirrored[other]) / 2
+        if overlap[slot, other] >= least:
+            kept[slot], found = (logits[slot] + mirrored[other]) / 2, True
+        elif found:
+            least = rules.late_agreement
     return kept
 
 

@@ -6,6 +6,7 @@ reference frames, and neither grows with the video.
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
 
@@ -133,6 +134,7 @@ class MatchingTracker(Tracker):
         self.kept: References | None = None
         self.last: References | None = None
         self._newest_id = 0
+        self._least = math.log(options.threshold / (1 - options.threshold))  # the threshold, as a logit
         self._where: dict[int, Cells] = {}  # id -> where it was when last seen
         self._unseen: dict[int, int] = {}  # id -> frames out of sight
 
@@ -194,12 +196,12 @@ class MatchingTracker(Tracker):
     def _seen_mirrored_too(self, logits: Tensor, frame: Tensor) -> Tensor:
         """Take from the logits (S, h, w) of a first frame's slots what is not found in its mirror image, too."""
         mirrored = self.model.step(frame.flip(-1), slots=len(logits)).logits[0].flip(-1)
-        return seen_twice(logits, mirrored, threshold=self.options.threshold, agreement=self.rules.agreement)
+        return seen_twice(logits, mirrored, self.rules, threshold=self.options.threshold)
 
     def _stay_near(self, logits: Tensor) -> Tensor:
         """Take from every followed object (N, h, w) the pieces that are too far from where it was last seen."""
         drops = []
-        for identity, inside in zip(self.ids, self._cells(logits.sigmoid()), strict=True):
+        for identity, inside in zip(self.ids, self._cells(logits, self._least), strict=True):
             reach = self.continuity.reach + self.continuity.growth * self._unseen.get(identity, 0)
             before = self._where.get(identity, np.zeros_like(inside))
             drops.append(far_pieces(inside, before, reach * min(inside.shape)))
@@ -210,7 +212,7 @@ class MatchingTracker(Tracker):
         if len(logits) < 2:
             return logits
         winners = logits == logits.amax(dim=0)  # many times as fast as argmax, on a CPU
-        masks = self._cells(logits.sigmoid() * winners)
+        masks = self._cells(logits.masked_fill(~winners, -math.inf), self._least)
         gap = self.continuity.gap * min(masks[0].shape)
         for stray in strays(masks, share=self.continuity.share, gap=gap):
             cells = torch.from_numpy(stray.piece).to(logits.device)
@@ -225,19 +227,19 @@ class MatchingTracker(Tracker):
         """Say what the search slots found, (S, h, w) logits.
 
         Slots have learned to answer in the order of what stands out. So the first one with nothing but doubtful finds
-        ends the search, and so does an empty one behind a find: what comes later is rather scenery than a thing.
+        ends the search: what comes later is rather scenery than a thing.
 
         Returns:
             The slot that each new object came from, and the new objects' logits (M, h, w).
         """
+        if not len(logits):
+            return [], logits
         confidence = self.rules.confidence if self.index == 0 else self.rules.late_confidence
         taken = (followed.sigmoid() > self.options.threshold).any(dim=0)
         sources: list[int] = []
         planes: list[Tensor] = []
-        for slot, cells in enumerate(self._cells(logits.sigmoid())):
+        for slot, cells in enumerate(self._cells(logits, self._least)):
             if not cells.any():
-                if sources:
-                    break
                 continue
             groups = clusters(cells, self.rules.gap * min(cells.shape))
             large = [group for group in groups if group.sum() >= self.rules.splinter * groups[0].sum()]
@@ -284,21 +286,21 @@ class MatchingTracker(Tracker):
         return torch.stack(chosen)
 
     def _note_sightings(self, masks: Tensor) -> None:
-        for identity, cells in zip(self.ids, self._cells(masks), strict=True):
+        for identity, cells in zip(self.ids, self._cells(masks, self.options.threshold), strict=True):
             if cells.any():
                 self._where[identity], self._unseen[identity] = cells, 0
             else:
                 self._unseen[identity] = self._unseen.get(identity, 0) + 1
 
-    def _cells(self, masks: Tensor) -> list[Cells]:
-        """Return for each mask (N, h, w), 0..1, the cells in which it has a pixel."""
-        if not len(masks):
+    def _cells(self, planes: Tensor, least: float) -> list[Cells]:
+        """Return for each plane (N, h, w) the cells in which a pixel is above *least*."""
+        if not len(planes):
             return []
         # One axis after the other, a processor has it many times as fast as by max_pool2d.
-        objects, height, width = masks.shape
-        rows = masks.reshape(objects, height // CELL, CELL, width).amax(dim=2)
+        objects, height, width = planes.shape
+        rows = planes.reshape(objects, height // CELL, CELL, width).amax(dim=2)
         cells = rows.reshape(objects, height // CELL, width // CELL, CELL).amax(dim=3)
-        return list(cells.float().cpu().numpy() > self.options.threshold)
+        return list(cells.float().cpu().numpy() > least)
 
     def _remember(self, out: StepOutput, *, changed: bool) -> None:
         if out.keys is None or self.masks is None or not self.ids:
