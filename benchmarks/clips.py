@@ -13,11 +13,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 import rvos_cli as rvos
 from rvos_cli.errors import DatasetError
@@ -29,11 +30,28 @@ Spectator = Callable[[rvos.FrameMasks, Labels], None]
 
 @dataclass(frozen=True)
 class Clip:
-    """One sequence: its frames' folder and one true mask per frame."""
+    """One sequence, or an excerpt of one.
+
+    Attributes:
+        name: of the sequence; of an excerpt with ``@`` and the number of its first frame behind.
+        frames: the sequence's folder of frames.
+        truths: one true mask per frame.
+        excerpt: which files of the folder belong to an excerpt; empty for a whole sequence.
+    """
 
     name: str
     frames: Path
     truths: tuple[Path, ...]
+    excerpt: tuple[Path, ...] = ()
+
+    @property
+    def sequence(self) -> str:
+        """Name of the sequence that this is, or is of."""
+        return self.name.partition("@")[0]
+
+    def input(self) -> Path | Iterator[NDArray[np.uint8]]:
+        """Return what a network is given: the folder, or an excerpt's frames (H, W, 3) RGB as they are read."""
+        return (np.asarray(Image.open(path).convert("RGB")) for path in self.excerpt) if self.excerpt else self.frames
 
     def labels(self) -> Iterator[Labels]:
         """Read the true masks (H, W), one after the other."""
@@ -68,8 +86,8 @@ class Stopwatch:
         return len(self.seconds) / sum(self.seconds) if self.seconds else 0.0
 
 
-def find_clips(data: Path, wanted: Sequence[str] | None, stride: int = 1) -> list[Clip]:
-    """Return the clips below a DAVIS root, the *wanted* ones or every *stride*-th.
+def find_clips(data: Path, wanted: Sequence[str] | None, stride: int = 1, *, cut: int = 0) -> list[Clip]:
+    """Return the clips below a DAVIS root, the *wanted* ones or every *stride*-th; with *cut* in excerpts so long.
 
     Raises:
         DatasetError: there are none, or a frame has no true mask.
@@ -80,8 +98,19 @@ def find_clips(data: Path, wanted: Sequence[str] | None, stride: int = 1) -> lis
     for sequence in dataset.sequences if wanted else dataset.sequences[::stride]:
         if sequence.first_unknown is not None:
             raise DatasetError(f"{sequence.name}: frame {sequence.first_unknown} has no mask", cure="all need one")
-        clips.append(Clip(sequence.name, sequence.frames[0].parent, tuple(sequence.masks.values())))
+        clip = Clip(sequence.name, sequence.frames[0].parent, tuple(sequence.masks.values()))
+        clips += _excerpts(clip, sequence.frames, cut) if cut else [clip]
+    if not clips:
+        raise DatasetError(f"no sequence has {cut} frames", cure="cut them shorter")
     return clips
+
+
+def _excerpts(clip: Clip, pictures: Sequence[Path], frames: int) -> Iterator[Clip]:
+    """Cut *clip* into excerpts of *frames*; a shorter rest, and what begins without an object, is left out."""
+    for start in range(0, len(clip.truths) - frames + 1, frames):
+        part = slice(start, start + frames)
+        if read_mask(clip.truths[start]).any():
+            yield replace(clip, name=f"{clip.name}@{start}", truths=clip.truths[part], excerpt=tuple(pictures[part]))
 
 
 def score_one_shot(

@@ -123,7 +123,7 @@ class ClipDataset(Dataset[ClipSample]):
             "real": self.mix.real if library.sequences else 0.0,
             "photograph": self.mix.photograph if library.photographs else 0.0,
             "composite": self.mix.composite,
-            "empty": self.mix.empty if any(group[0].complete for group in library.backgrounds.values()) else 0.0,
+            "empty": self.mix.empty if library.shows_empty_scenes() else 0.0,
         }
         total = sum(shares.values())
         if total <= 0:

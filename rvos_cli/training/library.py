@@ -38,10 +38,18 @@ MERGED_CLIPS = frozenset(
 # How often they are drawn, beside other clips, once some of them are taken apart (parts.py), and how often these are:
 # they teach following too and are among the few real clips that tell touching things apart.
 MERGED_FAVOUR, DIVIDED_FAVOUR = 0.5, 1.5
-# Background sets that show things of their own, which nobody has labelled.
+# Background sets, and single pictures of others, that show things of their own, which nobody has labelled.
 OCCUPIED_BACKGROUNDS = frozenset(
     {"imagenet_sample", "openimages_crop", "grocery_natural", "kodak24", "elementary-unsplash", "mate-backgrounds"}
     | {"lomiri-wallpapers-16.04", "lomiri-wallpapers-20.04", "pop-os-wallpapers", "deepin-unsplash"}
+    | {"elementary-wallpapers/Mr__Lee", "elementary-wallpapers/Photo_by_SpaceX", "ukui-wallpapers/calla"}
+    | {"ukui-wallpapers/goldfish", "lxqt-themes/Butterfly-Kenneth-Wimer", "lxqt-themes/appleflower"}
+    | {"lxqt-themes/butterfly", "plasma-workspace-wallpapers/Autumn", "plasma-workspace-wallpapers/ColorfulCups"}
+    | {"plasma-workspace-wallpapers/EveningGlow", "plasma-workspace-wallpapers/FallenLeaf"}
+    | {"plasma-workspace-wallpapers/Kite", "plasma-workspace-wallpapers/OneStandsOut"}
+    | {f"urban100/img_{n}_SRF_2_HR" for n in ("003", "007", "024", "028", "032", "037", "044", "093", "095")}
+    | {f"sunhays80/img_{n}_SRF_8_HR" for n in ("004", "013", "015", "022", "034", "039", "043", "052")}
+    | {f"sunhays80/img_{n}_SRF_8_HR" for n in ("053", "055", "062", "065", "066", "075", "078", "080")}
 )
 # Drawings, renderings and turntable fruit: the most that each may have of the cut-outs drawn.
 CUTOUT_CAPS = {"openclipart": 0.05, "fluent_emoji_3d": 0.10, "fruits360": 0.08, "grocery_iconic": 0.06}
@@ -134,14 +142,22 @@ class Library:
         return _draw(rng, self.photographs, {name: _weight(name, group) for name, group in self.photographs.items()})
 
     def draw_background(self, rng: np.random.Generator) -> Background | None:
-        """Draw a scene, empty ones twice as often; without any, a picture whose things are then unlabelled, or None."""
+        """Draw a scene, from sets of empty ones twice as often.
+
+        Without scenes it is a picture whose things are then unlabelled, or None.
+        """
         if not self.backgrounds:
             if not (self.photographs or self.sequences):
                 return None
             path = self.draw_photograph(rng).image if self.photographs else self.draw_sequence(rng).images[0]
             return Background(path, complete=False)
-        weights = {name: _weight(name, group) * (1 + group[0].complete) for name, group in self.backgrounds.items()}
+        empty = {name: np.mean([scene.complete for scene in group]) for name, group in self.backgrounds.items()}
+        weights = {name: _weight(name, group) * (1 + float(empty[name])) for name, group in self.backgrounds.items()}
         return _draw(rng, self.backgrounds, weights)
+
+    def shows_empty_scenes(self) -> bool:
+        """Say whether there is any scene without an object of its own."""
+        return any(scene.complete for group in self.backgrounds.values() for scene in group)
 
     def draw_cutout(self, rng: np.random.Generator) -> Path | None:
         """Draw a cut-out, drawings and renderings within their caps; None without any."""
@@ -298,6 +314,10 @@ def _photographs(folder: Path, licences: tuple[str, ...]) -> dict[str, tuple[Pho
 
 def _backgrounds(folder: Path, licences: tuple[str, ...]) -> dict[str, tuple[Background, ...]]:
     return {
-        name: tuple(Background(image, path.name not in OCCUPIED_BACKGROUNDS) for image in _files(path))
+        name: tuple(Background(image, _is_empty(image)) for image in _files(path))
         for name, path in _collections(folder, licences)
     }
+
+
+def _is_empty(scene: Path) -> bool:
+    return not {scene.parent.name, f"{scene.parent.name}/{scene.stem}"} & OCCUPIED_BACKGROUNDS

@@ -94,6 +94,7 @@ class Recipe:
         average: decay of the running average of the weights that is kept as the result; 0 keeps the weights themselves.
         divided: clips whose things share a label are taken apart first, see ``parts.py``, and then drawn so often,
             against others; 0 leaves them as they are (``made_clips`` only).
+        free: only media under a free licence are seen, none of them real video (``made_clips`` only).
         follow_up: name of the recipe that goes on from the result; empty for none.
     """
 
@@ -120,6 +121,7 @@ class Recipe:
     average: float = 0.998
     seed: int = 1
     divided: float = 0.0
+    free: bool = False
     follow_up: str = ""
 
     def stage(self, step: int) -> Stage:
@@ -216,6 +218,7 @@ def made_clips(options: TrainOptions, stage: Stage) -> Dataset[ClipSample]:
             empty=made * 0.1,
             divided=options.recipe.divided,
         ),
+        free_only=options.recipe.free,
     )
 
 
@@ -307,6 +310,25 @@ def _long() -> Recipe:
     return replace(full, stages=(stage,), steps=850, rate=4e-4, cooldown=0.8, seed=6)
 
 
+def _free() -> Recipe:
+    # From ImageNet's weights on free media alone, what "lite" and "lite-refined" do in two runs.
+    stages = (
+        Stage(until=0.08, teacher=1.0, real=0.0),
+        Stage(until=0.6, teacher=0.25, real=0.0),
+        Stage(until=1.0, teacher=0.15, real=0.0, frames=4, size=(192, 320)),
+    )
+    refined = _refined()
+    return Recipe(
+        rollout=refined.rollout,
+        stages=stages,
+        steps=4200,
+        trunk_rate=refined.trunk_rate,
+        trunk_frozen=refined.trunk_frozen,
+        cooldown=0.4,
+        free=True,
+    )
+
+
 RECIPES: dict[str, Recipe] = {
     "lite": Recipe(follow_up="lite-refined"),
     "lite-refined": replace(_refined(), follow_up="lite-parts"),
@@ -314,6 +336,7 @@ RECIPES: dict[str, Recipe] = {
     "lite-large": replace(_large(), follow_up="lite-full"),
     "lite-full": replace(_full(), follow_up="lite-long"),
     "lite-long": _long(),
+    "lite-free": _free(),
     "published-one-shot": _published(one_shot=True),
     "published-zero-shot": _published(one_shot=False),
 }

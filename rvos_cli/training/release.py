@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from torch import Tensor
@@ -14,12 +14,32 @@ from torch import Tensor
 from rvos_cli.errors import UsageError
 from rvos_cli.weights import load_weights, register_weights, save_weights
 
-LICENSE = "Apache-2.0 (file); training data partly non-commercial, see the card"
-SUMMARY = "Finds and follows objects; trained by rvos on DAVIS-2016 training clips and photographs set in motion."
+
+@dataclass(frozen=True)
+class Terms:
+    """What the manifest says of weights: under which licence they come, what they are, whether they are the default."""
+
+    license: str
+    summary: str
+    default: bool
+
+
+TERMS = Terms(
+    "Apache-2.0 (file); training data partly non-commercial, see the card",
+    "Finds and follows objects; trained by rvos on DAVIS-2016 training clips and photographs set in motion.",
+    default=True,
+)
+FREE_TERMS = Terms(
+    "Apache-2.0 (file); all training data under free licences, see the card",
+    "The same, trained by rvos on freely licensed photographs and cut-outs alone; finds and follows less well.",
+    default=False,
+)
 
 
 def release(source: Path, target: Path, *, size: int | None = None) -> None:
-    """Write *source* with 16-bit convolutions to *target* and make it the default of its folder.
+    """Write *source* with 16-bit convolutions to *target* and enter it in the manifest of its folder.
+
+    A name that ends in ``-free`` promises that the weights saw nothing but free media; it never becomes the default.
 
     Args:
         source: weights of a run.
@@ -33,8 +53,10 @@ def release(source: Path, target: Path, *, size: int | None = None) -> None:
     weights = load_weights(source)
     tensors = {name: _shrink(name, tensor) for name, tensor in weights.tensors.items()}
     config = weights.config if size is None else replace(weights.config, size=size)
+    terms = FREE_TERMS if target.stem.endswith("-free") else TERMS
     save_weights(target, config, tensors)
-    register_weights(target, license=LICENSE, card=f"{target.stem}.md", summary=SUMMARY, default=True)
+    card = f"{target.stem}.md"
+    register_weights(target, license=terms.license, card=card, summary=terms.summary, default=terms.default)
 
 
 def _shrink(name: str, tensor: Tensor) -> Tensor:

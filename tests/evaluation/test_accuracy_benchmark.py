@@ -145,3 +145,53 @@ def test_wrong_folders_and_names_are_said_in_one_line(
     assert len(lines) == 2
     assert "JPEGImages/480p" in lines[0]
     assert "no sequence swan" in lines[1]
+
+
+class Counter:
+    """Finds one object in all of a frame; notes which frames it was given."""
+
+    name, sha256, device = "counter", "0" * 64, torch.device("cpu")
+
+    def __init__(self) -> None:
+        self.clips: list[list[int]] = []
+
+    def stream(self, frames: Iterator[np.ndarray], **_: Any) -> Iterator[rvos.FrameMasks]:
+        self.clips.append([])
+        for index, image in enumerate(frames):
+            self.clips[-1].append(int(np.flatnonzero(image[20, :, 0] > 40)[0]))
+            labels = np.ones(image.shape[:2], np.uint8)
+            yield rvos.FrameMasks(index=index, time=Fraction(index), name=str(index), image=image, labels=labels)
+
+
+def test_excerpts_begin_anywhere_and_are_scored_by_themselves(
+    accuracy: ModuleType,
+    davis: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    network = Counter()
+    monkeypatch.setattr(rvos, "load_model", lambda *_, **__: network)
+    Image.new("L", (96, 72)).save(tmp_path / "davis/Annotations/480p/blob/00004.png")
+    words = ["--data", str(davis), "--cut", "4", "--json", str(tmp_path / "a.json")]
+    assert accuracy.main(words) == 0
+
+    document = json.loads((tmp_path / "a.json").read_text())
+    names = [entry["name"] for entry in document["sequences"]]
+    assert names == ["blob@0", "blob@8", "bmx-trees@0", "bmx-trees@4", "bmx-trees@8"]  # nothing to follow at blob@4
+    assert all(entry["frames"] == 4 for entry in document["sequences"])
+    starts = [clip[0] for clip in network.clips]  # the square's left edge is at 10 + the frame's number
+    assert starts[:4] == pytest.approx([10, 10, 18, 18], abs=1) and all(len(clip) == 4 for clip in network.clips)
+    assert 0 < document["rows"]["bmx-trees, one-shot J&F, unmerged"] < 1
+    assert "| one-shot J&F, union | 0." in (printed := capsys.readouterr().out) and "0.88" not in printed
+
+
+def test_excerpts_too_short_or_too_long_are_one_clear_line(
+    accuracy: ModuleType, davis: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert accuracy.main(["--data", str(davis), "--cut", "3"]) == 2
+    assert accuracy.main(["--data", str(davis), "--cut", "15"]) == 1
+    assert capsys.readouterr().err.splitlines() == [
+        "--cut is 3; excerpts need 4 frames or more",
+        "no sequence has 15 frames; cut them shorter",
+    ]

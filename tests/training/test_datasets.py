@@ -1,5 +1,6 @@
 import pickle
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -120,6 +121,19 @@ def test_empty_scenes_have_no_object_and_are_complete(data_root: Path):
     for index in range(8):
         clip = dataset[index]
         assert clip["kind"] == "empty" and bool(clip["complete"]) and not bool(clip["labels"].any())
+
+
+def test_a_scene_that_shows_a_thing_of_its_own_is_no_empty_one(data_root: Path):
+    shutil.rmtree(data_root / "train/backgrounds")
+    scenes = _made(data_root / "train/backgrounds/free/ukui-wallpapers")
+    Image.new("RGB", (96, 64), (200, 0, 90)).save(scenes / "goldfish.png")
+    mix = ClipMix(real=0, photograph=0.5, composite=0, empty=0.5, photometric=0)
+    assert {small(data_root, mix=mix)[index]["kind"] for index in range(12)} == {"photograph"}
+    Image.new("RGB", (96, 64), (0, 200, 90)).save(scenes / "desert.png")
+    mix = replace(mix, photograph=0)
+    clips = [small(data_root, mix=mix)[index] for index in range(6)]
+    assert all(bool(clip["complete"]) for clip in clips)
+    assert all((clip["frames"][:, 0] > clip["frames"][:, 1]).float().mean() < 0.5 for clip in clips)  # not the fish
 
 
 def test_free_only_leaves_real_clips_and_research_folders_alone(data_root: Path):

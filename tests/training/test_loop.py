@@ -14,8 +14,9 @@ import torch
 from rvos_cli.config import ModelConfig
 from rvos_cli.errors import UsageError, WeightsError
 from rvos_cli.model import RVOS
+from rvos_cli.training.datasets import ClipDataset
 from rvos_cli.training.loop import TrainingDivergedError, train
-from rvos_cli.training.recipes import RECIPES, Recipe, Stage, TrainOptions, recipe
+from rvos_cli.training.recipes import RECIPES, Recipe, Stage, TrainOptions, made_clips, recipe
 from rvos_cli.training.trunk import imagenet_trunk
 from rvos_cli.weights import load_weights, save_weights
 
@@ -170,3 +171,15 @@ def test_every_follow_up_is_a_recipe_of_the_same_network():
         if plan.follow_up:
             assert recipe(plan.follow_up).model == plan.model
     assert recipe("lite").follow_up == "lite-refined"
+
+
+def test_the_free_recipe_begins_anew_and_sees_free_media_alone(data_root: Path, tmp_path: Path):
+    plan = recipe("lite-free")
+    assert plan.free and not plan.divided and plan.model == recipe("lite").model
+    assert all(stage.real == 0 for stage in plan.stages)
+    options = TrainOptions(data=data_root, output=tmp_path, recipe=plan)
+    clips = made_clips(options, replace(plan.stages[0], size=(64, 96)))
+    assert isinstance(clips, ClipDataset)
+    library = clips._maker.library
+    media = [library.photographs, library.cutouts, library.backgrounds]
+    assert not library.sequences and all(name.startswith("free/") for group in media for name in group)

@@ -40,6 +40,16 @@ def test_a_released_network_answers_as_the_trained_one(trained: Path, tmp_path: 
     assert torch.allclose(one, other, atol=0.02)
 
 
+def test_free_weights_say_so_and_leave_the_default_as_it_is(trained: Path, tmp_path: Path):
+    folder = tmp_path / "weights"
+    for name in ("tiny", "tiny-free"):
+        release(trained, folder / f"{name}.safetensors")
+    usual, free = sorted(read_manifest(folder, "user"), key=lambda entry: entry.name)
+    assert (usual.default, free.default) == (True, False)
+    assert "non-commercial" in usual.license and "non-commercial" not in free.license and "free" in free.license
+    assert free.card == "tiny-free.md" and "freely licensed" in free.summary
+
+
 def test_wrong_words_are_one_clear_error():
     with pytest.raises(UsageError, match="two paths"):
         main(["only-one"])
