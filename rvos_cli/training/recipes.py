@@ -321,7 +321,7 @@ def _free() -> Recipe:
     return Recipe(
         rollout=refined.rollout,
         stages=stages,
-        steps=4200,
+        steps=3700,
         trunk_rate=refined.trunk_rate,
         trunk_frozen=refined.trunk_frozen,
         cooldown=0.4,

@@ -31,7 +31,7 @@ TERMS = Terms(
 )
 FREE_TERMS = Terms(
     "Apache-2.0 (file); all training data under free licences, see the card",
-    "The same, trained by rvos on freely licensed photographs and cut-outs alone; finds and follows less well.",
+    "The same, trained by rvos on freely licensed photographs and cut-outs alone; finds less well.",
     default=False,
 )
 
