@@ -60,21 +60,24 @@ class ClipSample(TypedDict):
     """One training clip.
 
     ``frames`` (T, 3, h, w) uint8 RGB; ``labels`` (T, h, w) uint8: 0 background, 1..N objects, 255 ignore; ``complete``
-    () bool: everything that stands out is labelled; ``kind``: "real", "photograph", "composite" or "empty".
+    () bool: everything that stands out is labelled, each thing by itself; ``separate`` () bool: each label is one thing
+    by itself, though others may have none; ``kind``: "real", "photograph", "composite" or "empty".
     """
 
     frames: torch.Tensor
     labels: torch.Tensor
     complete: torch.Tensor
+    separate: torch.Tensor
     kind: str
 
 
 class ClipBatch(TypedDict):
-    """Clips stacked: ``frames`` (B, T, 3, h, w) uint8, ``labels`` (B, T, h, w) uint8, ``complete`` (B,) bool."""
+    """Clips stacked: ``frames`` (B, T, 3, h, w) uint8, ``labels`` (B, T, h, w) uint8, both flags (B,) bool."""
 
     frames: torch.Tensor
     labels: torch.Tensor
     complete: torch.Tensor
+    separate: torch.Tensor
 
 
 class ClipDataset(Dataset[ClipSample]):
@@ -151,6 +154,7 @@ class ClipDataset(Dataset[ClipSample]):
             "frames": apply_photometry(canvas.frames, photometry),
             "labels": canvas.labels,
             "complete": torch.tensor(canvas.complete),
+            "separate": torch.tensor(canvas.separate),
             "kind": kind,
         }
 
@@ -171,6 +175,7 @@ def collate(samples: Sequence[ClipSample]) -> ClipBatch:
         "frames": torch.stack([sample["frames"] for sample in samples]),
         "labels": torch.stack([sample["labels"] for sample in samples]),
         "complete": torch.stack([sample["complete"] for sample in samples]),
+        "separate": torch.stack([sample["separate"] for sample in samples]),
     }
 
 
@@ -190,7 +195,7 @@ def _settle(rng: np.random.Generator, canvas: Canvas, max_objects: int) -> Canva
     large = np.flatnonzero(counts >= TINY * area)
     kept = large[np.argsort(-counts[large], kind="stable")][:max_objects]
     table[rng.permutation(kept)] = np.arange(1, len(kept) + 1)
-    return Canvas(canvas.frames, torch.from_numpy(table[labels]), canvas.complete)
+    return Canvas(canvas.frames, torch.from_numpy(table[labels]), canvas.complete, canvas.separate)
 
 
 def _worth_keeping(labels: torch.Tensor) -> bool:

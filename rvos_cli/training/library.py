@@ -28,6 +28,9 @@ IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
 # Sets in which more can be seen than is labelled: good for following, not for learning that nothing else is there.
 PARTLY_LABELLED_CLIPS = frozenset({"ytvos_ffvi", "xmem2/chair", "segtrack2_jup"})
 PARTLY_LABELLED_PAIRS = frozenset({"coco_person", "ccp_fashion", "camvid_things", "bsds_regions"})
+# Sets whose labels are not one thing each, so that not even what is labelled is an example of what one object is, nor
+# can be cut out.
+SHARED_LABELS = frozenset({"camvid_things", "bsds_regions"})
 # Clips in which things that belong together, a rider and the bicycle, share one label: good for following, no example
 # of what one object is. How many things each shows is told by DAVIS 2017, which labels the same clips thing by thing.
 MERGED_CLIPS = frozenset(
@@ -85,15 +88,29 @@ class Sequence:
     merged: bool = False
     divided: bool = False
 
+    @property
+    def separate(self) -> bool:
+        """Whether what is labelled is labelled each thing by itself."""
+        return not self.merged
+
 
 @dataclass(frozen=True)
 class Photograph:
-    """A still picture with its instance mask."""
+    """A still picture with its instance mask.
+
+    Attributes:
+        image: the picture.
+        mask: its labels.
+        collection: the set it is of.
+        complete: everything that stands out is labelled, each thing by itself.
+        separate: what is labelled is labelled each thing by itself.
+    """
 
     image: Path
     mask: Path
     collection: str
     complete: bool
+    separate: bool
 
 
 @dataclass(frozen=True)
@@ -307,8 +324,8 @@ def _divided(clip: Sequence, folder: Path) -> Sequence:
 def _photographs(folder: Path, licences: tuple[str, ...]) -> dict[str, tuple[Photograph, ...]]:
     found = {}
     for name, path in _collections(folder, licences):
-        complete = path.name not in PARTLY_LABELLED_PAIRS
-        found[name] = tuple(Photograph(image, mask, name, complete) for image, mask in _pairs(path))
+        complete, separate = path.name not in PARTLY_LABELLED_PAIRS, path.name not in SHARED_LABELS
+        found[name] = tuple(Photograph(image, mask, name, complete, separate) for image, mask in _pairs(path))
     return {name: photographs for name, photographs in found.items() if photographs}
 
 

@@ -17,8 +17,6 @@ from rvos_cli.training.library import Library, Sequence
 from rvos_cli.training.synthesis import IGNORE, Pixels
 
 Box = tuple[int, int, int, int]
-# Outlines of regions, or of touching things under one id: they move with their picture but are not cut out.
-NOT_CUT_OUT = frozenset({"bsds_regions", "camvid_things"})
 LEAST_PIXELS = 400
 
 
@@ -98,7 +96,7 @@ def draw_piece(library: Library, rng: np.random.Generator, *, frames: int, max_g
             images, masks = read_frames(library, rng, sequence, frames=frames, max_gap=max_gap)
         elif library.photographs:
             photograph = library.draw_photograph(rng)
-            if photograph.collection.rpartition("/")[2] in NOT_CUT_OUT:
+            if not photograph.separate:
                 continue
             images, masks = library.rgb(photograph.image)[None], library.labels(photograph.mask)[None]
         else:

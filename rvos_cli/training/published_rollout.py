@@ -38,6 +38,7 @@ class PublishedRollout:
         draws: Sequence[torch.Generator],
         *,
         teacher: float,
+        separate: Tensor | None = None,
     ) -> Losses:
         """Run a batch of clips and return their loss.
 
@@ -48,6 +49,7 @@ class PublishedRollout:
             complete: not looked at: a slot without an object is free to show anything, as published.
             draws: on the CPU, one for each clip: they say where the truth is shown if *teacher* is neither 0 nor 1.
             teacher: how often the true previous mask stands in for the network's own, 0..1.
+            separate: not looked at either.
         """
         truth = object_masks(labels, self.slots)
         valid = (labels != IGNORED_LABEL)[:, :, None].float()

@@ -47,8 +47,9 @@ class Rollout(Protocol):
         draws: Sequence[torch.Generator],
         *,
         teacher: float,
+        separate: Tensor | None = None,
     ) -> Losses:
-        """Run (B, T, 3, h, w) normalised frames with (B, T, h, w) labels and (B,) complete; return the loss.
+        """Run (B, T, 3, h, w) normalised frames with (B, T, h, w) labels and (B,) flags; return the loss.
 
         *draws* has a source of random numbers for each clip.
         """
@@ -64,6 +65,8 @@ class Stage:
         real: share of clips from real video, 0..1, where the others are made.
         frames: clip length.
         size: (h, w) of the clips; multiples of 32 where the network has matching.
+        photographs: share of photographs set in motion among the made clips, 0..0.9; a tenth are empty scenes, the rest
+            composites.
     """
 
     until: float
@@ -71,6 +74,7 @@ class Stage:
     real: float = 1.0
     frames: int = 3
     size: tuple[int, int] = (128, 224)
+    photographs: float = 0.35
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -213,8 +217,8 @@ def made_clips(options: TrainOptions, stage: Stage) -> Dataset[ClipSample]:
         length=NEVER_ENDING,
         mix=ClipMix(
             real=stage.real,
-            photograph=made * 0.35,
-            composite=made * 0.55,
+            photograph=made * stage.photographs,
+            composite=made * (0.9 - stage.photographs),
             empty=made * 0.1,
             divided=options.recipe.divided,
         ),

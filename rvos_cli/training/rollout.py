@@ -25,12 +25,24 @@ IGNORED_LABEL = 255
 
 @dataclass(frozen=True, kw_only=True)
 class RolloutOptions:
-    """Weights of the losses and how often the truth stands in for the network's own last mask (0..1)."""
+    """Weights of the losses, how often the truth stands in for the network's own last mask, and what is given.
+
+    Attributes:
+        slots: the largest number of objects of a clip.
+        teacher: how often the truth stands in for the network's own last mask, 0..1.
+        discover: share of the clips with something to find in which nothing is given, 0..1.
+        partial: share of them in which half of the objects are given, 0..1.
+        partly_labelled: there is something to find also where some things have no label. Any free slot may find one of
+            those that have, and the others are free to show anything.
+        cue_weight: of the loss of the matching cue.
+        empty_weight: of the loss of masks that should be empty.
+    """
 
     slots: int = 3
     teacher: float = 0.3
     discover: float = 0.45
     partial: float = 0.15
+    partly_labelled: bool = False
     cue_weight: float = 0.5
     empty_weight: float = 0.5
 
@@ -43,9 +55,10 @@ class RolloutOptions:
         draws: Sequence[torch.Generator],
         *,
         teacher: float,
+        separate: Tensor | None = None,
     ) -> Losses:
         """Run a batch of clips with *teacher* in place of the option's own; arguments as in ``rollout``."""
-        return rollout(model, frames, labels, complete, replace(self, teacher=teacher), draws)
+        return rollout(model, frames, labels, complete, replace(self, teacher=teacher), draws, separate)
 
 
 @dataclass
@@ -98,6 +111,7 @@ def rollout(
     complete: Tensor,
     options: RolloutOptions,
     draws: Sequence[torch.Generator],
+    separate: Tensor | None = None,
 ) -> Losses:
     """Run a batch of clips and return their loss.
 
@@ -105,14 +119,16 @@ def rollout(
         model: a network with matching.
         frames: (B, T, 3, h, w), normalised.
         labels: (B, T, h, w) uint8: 0 background, 1..K objects, 255 unknown.
-        complete: (B,) bool: whether everything that counts as an object is labelled.
+        complete: (B,) bool: whether everything that counts as an object is labelled, each thing by itself.
         options: what is given, and the weights of the losses.
         draws: on the CPU, one for each clip: they decide what is given and where the truth is shown.
+        separate: (B,) bool: whether at least each label is one thing by itself; None for as in *complete*.
     """
     truth = object_masks(labels, options.slots)
     valid = (labels != IGNORED_LABEL)[:, :, None].float()
     slots = _slots_needed(truth, options.slots)
-    targets = _given_objects(truth[:, 0], complete, slots, options, draws)
+    searched = complete if separate is None or not options.partly_labelled else complete | separate
+    targets = _given_objects(truth[:, 0], searched, slots, options, draws)
     losses = Losses(frames.new_zeros(()))
     state: RecurrentState | None = None
     kept: References | None = None
@@ -123,7 +139,7 @@ def rollout(
         known = (targets >= 0).float()
         out = model.step(frames[:, t], state, slots=slots, masks=masks, known=known, kept=kept, last=last)
         free = targets < 0
-        empty = _discover(out.logits.detach(), truth[:, t], valid[:, t], targets, complete)
+        empty = _discover(out.logits.detach(), truth[:, t], valid[:, t], targets, searched, complete)
         wanted = masks_by_slot(truth[:, t], targets)
         _count(losses, out, wanted, valid[:, t], known, (targets >= 0) & free, empty, options, t, frames.shape[1])
         masks = _next_masks(out.logits.detach().sigmoid(), wanted, targets, options.teacher, draws)
@@ -146,7 +162,7 @@ def _slots_needed(truth: Tensor, limit: int) -> int:
 
 
 def _given_objects(
-    first: Tensor, complete: Tensor, slots: int, options: RolloutOptions, draws: Sequence[torch.Generator]
+    first: Tensor, searched: Tensor, slots: int, options: RolloutOptions, draws: Sequence[torch.Generator]
 ) -> Tensor:
     """Choose which object each slot is given: (B, N), -1 for a slot that gets none."""
     targets = torch.full((first.shape[0], slots), -1, dtype=torch.long)
@@ -155,9 +171,9 @@ def _given_objects(
         objects = visible[b].nonzero().flatten().cpu()
         order = objects[torch.randperm(len(objects), generator=draws[b])]
         draw = float(torch.rand((), generator=draws[b]))
-        if bool(complete[b]) and draw < options.discover:
+        if bool(searched[b]) and draw < options.discover:
             order = order[:0]
-        elif bool(complete[b]) and draw < options.discover + options.partial:
+        elif bool(searched[b]) and draw < options.discover + options.partial:
             order = order[: len(order) // 2]
         count = min(slots, len(order))
         targets[b, :count] = order[:count]
@@ -170,24 +186,29 @@ def masks_by_slot(truth: Tensor, targets: Tensor) -> Tensor:
     return torch.gather(truth, 1, index) * (targets >= 0)[..., None, None]
 
 
-def _discover(logits: Tensor, truth: Tensor, valid: Tensor, targets: Tensor, complete: Tensor) -> Tensor:
-    """Give the objects that nobody has to the first free slots, in place; return which slots must stay empty (B, N)."""
+def _discover(
+    logits: Tensor, truth: Tensor, valid: Tensor, targets: Tensor, searched: Tensor, complete: Tensor
+) -> Tensor:
+    """Give the objects that nobody has to free slots, in place; return which slots must stay empty (B, N).
+
+    They are the first free slots; where some things have no label, any of them, for the first may show such a thing.
+    """
     empty = torch.zeros_like(targets, dtype=torch.bool)
     visible = truth.flatten(2).mean(dim=2) > VISIBLE
     for b in range(truth.shape[0]):
-        if not bool(complete[b]):
+        if not bool(searched[b]):
             continue
         free = (targets[b] < 0).nonzero().flatten()
         taken = set(targets[b].tolist())
         waiting = [o for o in visible[b].nonzero().flatten().tolist() if o not in taken]
-        finders = free[: len(waiting)]
-        if len(finders):
+        finders = free[: len(waiting)] if bool(complete[b]) else free
+        if len(finders) and waiting:
             rows, columns = linear_sum_assignment(
                 assignment_cost(logits[b, finders].float(), truth[b, waiting], valid[b]).cpu().numpy()
             )
             for row, column in zip(rows, columns, strict=True):
                 targets[b, finders[row]] = waiting[column]
-        empty[b, free[len(finders) :]] = True
+        empty[b, free[len(finders) :]] = True  # none of a clip that is partly labelled
     return empty
 
 

@@ -14,7 +14,6 @@ from PIL import Image, ImageFilter
 
 from rvos_cli.training.library import Library
 from rvos_cli.training.pieces import (
-    NOT_CUT_OUT,
     Box,
     Piece,
     adapt,
@@ -64,7 +63,8 @@ class SceneMaker:
         images, masks = read_frames(self.library, rng, sequence, frames=self.frames, max_gap=self.max_gap)
         present = (masks[0] > 0) & (masks[0] != IGNORE)
         camera = self._camera(rng, images.shape[1:3], bounding_box(present), motion=0.2, angle=0.04)
-        return Canvas(warp(images, camera, self.size), warp_labels(masks, camera, self.size), sequence.complete)
+        frames, labels = warp(images, camera, self.size), warp_labels(masks, camera, self.size)
+        return Canvas(frames, labels, sequence.complete, sequence.separate)
 
     def photograph(self, rng: np.random.Generator) -> Canvas:
         """Set a photograph in motion: as a whole, thing by thing, or one of its things before another scene."""
@@ -73,19 +73,19 @@ class SceneMaker:
         ids = object_ids(mask)
         if not ids:
             return self._moved(rng, image, mask, photograph.complete)
-        separable = photograph.collection.rpartition("/")[2] not in NOT_CUT_OUT
         portrait = image.shape[0] > image.shape[1]
         choice = rng.random()
-        if separable and choice < (0.6 if portrait else 0.2):
+        if photograph.separate and choice < (0.6 if portrait else 0.2):
             piece = cut_out(image[None], mask[None] == ids[int(rng.integers(len(ids)))])
             return self._obstruct(rng, self._place(rng, self._scene(rng), [piece]))
         box = bounding_box(np.isin(mask, rng.permutation(ids)[: self.max_objects]))
         camera = self._camera(rng, image.shape[:2], box, motion=1.0, angle=0.12)
-        if not separable or choice < 0.55:
+        if not photograph.separate or choice < 0.55:
             canvas = self._moved(rng, image, mask, photograph.complete, camera)
         else:
             canvas = self._take_apart(rng, image, mask, camera, photograph.complete)
-        if separable and rng.random() < 0.3 and len(ids) < self.max_objects:
+        canvas.separate = photograph.separate
+        if photograph.separate and rng.random() < 0.3 and len(ids) < self.max_objects:
             canvas = self._place(rng, canvas, self._pieces(rng, self.max_objects - len(ids)))
         return self._obstruct(rng, canvas)
 

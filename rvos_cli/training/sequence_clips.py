@@ -102,6 +102,7 @@ class SequenceClips(Dataset[ClipSample]):
             "frames": pixels.round().clamp(0, 255).byte(),
             "labels": torch.from_numpy(labels),
             "complete": torch.tensor(False),  # nobody labels all there is
+            "separate": torch.tensor(False),  # DAVIS 2016 does not, and the published training does not ask
             "kind": "real",
         }
 

@@ -87,6 +87,7 @@ def _learn(
             batch["complete"],
             draws_of(recipe, own_clips(recipe, step, part)),
             teacher=recipe.stage(step).teacher,
+            separate=batch["separate"],
         )
     if not losses.finite:
         _keep(batch, options)

@@ -157,11 +157,13 @@ class Canvas:
         frames: (T, 3, h, w) float32, 0 to 255.
         labels: (T, h, w) uint8: 0 background, 255 ignore, else an object.
         complete: nothing that stands out is without a label.
+        separate: each label is one thing by itself.
     """
 
     frames: torch.Tensor
     labels: torch.Tensor
     complete: bool
+    separate: bool = True
 
     @property
     def size(self) -> tuple[int, int]:

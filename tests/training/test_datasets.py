@@ -30,7 +30,9 @@ def test_a_clip_has_the_promised_shapes_types_and_labels(data_root: Path):
         clip = dataset[index]
         assert clip["frames"].shape == (4, 3, 48, 80) and clip["frames"].dtype == torch.uint8
         assert clip["labels"].shape == (4, 48, 80) and clip["labels"].dtype == torch.uint8
-        assert clip["complete"].shape == () and clip["complete"].dtype == torch.bool
+        for flag in (clip["complete"], clip["separate"]):
+            assert flag.shape == () and flag.dtype == torch.bool
+        assert bool(clip["separate"]) or not bool(clip["complete"])
         ids = set(clip["labels"].unique().tolist()) - {0, 255}
         assert ids == set(range(1, len(ids) + 1)) and len(ids) <= 2
         kinds.add(clip["kind"])
@@ -92,14 +94,25 @@ def test_ignored_pixels_stay_ignored_and_do_not_become_objects(data_root: Path):
 
 def test_sets_that_are_not_wholly_labelled_are_marked(data_root: Path):
     shutil.rmtree(data_root / "train/clips/davis2016")
-    assert not any(bool(small(data_root, mix=REAL)[index]["complete"]) for index in range(5))
+    clips = [small(data_root, mix=REAL)[index] for index in range(5)]
+    assert not any(bool(clip["complete"]) for clip in clips)
+    assert all(bool(clip["separate"]) for clip in clips)  # what has a label is a thing by itself
+
+
+def test_photographs_whose_labels_are_regions_are_no_examples_of_things(data_root: Path):
+    shutil.rmtree(data_root / "train/pairs/free")
+    persons = [small(data_root, mix=PHOTOGRAPH)[index] for index in range(5)]
+    assert all(bool(clip["separate"]) for clip in persons)
+    (data_root / "train/pairs/research/coco_person").rename(data_root / "train/pairs/research/bsds_regions")
+    regions = [small(data_root, mix=PHOTOGRAPH)[index] for index in range(5)]
+    assert not any(bool(clip["separate"]) or bool(clip["complete"]) for clip in regions)
 
 
 def test_clips_whose_label_is_of_several_things_only_teach_to_follow(data_root: Path):
     (data_root / "train/clips/davis2016/box").rename(data_root / "train/clips/davis2016/bmx-bumps")
     shutil.rmtree(data_root / "train/clips/ytvos_ffvi")
     clips = [small(data_root, mix=REAL)[index] for index in range(3)]
-    assert all(bool(clip["labels"].any()) and not bool(clip["complete"]) for clip in clips)
+    assert all(bool(clip["labels"].any()) and not bool(clip["complete"] | clip["separate"]) for clip in clips)
     library = open_library(data_root)
     pieces = [draw_piece(library, np.random.default_rng(seed), frames=2, max_gap=1) for seed in range(40)]
     assert all(len(piece.rgb) == 1 for piece in pieces)  # those of clips would move

@@ -4,7 +4,7 @@ import torch
 
 from rvos_cli.config import ModelConfig
 from rvos_cli.model import RVOS
-from rvos_cli.training.rollout import RolloutOptions, object_masks, rollout
+from rvos_cli.training.rollout import RolloutOptions, _discover, object_masks, rollout
 
 
 def clip(objects: int = 2, frames: int = 3) -> tuple[torch.Tensor, torch.Tensor]:
@@ -23,10 +23,10 @@ def network() -> RVOS:
     return RVOS(ModelConfig(hidden_size=16, key_dim=8)).train()
 
 
-def run(model: RVOS, *, complete: bool = True, seed: int = 0, objects: int = 2, **options):
+def run(model: RVOS, *, complete: bool = True, separate: bool = True, seed: int = 0, objects: int = 2, **options):
     images, labels = clip(objects)
-    draws = [torch.Generator().manual_seed(seed)]
-    return rollout(model, images, labels, torch.tensor([complete]), RolloutOptions(**options), draws)
+    draws, flags = [torch.Generator().manual_seed(seed)], (torch.tensor([complete]), torch.tensor([separate]))
+    return rollout(model, images, labels, flags[0], RolloutOptions(**options), draws, flags[1])
 
 
 def test_labels_become_one_mask_per_object_and_unknown_none():
@@ -60,6 +60,27 @@ def test_clips_that_are_not_wholly_labelled_ask_for_no_discovery():
     assert losses.counts["discover"] == 0
     assert losses.counts["empty"] == 0
     assert losses.counts["track"] == 4
+
+
+def test_things_of_clips_that_are_partly_labelled_are_looked_for_where_a_recipe_says_so():
+    losses = run(network(), complete=False, discover=1, partly_labelled=True)
+    assert losses.counts["discover"] == 2
+    assert losses.counts["empty"] == 0  # the slot behind may show what has no label
+    merged = run(network(), complete=False, separate=False, discover=1, partly_labelled=True)
+    assert merged.counts["discover"] == 0
+
+
+def test_any_free_slot_may_find_what_is_labelled_of_a_clip_that_is_partly_labelled():
+    truth = torch.zeros(1, 2, 8, 8)
+    truth[0, 0, :4], truth[0, 1, 4:] = 1, 1
+    logits = torch.stack([torch.full((8, 8), -4.0), truth[0, 0] * 8 - 4, truth[0, 1] * 8 - 4])[None]
+    valid, whole, part = torch.ones(1, 1, 8, 8), torch.tensor([True]), torch.tensor([False])
+    targets = torch.full((1, 3), -1)
+    assert not bool(_discover(logits, truth, valid, targets, whole, part).any())
+    assert targets.tolist() == [[-1, 0, 1]]
+    targets = torch.full((1, 3), -1)
+    assert _discover(logits, truth, valid, targets, whole, whole).tolist() == [[False, False, True]]
+    assert targets.tolist() == [[1, 0, -1]]
 
 
 def test_the_generator_decides_everything_that_is_random():
