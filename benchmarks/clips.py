@@ -49,9 +49,9 @@ class Clip:
         """Name of the sequence that this is, or is of."""
         return self.name.partition("@")[0]
 
-    def input(self) -> Path | Iterator[NDArray[np.uint8]]:
-        """Return what a network is given: the folder, or an excerpt's frames (H, W, 3) RGB as they are read."""
-        return (np.asarray(Image.open(path).convert("RGB")) for path in self.excerpt) if self.excerpt else self.frames
+    def input(self) -> Path | list[NDArray[np.uint8]]:
+        """Return what a network is given: the folder, or an excerpt's frames (H, W, 3) RGB."""
+        return [np.asarray(Image.open(path).convert("RGB")) for path in self.excerpt] if self.excerpt else self.frames
 
     def labels(self) -> Iterator[Labels]:
         """Read the true masks (H, W), one after the other."""

@@ -90,6 +90,7 @@ def run(
     sinks: Sequence[Sink],
     *,
     on_frame: Callable[[FrameMasks], None] | None = None,
+    before: Callable[[Iterator[Frame]], Iterator[Frame]] = iter,
     queue_size: int = QUEUE_SIZE,
 ) -> int:
     """Send every frame of *source* through *step* into all *sinks*.
@@ -103,6 +104,7 @@ def run(
         step: (H, W, 3) uint8 RGB to (H, W) uint8 labels, called in the caller's thread in display order.
         sinks: each gets every frame, in order, in a thread of its own.
         on_frame: called in the caller's thread after each step, before the frame is written.
+        before: gives the frames that it is given, each at once or after having seen some more; in the caller's thread.
         queue_size: frames that may wait before the step, and before each sink.
 
     Returns:
@@ -119,7 +121,7 @@ def run(
         _writing(sinks, queue_size, stop) as channels,
         _decoding(source, queue_size, stop) as frames,
     ):
-        for frame in frames:
+        for frame in before(frames):
             masks = FrameMasks(
                 index=frame.index, time=frame.time, name=frame.name, image=frame.image, labels=step(frame.image)
             )

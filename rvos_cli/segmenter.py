@@ -177,7 +177,8 @@ class Segmenter:
         Without a mask the objects are found, with ``first_mask`` or ``masks`` the given ones are followed.
 
         Args:
-            input: as for ``segment``; an iterable of arrays is read one array at a time and may be endless.
+            input: as for ``segment``; an iterable of arrays is read one array at a time and may be endless. Where
+                objects are to be found, the first frames are read ahead, but not of an iterator: it may be live.
             first_mask: as for ``track``.
             masks: masks of later frames, for objects that appear late or to correct one: a mapping from the frame's
                 index, or an iterable with one mask or None for each frame.
@@ -202,14 +203,15 @@ class Segmenter:
         self, input: Input, first_mask: Mask | None, masks: Masks | None, options: InferenceOptions
     ) -> Iterator[FrameMasks]:
         given_at = _per_frame(masks)
-        with ExitStack() as stack:
+        with _memory_errors(), ExitStack() as stack:
             source = stack.enter_context(open_source(input))
             shape = (source.info.height, source.info.width)
             frames = source.info.frames
             session = self._session(options, None, frames) if first_mask is None and masks is None else None
             if session is not None:
                 stack.callback(session.close)
-            for frame in source:
+            live = source.info.kind == "arrays" and frames is None  # a frame may come when the one before is done
+            for frame in session.looking_ahead(iter(source)) if session is not None and not live else source:
                 given = given_at(frame.index)
                 if frame.index == 0 and first_mask is not None:
                     given = first_mask
@@ -217,11 +219,10 @@ class Segmenter:
                 if session is None and mask is None:
                     labels = np.zeros(shape, np.uint8)  # nothing to follow yet
                 else:
-                    with _memory_errors():
-                        if session is None:
-                            session, mask = self._session(options, mask, frames), None  # the session sees it first
-                            stack.callback(session.close)
-                        labels = session.step(frame.image, mask)
+                    if session is None:
+                        session, mask = self._session(options, mask, frames), None  # the session sees it first
+                        stack.callback(session.close)
+                    labels = session.step(frame.image, mask)
                 yield FrameMasks(index=frame.index, time=frame.time, name=frame.name, image=frame.image, labels=labels)
 
     def _session(self, options: InferenceOptions, first_mask: NDArray[np.uint8] | None, frames: int | None) -> Session:
@@ -331,7 +332,7 @@ def _run(
 
     with ExitStack() as stack:
         sinks = [stack.enter_context(sink) for sink in folder.sinks(source.info, tally.expected)]
-        frames = run(source, session.step, sinks, on_frame=count)
+        frames = run(source, session.step, sinks, on_frame=count, before=session.looking_ahead)
         if not frames:
             raise InputError(f"{source.info.name} holds no frame that can be decoded", cure="check that it plays")
     return frames, [line for sink in sinks for line in sink.warnings]

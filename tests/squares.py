@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import media
 import numpy as np
+
+from rvos_cli.sources import Frame
 
 FRAMES, HEIGHT, WIDTH = 6, 96, 128
 LEFT_COLOUR, RIGHT_COLOUR = (220, 40, 40), (30, 60, 220)
@@ -35,6 +39,10 @@ class ColourSession:
 
     def close(self) -> None:
         """There is nothing to end."""
+
+    def looking_ahead(self, frames: Iterator[Frame]) -> Iterator[Frame]:
+        """It needs no second opinion."""
+        return frames
 
     def step(self, image: media.Image, mask: media.Image | None = None) -> media.Image:
         if mask is not None and self.ids is not None:
