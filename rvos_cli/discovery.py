@@ -31,6 +31,7 @@ class DiscoveryRules:
             ``seen_twice``.
         late_agreement: the same once a slot behind a find was without agreement.
         splinter: such a piece smaller than this share of the largest one is no object, 0..1.
+        slots: so many look for objects in a first frame, and as many as there may be objects if all of these find one.
         patience: frames out of sight after which an object may give its slot to a new one.
     """
 
@@ -42,6 +43,7 @@ class DiscoveryRules:
     agreement: float = 0.45
     late_agreement: float = 0.7
     splinter: float = 0.06
+    slots: int = 4
     patience: int = 30
 
 

@@ -146,15 +146,18 @@ class MatchingTracker(Tracker):
             self._take(mask, (frame.shape[-2], frame.shape[-1]))
             self._newest_id = max(self._newest_id, *self.ids)
         known = len(self.ids)
-        slots = known + self._free_slots()
-        if slots == 0:
+        searching = self._free_slots()
+        if known + searching[0] == 0:
             return frame.new_zeros(0, *frame.shape[-2:])
-        out = self._decode(frame, slots, known)
-        followed = self._give_back(self._stay_near(out.logits[0, :known]))
-        searched = out.logits[0, known:]
-        if known == 0 and self.index == 0:
-            searched = self._seen_mirrored_too(searched, frame)
-        sources, found = self._found(searched, followed)
+        for free in searching:
+            out = self._decode(frame, known + free, known)
+            followed = self._give_back(self._stay_near(out.logits[0, :known]))
+            searched = out.logits[0, known:]
+            if known == 0 and self.index == 0:
+                searched = self._seen_mirrored_too(searched, frame)
+            sources, found = self._found(searched, followed)
+            if free - 1 not in sources:
+                break  # the last slot found nothing, and no slot behind it would have
         self._admit(len(sources))
         logits = torch.cat([followed, found])
         masks = logits.sigmoid()
@@ -166,12 +169,12 @@ class MatchingTracker(Tracker):
         self._remember(out, changed=mask is not None or len(sources) > 0)
         return logits
 
-    def _free_slots(self) -> int:
-        """Return how many slots look for objects in this frame."""
-        if not self.discover:
-            return 0
-        room = self._room()
-        return room if self.index == 0 else min(1, room)
+    def _free_slots(self) -> tuple[int, ...]:
+        """Return how many slots look for objects in this frame: at first, and if that was not enough."""
+        room = self._room() if self.discover else 0
+        if self.index > 0:
+            return (min(1, room),)
+        return (self.rules.slots, room) if room > self.rules.slots else (room,)
 
     def _room(self) -> int:
         return max(0, min(self.options.max_objects - len(self.ids), MAX_OBJECT_ID - self._newest_id))

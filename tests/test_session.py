@@ -178,6 +178,21 @@ def test_no_more_objects_than_asked_for(finder):
         assert set(np.unique(session.step(picture()))) == {0, 1, 2}
 
 
+@pytest.mark.parametrize(("things", "asked"), [(3, {4}), (4, {4, 10}), (6, {4, 10})])
+def test_a_first_frame_is_searched_by_few_slots_and_by_all_if_each_of_these_finds_something(finder, things, asked):
+    places = [(0, 0), (0, 60), (0, 120), (60, 0), (60, 60), (60, 120)]
+    session = finder({0: places[:things]})
+    model, slots_asked = session._tracker.model, set()
+
+    def counting(frame, state=None, *, slots, **rest):
+        slots_asked.add(slots)
+        return plain(frame, state, slots=slots, **rest)
+
+    plain, model.step = model.step, counting
+    assert int(session.step(picture()).max()) == things == len(session.objects)
+    assert slots_asked == asked
+
+
 def test_a_full_house_gives_the_slot_of_what_is_long_gone_to_something_new(finder):
     patience = DiscoveryRules().patience
     script = {0: [(32, 16)], **{k: [(200, 200)] for k in range(1, patience + 1)}}

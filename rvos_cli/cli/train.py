@@ -31,7 +31,7 @@ def train(
         typer.Option(
             "--recipe",
             metavar="NAME",
-            help="lite, lite-refined, lite-parts, lite-large, lite-full, lite-long, lite-free, "
+            help="lite, lite-refined, lite-parts, lite-large, lite-full, lite-long, lite-finding, lite-free, "
             "published-one-shot or published-zero-shot.",
         ),
     ] = "lite",

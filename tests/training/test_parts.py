@@ -483,6 +483,24 @@ def test_the_long_recipe_is_that_with_longer_clips():
     assert replace(same, seed=full.seed, follow_up=full.follow_up) == full
 
 
+def test_the_finding_recipe_is_that_with_short_clips_in_which_most_is_to_be_found():
+    full, finding = recipe("lite-full"), recipe("lite-finding")
+    assert (finding.steps, finding.rate, finding.seed, finding.follow_up) == (2150, 4e-4, 8, "")
+    assert finding.rollout == RolloutOptions(slots=4, discover=0.7, partial=0.1, partly_labelled=True)
+    (stage,) = finding.stages
+    assert (stage.until, stage.teacher, stage.real, stage.photographs) == (1.0, 0.1, 0.35, 0.5)
+    assert (stage.frames, stage.size) == (2, (256, 448))
+    same = replace(finding, rollout=full.rollout, stages=full.stages, steps=full.steps, rate=full.rate)
+    assert replace(same, seed=full.seed, follow_up=full.follow_up) == full
+
+
+def test_a_stage_says_how_many_of_the_made_clips_are_photographs(options: TrainOptions):
+    clips = made_clips(options, Stage(until=1.0, teacher=0.1, real=0.4, photographs=0.7))
+    assert isinstance(clips, ClipDataset)
+    assert clips.mix.photograph == pytest.approx(0.42) and clips.mix.composite == pytest.approx(0.12)
+    assert clips.mix.empty == pytest.approx(0.06) and clips.mix.real == 0.4
+
+
 def test_a_recipe_says_how_often_divided_clips_are_drawn(options: TrainOptions, small: RVOS):
     divide_first(options, small, lambda name: None)
     plan = replace(options.recipe, divided=2.5)
