@@ -45,6 +45,19 @@ class Network(Protocol):
         """Yield the masks of (H, W, 3) uint8 RGB frames; *masks* has one mask or None for each."""
 
 
+class _Stored:
+    """Frames of which it is known how many there are: nobody need take them for live ones, as a mere iterator's."""
+
+    def __init__(self, images: Iterator[NDArray[np.uint8]], count: int) -> None:
+        self._images, self._count = images, count
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __iter__(self) -> Iterator[NDArray[np.uint8]]:
+        return self._images
+
+
 class DatasetRun:
     """One network on one data set; ``run`` takes its sequences one after the other.
 
@@ -129,8 +142,9 @@ class DatasetRun:
         if self.task != "unsupervised":
             masks = sequence.given(late=self.dataset.late_objects or self.task == "youtube-vos")
         chosen = self._options
+        frames = _Stored(images, len(sequence.frames))
         return self._network.stream(
-            images, masks=masks, size=chosen.size, max_objects=chosen.max_objects, threshold=chosen.threshold
+            frames, masks=masks, size=chosen.size, max_objects=chosen.max_objects, threshold=chosen.threshold
         )
 
     def _timed(self, frames: Iterator[FrameMasks], total: int, progress: Progress | None) -> Iterator[FrameMasks]:

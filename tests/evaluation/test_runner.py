@@ -92,6 +92,20 @@ def test_few_found_objects_keep_their_ids(tmp_path: Path) -> None:
     assert np.unique(masks_of(tmp_path / "out.zip")["bear/00000.png"]).tolist() == [0, 4, 5]
 
 
+def test_a_network_knows_how_many_frames_come_and_gets_them_one_by_one(tmp_path: Path) -> None:
+    data = load_dataset("davis2017", trees.davis2017(tmp_path), task="unsupervised", sequences=["bear"])
+    lengths = []
+
+    class Counting(trees.Oracle):
+        def stream(self, frames, **options):
+            lengths.append(len(frames))  # a Segmenter looks ahead in what is no live camera
+            assert iter(frames) is iter(frames)
+            yield from super().stream(frames, **options)
+
+    run_all(Counting(), data, "unsupervised")
+    assert lengths == [trees.FRAMES]
+
+
 @pytest.mark.parametrize("task", ["semi-supervised", "foreground", "unsupervised"])
 def test_davis2016_is_scored_as_one_object(tmp_path: Path, task: Task) -> None:
     data = load_dataset("davis2016", trees.davis2016(tmp_path / "data"), task=task)
