@@ -136,7 +136,7 @@ class Worker:
 
         from rvos_cli.device import choose_dtype
 
-        names = ("torch", "torchvision", "timm", "av", "numpy")
+        names = ("torch", "torchvision", "av", "numpy")
         cuda = self.device.type == "cuda"
         return {
             "python": sys.version.split()[0],

@@ -1,7 +1,6 @@
 """Finds and follows objects in video: the public list, and nothing else.
 
-Every name is loaded when it is first used, so that ``import rvos_cli`` and ``rvos --help`` load neither torch nor
-timm.
+Every name is loaded when it is first used, so that ``import rvos_cli`` and ``rvos --help`` load no torch.
 """
 
 from __future__ import annotations

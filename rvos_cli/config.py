@@ -27,8 +27,8 @@ class ModelConfig:
     """Which network a weights file holds.
 
     Args:
-        trunk: ``resnet34``, ``resnet50``, ``resnet101``, ``vgg16`` (torchvision) or a timm name
-            (``tf_efficientnet_lite0``).
+        trunk: ``resnet34``, ``resnet50``, ``resnet101``, ``vgg16``, or ``tf_efficientnet_lite0`` to
+            ``tf_efficientnet_lite4`` as timm names them.
         hidden_size: channels of the coarsest ConvLSTM; the finer ones have 1/2, 1/4 and 1/8 of it.
         kernel_size: of the skip projections, the gates and the output.
         skip_mode: how a skip feature joins the upsampled hidden state.

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 NOWHERE = -8.0  # the logit of what is no part of its object
@@ -63,6 +62,8 @@ def seen_twice(logits: Tensor, mirrored: Tensor, rules: DiscoveryRules, *, thres
     Returns:
         (S, h, w), the slots in the order of *logits*; nothing in those without agreement.
     """
+    from scipy.optimize import linear_sum_assignment  # here: following a mask has no use for it
+
     first, second = _thick(logits.sigmoid() > threshold), _thick(mirrored.sigmoid() > threshold)
     both = (first[:, None] & second[None]).sum(dim=(2, 3))  # counts, which 16 bits could not hold
     either = first.sum(dim=(1, 2))[:, None] + second.sum(dim=(1, 2))[None] - both

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 import numpy as np
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 GRID = 4  # pixels of the network's frame per cell of the masks that are compared
@@ -82,6 +81,8 @@ def likeness(one: Look, other: Look, motion: float) -> float:
     The IoU of the objects that belong together, by the Hungarian method, each counted by the root of its area; what
     belongs to none counts as 0. Objects may have moved by up to *motion* short sides.
     """
+    from scipy.optimize import linear_sum_assignment  # here: following a mask has no use for it
+
     if not len(one.masks) or not len(other.masks):
         return float(len(one.masks) == len(other.masks))
     reach = motion * min(one.masks.shape[1:])

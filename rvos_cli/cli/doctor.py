@@ -13,7 +13,7 @@ from rvos_cli.cli.console import Talk
 from rvos_cli.errors import RvosError
 from rvos_cli.version import __version__
 
-PACKAGES = ("torch", "torchvision", "timm", "av", "numpy", "scipy", "pillow", "safetensors", "typer", "rich")
+PACKAGES = ("torch", "torchvision", "av", "numpy", "scipy", "pillow", "safetensors", "typer", "rich")
 OPTIONAL = {"openvino": "not installed; processors take longer without it"}
 GIGABYTE = 1e9
 

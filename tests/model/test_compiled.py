@@ -65,7 +65,7 @@ def test_sixteen_bits_around_it_do_not_keep_it_from_being_compiled(lite):
         assert fast.encode(torch.randn(1, 3, *SIZE)).slot is not None
 
 
-@pytest.mark.parametrize(("trunk", "left"), [("efficientnet_lite0", 2), ("resnet34", 4), ("vgg16", 4)])
+@pytest.mark.parametrize(("trunk", "left"), [("tf_efficientnet_lite0", 2), ("resnet34", 4), ("vgg16", 4)])
 def test_a_trunk_in_two_parts_is_the_trunk(trunk, left):
     torch.manual_seed(4)
     encoder = Encoder(ModelConfig(trunk=trunk, hidden_size=16)).eval()
