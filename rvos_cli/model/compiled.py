@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from rvos_cli.model.compiling import Compiled, compiled
+from rvos_cli.model.compiling import Compiled, bfloat16_pays, compiled
 from rvos_cli.model.convlstm import ConvLSTMCell, SpatialState
 from rvos_cli.model.decoder import Decoder
 from rvos_cli.model.encoder import Encoder, Features
@@ -34,9 +34,9 @@ class CompiledRVOS(RVOS):
 
         Args:
             model: norms may be folded or not.
-            half: True computes in bfloat16, where the processor has it; False nowhere. None computes so, of a network
-                with matching, the slots and the encoder from stride 8 on, in which it changes next to nothing; the
-                encoder before, whose features must tell like from like, in float32.
+            half: True computes in bfloat16, where the processor has it; False nowhere. None computes so where it
+                pays, of a network with matching, the slots and the encoder from stride 8 on, in which it changes next
+                to nothing; the encoder before, whose features must tell like from like, in float32.
         """
         nn.Module.__init__(self)
         self.config = model.config
@@ -107,12 +107,13 @@ class _CompiledEncoder(nn.Module):
         return (None, None) if coming is None else coming.result()
 
     def _compile(self, frame: Tensor) -> Parts:
-        always, where_it_may = self._half is True, self._half is not False and self.decoder is not None
+        always = self._half is True
+        where_it_may = always or (self._half is None and self.decoder is not None and bfloat16_pays())
         shallow = compiled(_Shallow(self.plain), [frame], half=always)
         if shallow is None:
             return None, None
         size = (frame.shape[-2], frame.shape[-1])
-        deep = compiled(_Deep(self.plain, self.decoder, size), shallow(frame), half=always or where_it_may)
+        deep = compiled(_Deep(self.plain, self.decoder, size), shallow(frame), half=where_it_may)
         if deep is None:
             return None, None
         encoder = _TwoParts(shallow, deep)

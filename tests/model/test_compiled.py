@@ -54,8 +54,27 @@ def test_compiled_in_float32_equals_the_plain_network(lite):
 
 @needs_openvino
 @pytest.mark.parametrize("half", [None, True])
-def test_compiled_in_bfloat16_is_near_the_plain_network(lite, half):
+def test_compiled_in_bfloat16_is_near_the_plain_network(lite, half, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(compiled, "bfloat16_pays", lambda: True)
     assert largest_difference(three_frames(lite)[:1], three_frames(CompiledRVOS(lite, half=half))[:1]) < 0.1
+
+
+@needs_openvino
+def test_without_units_for_bfloat16_all_is_float32(lite, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(compiled, "bfloat16_pays", lambda: False)
+    plain = three_frames(CompiledRVOS(lite, half=False))
+    assert all(torch.equal(one, other) for one, other in zip(plain, three_frames(CompiledRVOS(lite)), strict=True))
+
+
+@pytest.mark.parametrize(("told", "pays"), [({"amx_bf16": True}, True), ({"avx512_bf16": True}, False), ({}, False)])
+def test_bfloat16_pays_on_processors_with_amx(told, pays, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: told, raising=False)
+    assert compiling.bfloat16_pays() is pays
+
+
+def test_an_older_torch_cannot_tell(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.delattr(torch.cpu, "get_capabilities", raising=False)
+    assert not compiling.bfloat16_pays()
 
 
 @needs_openvino
