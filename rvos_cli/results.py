@@ -7,10 +7,13 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
 from fractions import Fraction
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+FEW = 16  # ids up to here are counted one by one
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +33,21 @@ class FrameMasks:
     name: str
     image: NDArray[np.uint8]
     labels: NDArray[np.uint8]
+
+    @cached_property
+    def areas(self) -> dict[int, int]:
+        """Pixels of each object that is seen, in the order of the ids."""
+        areas: dict[int, int] = {}
+        rest = int(np.count_nonzero(self.labels))
+        for identity in range(
+            1, FEW + 1
+        ):  # a tenth of the time of bincount(), which makes 64-bit numbers of the labels
+            if rest and (area := int(np.count_nonzero(self.labels == identity))):
+                areas[identity], rest = area, rest - area
+        if rest:
+            counts = np.bincount(self.labels.ravel())
+            areas |= {identity: int(counts[identity]) for identity in np.flatnonzero(counts).tolist() if identity > FEW}
+        return areas
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,16 +105,13 @@ class ObjectTally:
     expected: tuple[int, ...] = ()
     _seen: dict[int, list[int]] = field(default_factory=dict)  # id -> [first, last, frames, area]
 
-    def add(self, index: int, labels: NDArray[np.uint8]) -> None:
-        """Count the objects of frame *index*; labels is (H, W) uint8."""
-        areas = np.bincount(labels.ravel(), minlength=1)
-        for identity in np.flatnonzero(areas):
-            if identity == 0:
-                continue
-            entry = self._seen.setdefault(int(identity), [index, index, 0, 0])
-            entry[1] = index
+    def add(self, frame: FrameMasks) -> None:
+        """Count the objects of *frame*."""
+        for identity, area in frame.areas.items():
+            entry = self._seen.setdefault(identity, [frame.index, frame.index, 0, 0])
+            entry[1] = frame.index
             entry[2] += 1
-            entry[3] += int(areas[identity])
+            entry[3] += area
 
     def objects(self) -> tuple[ObjectSummary, ...]:
         """Return one summary per object, in the order of the ids."""

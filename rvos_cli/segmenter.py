@@ -327,7 +327,7 @@ def _run(
     """Drive the frames through the session into the sinks; return how many they were and what the sinks warn of."""
 
     def count(frame: FrameMasks) -> None:
-        tally.add(frame.index, frame.labels)
+        tally.add(frame)
         progress(frame.index + 1, source.info.frames)
 
     with ExitStack() as stack:

