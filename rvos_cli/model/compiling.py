@@ -27,7 +27,8 @@ def bfloat16_pays() -> bool:
 
     Without them 16 bits were measured to take a third longer than 32, even where the processor knows such numbers.
     """
-    capabilities: Mapping[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()  # torch 2.11 has it; older ones may not
+    # torch 2.11 has this; older ones may not.
+    capabilities: Mapping[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
     return bool(capabilities.get("amx_bf16"))
 
 
