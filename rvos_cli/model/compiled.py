@@ -7,7 +7,7 @@ asked for, everything goes the plain way. For inference only.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 
@@ -78,7 +78,6 @@ class _CompiledEncoder(nn.Module):
         self.plain, self._half = model.encoder, half
         self.decoder = model.decoder if model.config.matching else None
         self._compiled: dict[torch.Size, Future[Parts]] = {}
-        self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="compile")
 
     def forward(self, frame: Tensor) -> Features:
         encoder, slot = self._for(frame)
@@ -95,7 +94,7 @@ class _CompiledEncoder(nn.Module):
         if frame.shape not in self._compiled:
             while len(self._compiled) >= LARGEST_CACHE:
                 del self._compiled[next(iter(self._compiled))]
-            self._compiled[frame.shape] = self._worker.submit(self._compile, frame)
+            self._compiled[frame.shape] = _in_a_thread_that_ends(self._compile, frame)
         return self._compiled[frame.shape]
 
     def wait(self) -> None:
@@ -121,6 +120,19 @@ class _CompiledEncoder(nn.Module):
             return encoder, None
         slot = _Slot(self.decoder)
         return encoder, compiled(slot, slot.examples(encoder(frame)[8:]), half=where_it_may)
+
+
+def _in_a_thread_that_ends(job: Callable[[Tensor], Parts], frame: Tensor) -> Future[Parts]:
+    """Begin to do *job*.
+
+    A thread that has computed with torch keeps threads for it as long as it lives, even when it does nothing any more;
+    and with more of them than processors OpenMP's no longer spin while they wait for each other, which makes the small
+    steps of a network take half as long again.
+    """
+    executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="compile")
+    future = executor.submit(job, frame)
+    executor.shutdown(wait=False)
+    return future
 
 
 @dataclass(frozen=True)

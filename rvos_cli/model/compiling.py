@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import importlib
+import sys
 import threading
 import warnings
 from collections.abc import Mapping, Sequence
@@ -78,7 +80,7 @@ def _is_channels_last(x: Tensor) -> bool:
 def _request(
     module: nn.Module, examples: Sequence[Tensor], layouts: Sequence[torch.memory_format], *, half: bool
 ) -> Any:
-    import openvino
+    openvino = _openvino()
     from openvino.frontend import FrontEndManager
     from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
     from openvino.preprocess import PrePostProcessor
@@ -118,6 +120,16 @@ def _request(
 def _core() -> Any:
     # One for the whole process: each that goes takes the stack for signals with it that the one before had set up, and
     # the next signal would end the program.
-    import openvino
+    return _openvino().Core()
 
-    return openvino.Core()
+
+@functools.cache
+def _openvino() -> Any:
+    """Import OpenVINO, which then does without the package that reports every import, from a forked process."""
+    name = "openvino_telemetry"
+    mine = sys.modules.setdefault(name, None) is None  # type: ignore[arg-type]
+    try:
+        return importlib.import_module("openvino")
+    finally:
+        if mine:
+            del sys.modules[name]

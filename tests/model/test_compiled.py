@@ -1,5 +1,6 @@
 """The compiled network against the plain one, and when the plain one is used."""
 
+import os
 import subprocess
 import sys
 import threading
@@ -57,6 +58,36 @@ def test_compiled_in_float32_equals_the_plain_network(lite):
 def test_compiled_in_bfloat16_is_near_the_plain_network(lite, half, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(compiled, "bfloat16_pays", lambda: True)
     assert largest_difference(three_frames(lite)[:1], three_frames(CompiledRVOS(lite, half=half))[:1]) < 0.1
+
+
+@needs_openvino
+def test_no_thread_stays_behind_that_would_slow_down_the_others(lite):
+    fast = CompiledRVOS(lite)
+    with torch.inference_mode():
+        assert fast.encode(torch.randn(1, 3, *SIZE)).slot is not None
+    for thread in threading.enumerate():
+        if thread.name.startswith("compile"):
+            thread.join(timeout=5)
+            assert not thread.is_alive()
+
+
+SILENT = """
+import multiprocessing, sys, threading
+import torch
+from torch import nn
+from rvos_cli.model.compiling import compiled
+assert compiled(nn.Sequential(nn.Conv2d(3, 4, 1)), [torch.zeros(1, 3, 4, 4)], half=False) is not None
+assert not [name for name in sys.modules if name.startswith("openvino_telemetry")], "reports are loaded"
+assert [thread.name for thread in threading.enumerate()] == ["MainThread"], threading.enumerate()
+assert not multiprocessing.active_children()
+"""
+
+
+@needs_openvino
+def test_nothing_is_reported_to_anybody():
+    environment = {name: value for name, value in os.environ.items() if name != "CI"}  # in which nobody reports
+    done = subprocess.run([sys.executable, "-c", SILENT], capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stderr
 
 
 @needs_openvino
