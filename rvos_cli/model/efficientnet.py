@@ -64,6 +64,9 @@ class EfficientNetLite(nn.Module):
             leaving.append(out)
         self.blocks = nn.Sequential(*stages)
         self.channels = tuple(leaving[index] for index in reversed(LEAVING))
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.normal_(module.weight, std=math.sqrt(2 / _fan_out(module)))  # as it was published
 
     def forward(self, frame: Tensor) -> tuple[Tensor, ...]:
         """Return the features (B, C, h/s, w/s) of frames (B, 3, h, w), stride 32 first."""
@@ -147,6 +150,10 @@ def _convolution(c_in: int, c_out: int, kernel: int = 1, stride: int = 1, groups
     if stride > 1:
         return SameConv2d(c_in, c_out, kernel, stride=stride, groups=groups, bias=False)
     return nn.Conv2d(c_in, c_out, kernel, padding=kernel // 2, groups=groups, bias=False)
+
+
+def _fan_out(convolution: nn.Conv2d) -> int:
+    return math.prod(convolution.kernel_size) * convolution.out_channels // convolution.groups
 
 
 def _whole_eights(channels: float) -> int:
