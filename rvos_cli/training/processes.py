@@ -52,6 +52,10 @@ def joined(wanted: str) -> Iterator[torch.device]:
         yield choose_device(wanted).device
         return
     device = _own_device(wanted)
+    # Its functions keep, as their default, the group that is there when they are imported; an optimizer's first step
+    # imports them. A group kept to the end of Python leaves threads that abort the process.
+    import torch.distributed.nn.functional  # noqa: F401
+
     dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=LONGEST_WAIT)
     try:
         yield device

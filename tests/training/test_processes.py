@@ -54,6 +54,8 @@ if __name__ == "__main__":
     options = pickle.loads(Path(sys.argv[1]).read_bytes())
     Path(f"{sys.argv[1]}.{os.environ['RANK']}").write_text(str(os.getpid()))
     train(options)
+    threads = [name.read_text().strip() for name in Path("/proc/self/task").glob("*/comm")]
+    assert not any("gloo" in name for name in threads), threads
 """
 
 
@@ -119,7 +121,9 @@ def test_two_processes_learn_what_one_learns_with_twice_the_batch(options: Train
         _, said = process.communicate(timeout=600)
     assert process.returncode == 0, said
     start = load_weights(options.init).tensors
-    assert apart(whole.weights, tmp_path / "two" / "weights.safetensors", start) < 0.01
+    # Where a gradient is near zero, a rounding error turns Adam's step around: starts that differ by 1e-6 end 0.06
+    # apart. Norms or losses that are not shared make 0.6 and 0.9.
+    assert apart(whole.weights, tmp_path / "two" / "weights.safetensors", start) < 0.2
     one, two = ((tmp_path / run / "log.csv").read_text().splitlines()[1:] for run in ("one", "two"))
     losses = [[float(line.split(",")[1]) for line in lines] for lines in (one, two)]
     assert losses[0] == pytest.approx(losses[1], abs=1e-3)
