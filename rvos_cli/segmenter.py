@@ -24,6 +24,7 @@ from rvos_cli.model import RVOS
 from rvos_cli.model.compiled import WORTH_COMPILING, CompiledRVOS
 from rvos_cli.model.compiling import can_compile
 from rvos_cli.model.folding import fold_norms
+from rvos_cli.model.quantized import can_quantize
 from rvos_cli.outputs import DEFAULT_ROOT, OutputFolder, run_digest
 from rvos_cli.pipeline import run
 from rvos_cli.results import FrameMasks, ObjectTally, RunSummary
@@ -47,7 +48,8 @@ def load_model(
     Args:
         name: a name that ``rvos weights list`` shows, a weights file, or a published checkpoint's folder or zip.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``; only ``auto`` ever chooses another.
-        half: 16-bit arithmetic; None lets the device decide.
+        half: 16-bit arithmetic; None lets the device decide, and a processor compare references in 8 bits; False is
+            float32 everywhere.
         compiled: whether a processor's work goes through OpenVINO, where that is installed; None decides for each video
             by its length.
 
@@ -89,6 +91,8 @@ class Segmenter:
         self._weights, self._compile = weights, compiled
         self._dtype = choose_dtype(device, half)
         self._model = fold_norms(build_model(weights, device)).to(memory_format=torch.channels_last)
+        if self.config.matching:
+            self._model.matching.quantized = device.type == "cpu" and half is not False and can_quantize()
         self._compiled = CompiledRVOS(self._model, half=half)
 
     def segment(

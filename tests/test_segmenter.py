@@ -16,6 +16,7 @@ from rvos_cli import segmenter, session
 from rvos_cli.masks import read_labels
 from rvos_cli.model.compiled import CompiledRVOS
 from rvos_cli.model.compiling import can_compile
+from rvos_cli.model.quantized import can_quantize
 from rvos_cli.segmenter import Segmenter
 from rvos_cli.session import Session
 from rvos_cli.sinks import video
@@ -321,3 +322,13 @@ def test_a_frame_with_the_longest_name_a_file_can_have_is_written(tiny_model: Se
     tiny_model.segment(tmp_path / name, output=tmp_path / "out")
     for folder in ("masks", "objects/01", "objects/02"):
         assert [path.name for path in (tmp_path / "out" / folder).iterdir()] == [name]
+
+
+def test_matching_is_in_8_bits_where_it_can_be_and_float32_is_not_asked_for():
+    frames = [squares(index) for index in range(6)]
+    default, exact = (rvos.load_model(device="cpu", half=half, compiled=False) for half in (None, False))
+    assert default._model.matching.quantized == can_quantize()
+    assert not exact._model.matching.quantized
+    streams = [model.stream(frames, first_mask=square_labels()) for model in (default, exact)]
+    for fast, plain in zip(*streams, strict=True):
+        assert np.mean(fast.labels != plain.labels) < 0.002

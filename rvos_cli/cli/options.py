@@ -95,7 +95,10 @@ Threshold = Annotated[
 Half = Annotated[
     bool | None,
     typer.Option(
-        "--half/--no-half", help="16-bit arithmetic.", show_default="as the device likes", rich_help_panel=NETWORK
+        "--half/--no-half",
+        help="16-bit arithmetic; --no-half: float32 everywhere.",
+        show_default="as the device likes",
+        rich_help_panel=NETWORK,
     ),
 ]
 Json = Annotated[

@@ -7,7 +7,6 @@ what is near counts more; how near is learned.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -15,10 +14,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from rvos_cli.model.quantized import LOWEST_LOGIT, QuantizedKeys, quantize
 from rvos_cli.model.reading import Reading, read_fused, read_in_blocks, read_where_needed
 
 KEY_STRIDE = 8
-LARGEST_LOGIT = 70.0  # the sum of the exponentials of many such is still a float32
+LARGEST_LOGIT = 74.0  # the sum of the exponentials of a million such is still a float32
+LEAST_WIDTH = 0.5  # as far as 8-bit channels reach at least: there may be more in a frame than in its references
 LARGEST_EXCESS = 30.0  # taken from every logit, leaves what is alike at all, -0.5 and more, above what exp makes zero
 
 
@@ -88,6 +89,8 @@ class MatchingCue(nn.Module):
         self.log_temperature = nn.Parameter(torch.tensor(2.5))
         # Standard deviation of the distance at which a match counts, in short sides: kept frames, last frame.
         self.log_reach = nn.Parameter(torch.tensor([0.7, -1.4]))
+        self.quantized = False  # whether to compare in 8 bits where that can be done, see ``quantized``
+        self._rounded: dict[int, tuple[Tensor, object, list[QuantizedKeys]]] = {}  # of each kind the newest
 
     def keys(self, x8: Tensor, x16: Tensor) -> Tensor:
         """Return keys (B, D, h/8, w/8) of unit length from the trunk's features at strides 8 and 16."""
@@ -113,10 +116,18 @@ class MatchingCue(nn.Module):
         return read.reshape(*read.shape[:3], *query.shape[-2:])
 
     def _reading(self, query: Tensor, references: References, kind: int) -> Reading:
-        excess = self._excess(query, references, kind) if _may_read_in_blocks(query) else math.inf
-        in_blocks = excess < LARGEST_EXCESS
-        q, k = self._with_places(query, references, kind, less=excess if in_blocks else 0.0)
+        lowest, highest = self._range(query, references, kind)
+        excess = max(0.0, highest - LARGEST_LOGIT)
+        in_blocks = _may_read_in_blocks(query) and excess < LARGEST_EXCESS
+        less = excess if in_blocks else 0.0
+        q = self._query_with_places(query, references, kind)
         values = references.masks.flatten(2)  # B, N, R*h*w
+        if in_blocks and self.quantized and lowest - less > LOWEST_LOGIT:
+            small = self._quantized_keys(references, kind, less)
+            return lambda positions: torch.stack(
+                [keys.read(*one) for keys, *one in zip(small, q[:, :, positions], values, strict=True)]
+            )
+        k = self._keys_with_places(references, kind, less)
 
         def read(positions: Tensor) -> Tensor:
             here = q[:, :, positions] if len(positions) < q.shape[2] else q
@@ -126,33 +137,64 @@ class MatchingCue(nn.Module):
 
         return read
 
-    def _excess(self, query: Tensor, references: References, kind: int) -> float:
-        """Return by how much a logit may exceed what its exponential can bear, which a softmax may take from all."""
+    def _range(self, query: Tensor, references: References, kind: int) -> tuple[float, float]:
+        """Return between what the logits lie, of which a softmax may take the same from all."""
         h, w = query.shape[-2:]
         farthest = ((h / min(h, w)) ** 2 + (w / min(h, w)) ** 2) / 4  # squared, from the middle to a corner
-        nearness = farthest / 2 * float(torch.exp(-2 * self.log_reach[kind]))
-        likeness = references.sharpness * float(self.log_temperature.exp())
-        return max(0.0, likeness + nearness + references.favour - LARGEST_LOGIT)
+        nearness = farthest / 2 * float(self._nearness(kind).detach())
+        likeness = float(self._sharpness(references).detach())
+        return -likeness - 3 * nearness, likeness + nearness + references.favour
 
-    def _with_places(self, query: Tensor, references: References, kind: int, *, less: float) -> tuple[Tensor, Tensor]:
-        # -|p - q|^2 / 2s^2 = (p.q - |p|^2 / 2) / s^2 + a term that the softmax over p cancels: three more
-        # channels make the attention prefer what is near, without a matrix of distances. The last of them also
-        # takes what counts for all positions of a reference frame alike.
-        b, _, frames, h, w = references.keys.shape
-        rows = torch.arange(h, device=query.device, dtype=query.dtype) / min(h, w)
-        columns = torch.arange(w, device=query.device, dtype=query.dtype) / min(h, w)
-        place = torch.stack(torch.meshgrid(rows - rows.mean(), columns - columns.mean(), indexing="ij"))  # 2, h, w
-        nearness = torch.exp(-2 * self.log_reach[kind])
-        one = torch.ones_like(place[:1])
-        sharp = query * (self.log_temperature.exp() * references.sharpness)
-        q = torch.cat([sharp, _batch(torch.cat([place, one]) * nearness, b)], dim=1)
+    # -|p - q|^2 / 2s^2 = (p.q - |p|^2 / 2) / s^2 + a term that the softmax over p cancels: three more channels make the
+    # attention prefer what is near, without a matrix of distances. The last of them also takes what counts for all
+    # positions of a reference frame alike.
+
+    def _query_with_places(self, query: Tensor, references: References, kind: int) -> Tensor:
+        """Return (B, D + 3, h*w)."""
+        place = _places(query)
+        sharp = query * self._sharpness(references)
+        three = torch.cat([place, torch.ones_like(place[:1])]) * self._nearness(kind)
+        return torch.cat([sharp, _batch(three, len(query))], dim=1).flatten(2)
+
+    def _keys_with_places(self, references: References, kind: int, less: float) -> Tensor:
+        """Return (B, D + 3, R*h*w), which make every logit smaller by *less*."""
+        b, _, frames = references.keys.shape[:3]
+        place = _places(references.keys)
         half_square = -0.5 * place.square().sum(dim=0, keepdim=True)
         places = _batch(torch.cat([place, half_square]), b).unsqueeze(2).expand(-1, -1, frames, -1, -1)
         k = torch.cat([references.keys, places], dim=1)
         if references.favour or less:
+            nearness = self._nearness(kind)
             k[:, -1] -= less / nearness
             k[:, -1, : references.trusted] += references.favour / nearness
-        return q.flatten(2), k.flatten(2)
+        return k.flatten(2)
+
+    def _quantized_keys(self, references: References, kind: int, less: float) -> list[QuantizedKeys]:
+        """Return the same for each clip of the batch, rounded; kept frames stay the same for a while."""
+        settings = (references.sharpness, references.trusted, references.favour, less)
+        of, then, rounded = self._rounded.get(kind, (None, None, []))
+        if of is not references.keys or then != settings:
+            k = self._keys_with_places(references, kind, less)
+            widths = k.abs().amax(dim=(0, 2)).clamp(min=LEAST_WIDTH)
+            widths[:-3] = widths[:-3].amax()  # a later frame may have more of one channel
+            sharpness, nearness = (float(x) for x in (self._sharpness(references), self._nearness(kind)))
+            query_widths = torch.cat([widths[:-3] * sharpness, widths[-3:-1] * nearness, widths.new_tensor([nearness])])
+            rounded = [quantize(one, widths, query_widths) for one in k]
+            self._rounded[kind] = (references.keys, settings, rounded)
+        return rounded
+
+    def _sharpness(self, references: References) -> Tensor:
+        return self.log_temperature.exp() * references.sharpness
+
+    def _nearness(self, kind: int) -> Tensor:
+        return torch.exp(-2 * self.log_reach[kind])
+
+
+def _places(like: Tensor) -> Tensor:
+    """Return where the positions of (..., h, w) are from the middle, in short sides: (2, h, w)."""
+    h, w = like.shape[-2:]
+    rows, columns = (torch.arange(n, device=like.device, dtype=like.dtype) / min(h, w) for n in (h, w))
+    return torch.stack(torch.meshgrid(rows - rows.mean(), columns - columns.mean(), indexing="ij"))
 
 
 def _may_read_in_blocks(query: Tensor) -> bool:

@@ -8,6 +8,9 @@ import torch
 
 from rvos_cli.model import matching, reading
 from rvos_cli.model.matching import MatchingCue, References
+from rvos_cli.model.quantized import can_quantize
+
+vnni = pytest.mark.skipif(not can_quantize(), reason="the processor has no 8-bit instructions")
 
 
 def unit(*shape: int) -> torch.Tensor:
@@ -53,7 +56,54 @@ def test_reading_in_blocks_equals_the_fused_reading(temperature: float, monkeypa
         assert torch.allclose(cue(query, first + second, second), fused, atol=1e-5)
 
 
-def test_logits_beyond_the_range_of_exp_are_read_by_the_fused_form(monkeypatch: pytest.MonkeyPatch):
+@vnni
+@pytest.mark.parametrize("temperature", [5.0, 37.0])
+def test_reading_in_8_bits_is_nearly_the_same(temperature: float, monkeypatch: pytest.MonkeyPatch):
+    torch.manual_seed(1)
+    monkeypatch.setattr(reading, "BLOCK", (50, 35))
+    monkeypatch.delattr(matching, "read_in_blocks")
+    cue = MatchingCue(64, 4, 4)
+    torch.nn.init.constant_(cue.log_temperature, math.log(temperature))
+    first, second = (References.of(unit(2, 64, 8, 14), (torch.rand(2, 3, 8, 14) > 0.6).float()) for _ in range(2))
+    kept = replace(first + second, sharpness=2.0, trusted=1, favour=2.0)
+    for query in (second.keys[:, :, 0], unit(2, 64, 8, 14), -second.keys[:, :, 0]):
+        fused = cue(query, kept, second).detach()
+        cue.quantized = True
+        with torch.no_grad():
+            assert_nearly(cue(query, kept, second), fused)
+            assert_nearly(cue(query, kept.select([1, 0]), second.select([1, 0])), fused[:, :, [1, 0]])
+        cue.quantized = False
+
+
+def assert_nearly(rounded: torch.Tensor, exact: torch.Tensor) -> None:
+    """Random keys are a hard case: much of what is read hangs on two that are almost equally alike."""
+    difference = (rounded - exact).abs()
+    assert difference.mean() < 0.01 and difference.max() < 0.15
+
+
+@vnni
+def test_rounded_keys_are_kept_for_the_same_references_only():
+    torch.manual_seed(1)
+    rounding, plain, query = MatchingCue(16, 4, 4), MatchingCue(16, 4, 4), unit(1, 16, 6, 8)
+    rounding.quantized = True
+    first, second = (References.of(unit(1, 16, 6, 8), torch.rand(1, 1, 6, 8)) for _ in range(2))
+    with torch.no_grad():
+        for kept in (first, second, replace(second, sharpness=3.0), first + second, first):
+            assert (rounding(query, kept, first) - plain(query, kept, first)).abs().max() < 0.03
+
+
+def test_logits_beyond_the_range_of_8_bits_are_read_in_float32():
+    torch.manual_seed(1)
+    cue, keys = MatchingCue(16, 4, 4), unit(1, 16, 4, 6)
+    torch.nn.init.constant_(cue.log_temperature, math.log(85.0))
+    references = References.of(keys, torch.rand(1, 2, 4, 6))
+    with torch.no_grad():
+        plain = cue(keys, references, references)
+        cue.quantized = True
+        assert torch.equal(cue(keys, references, references), plain)
+
+
+def test_logits_beyond_the_range_of_exp_of_exp_are_read_by_the_fused_form(monkeypatch: pytest.MonkeyPatch):
     torch.manual_seed(1)
     cue, keys = MatchingCue(16, 4, 4), unit(1, 16, 4, 6)
     torch.nn.init.constant_(cue.log_temperature, 6.0)

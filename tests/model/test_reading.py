@@ -2,9 +2,10 @@
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-from rvos_cli.model.reading import Reading, read_fused, read_where_needed
+from rvos_cli.model.reading import REACH, Reading, _differences, read_fused, read_where_needed
 
 HEIGHT, WIDTH = 30, 41
 NOTHING = torch.zeros(1, 1, HEIGHT, WIDTH)
@@ -75,3 +76,9 @@ def test_the_fused_reading_is_a_softmax():
     plain = torch.einsum("blm,bnm->bnl", torch.einsum("bdl,bdm->blm", q, k).softmax(dim=-1), values)
     assert torch.allclose(read_fused(q, k, values), plain, atol=1e-5)
     assert read_fused(q[..., :0], k, values).shape == (2, 3, 0)
+
+
+def test_differences_are_those_of_a_square_around_each_position():
+    planes = torch.rand(3, HEIGHT, WIDTH, generator=torch.Generator().manual_seed(0))
+    highest, lowest = (F.max_pool2d(x, 2 * REACH + 1, 1, REACH) for x in (planes, -planes))
+    assert torch.equal(_differences(planes), (highest + lowest).amax(dim=0))
