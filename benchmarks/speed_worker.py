@@ -33,6 +33,7 @@ FRAMES, MASKS, VIDEO, FIRST_MASK, PUBLISHED = (
     "first_mask.png",
     "published.safetensors",
 )
+ENOUGH = 1000  # frames, more than any run takes; no copies are made of them
 SETTLED = 18  # frames after which lite's memory is as large as it gets
 PEERS = {"cutie": "rf-cutie", "sam2": "rf-sam-2"}
 
@@ -81,7 +82,8 @@ class Worker:
             network = published_schedule.PublishedSchedule().to(self.device).eval()
             stream = published_schedule.stream(moving, mask, self.device, network)
         else:
-            stream = self._model(program).stream(moving, first_mask=mask, size=size)
+            # A list is all there, like a file: each frame may be read before the one before it is done.
+            stream = self._model(program).stream(list(itertools.islice(moving, ENOUGH)), first_mask=mask, size=size)
         try:
             next(stream)
         except ImportError as error:

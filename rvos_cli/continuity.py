@@ -31,6 +31,8 @@ def far_pieces(inside: Cells, before: Cells, reach: float) -> Cells:
     if not before.any() or not inside.any():
         return np.zeros_like(inside)
     pieces, count = ndimage.label(inside, TOUCHING)
+    if np.all(np.bincount(pieces[before], minlength=count + 1)[1:]):
+        return np.zeros_like(inside)  # every piece is where the object was: no need for distances, which take long
     distance = ndimage.distance_transform_edt(~before)
     nearest = ndimage.minimum(distance, pieces, np.arange(count + 1))
     far = np.asarray(nearest) > reach

@@ -210,29 +210,29 @@ class Segmenter:
         with _memory_errors(), ExitStack() as stack:
             source = stack.enter_context(open_source(input))
             shape = (source.info.height, source.info.width)
-            frames = source.info.frames
-            session = self._session(options, None, frames) if first_mask is None and masks is None else None
-            if session is not None:
-                stack.callback(session.close)
-            live = source.info.kind == "arrays" and frames is None  # a frame may come when the one before is done
-            for frame in session.looking_ahead(iter(source)) if session is not None and not live else source:
+            session = self._session(options, None, source.info.frames, discover=first_mask is None and masks is None)
+            stack.callback(session.close)
+            live = source.info.kind == "arrays" and source.info.frames is None  # the next may need this one's masks
+            for frame in source if live else session.looking_ahead(iter(source)):
                 given = given_at(frame.index)
                 if frame.index == 0 and first_mask is not None:
                     given = first_mask
                 mask = None if given is None else read_first_mask(given, shape).labels
-                if session is None and mask is None:
-                    labels = np.zeros(shape, np.uint8)  # nothing to follow yet
-                else:
-                    if session is None:
-                        session, mask = self._session(options, mask, frames), None  # the session sees it first
-                        stack.callback(session.close)
-                    labels = session.step(frame.image, mask)
+                labels = session.step(frame.image, mask)
                 yield FrameMasks(index=frame.index, time=frame.time, name=frame.name, image=frame.image, labels=labels)
 
-    def _session(self, options: InferenceOptions, first_mask: NDArray[np.uint8] | None, frames: int | None) -> Session:
+    def _session(
+        self, options: InferenceOptions, first_mask: NDArray[np.uint8] | None, frames: int | None, *, discover: bool
+    ) -> Session:
         network, faster = self._networks(frames)
         return Session(
-            network, options=options, device=self.device, dtype=self._dtype, first_mask=first_mask, faster=faster
+            network,
+            options=options,
+            device=self.device,
+            dtype=self._dtype,
+            first_mask=first_mask,
+            discover=discover,
+            faster=faster,
         )
 
     def _networks(self, frames: int | None) -> tuple[RVOS, CompiledRVOS | None]:
@@ -271,7 +271,8 @@ class Segmenter:
                 notice("found", found_line(mask.ids))
                 for line in mask.warnings:
                     notice("warning", line)
-            session = self._session(inference, None if mask is None else mask.labels, source.info.frames)
+            labels = None if mask is None else mask.labels
+            session = self._session(inference, labels, source.info.frames, discover=mask is None)
             stack.callback(session.close)
             tally = ObjectTally(() if mask is None else mask.ids)
             start = time.perf_counter()

@@ -6,9 +6,8 @@ reference frames are all that is carried on (``trackers.py``).
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterator, Sequence
-from itertools import islice
+from contextlib import AbstractContextManager, nullcontext
 from typing import Protocol, TypeVar
 
 import numpy as np
@@ -16,13 +15,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from rvos_cli.ahead import Ahead, ReadAhead, half_of_the_threads
 from rvos_cli.config import InferenceOptions
 from rvos_cli.model import RVOS
 from rvos_cli.model.compiled import CompiledRVOS
 from rvos_cli.opening import Look, OpeningRules, choose
 from rvos_cli.postprocess import label_map
 from rvos_cli.preprocess import frame_tensor, network_size
-from rvos_cli.trackers import Labels, MatchingTracker, PublishedTracker, Tracker
+from rvos_cli.trackers import EncodedFrame, Labels, MatchingTracker, PublishedTracker, Tracker
 
 FRAMES_MEANWHILE = 30  # the plain network takes about as long for so many as they take to compile beside it
 
@@ -51,6 +51,7 @@ class Session:
         device: torch.device | None = None,
         dtype: torch.dtype = torch.float32,
         first_mask: Labels | None = None,
+        discover: bool | None = None,
         faster: CompiledRVOS | None = None,
     ) -> None:
         """Start a video.
@@ -60,7 +61,9 @@ class Session:
             options: size, threshold and number of objects.
             device: where the network is; None is the CPU.
             dtype: float32, or a 16-bit type for autocast.
-            first_mask: (H, W) uint8 labels of the first frame; None discovers the objects.
+            first_mask: (H, W) uint8 labels of the first frame.
+            discover: whether to look for objects; None does without a first mask. Without either there is nothing to
+                follow until ``step`` is given a mask.
             faster: a form of *model* that takes over after ``FRAMES_MEANWHILE`` frames, in which it is compiled; always
                 after so many, since masks must not depend on how busy the machine is.
         """
@@ -68,10 +71,13 @@ class Session:
         self.device = device or torch.device("cpu")
         self.dtype = dtype
         self._first_mask = first_mask
+        self._discover = first_mask is None if discover is None else discover
         self._faster, self._frames = faster, 0
         self._model = model
         self._tracker = self._new_tracker()
         self._opening: Tensor | None = None  # logits of the first frame, if they are known before its turn
+        self._encode = Ahead(self._encoded, self._begun)
+        self._announced = False  # whether frames are told before their turn
 
     @property
     def objects(self) -> tuple[int, ...]:
@@ -79,12 +85,23 @@ class Session:
         return self._tracker.ids
 
     def looking_ahead(self, frames: Iterator[FrameT]) -> Iterator[FrameT]:
-        """Yield *frames*, all of a video, for ``step``; if objects are to be found, after a look at the first ones."""
-        waiting = deque(islice(frames, self._frames_ahead))
-        self.look_ahead([frame.image for frame in waiting])
-        while waiting:
-            yield waiting.popleft()
-        yield from frames
+        """Yield *frames*, all of a video, for ``step``, each after a look at those that come then.
+
+        If objects are to be found, it is at the first ones; and on a processor each frame is encoded beside the step
+        of the one before.
+        """
+        ahead = ReadAhead(frames)
+        self.look_ahead([frame.image for frame in ahead.peek(self._frames_ahead)])
+        # Of a published network nearly all is encoding, and half of the threads would rest.
+        self._announced = self.device.type == "cpu" and self._model.config.matching and torch.get_num_threads() > 1
+        while ahead:
+            if self._announced and not self._idle:
+                self._announce([frame.image for frame in ahead.peek(2)])
+            yield ahead.take()  # and keep no name for it: it must not stay alive while the next one is awaited
+
+    def _announce(self, images: Sequence[NDArray[np.uint8]]) -> None:
+        for following in images[1:]:
+            self._encode.announce(following, self._network(self._frames + 1))
 
     @torch.inference_mode()
     def look_ahead(self, images: Sequence[NDArray[np.uint8]]) -> None:
@@ -100,12 +117,15 @@ class Session:
             return
         with self._arithmetic():
             trackers = [self._new_tracker() for _ in places]
-            found = [tracker.step(self._input(images[n]), None) for tracker, n in zip(trackers, places, strict=True)]
+            found = [
+                tracker.step(self._encoded(images[n], self._model), None)
+                for tracker, n in zip(trackers, places, strict=True)
+            ]
             best = choose([Look(logits, self.options.threshold) for logits in found], self.rules)
             self._tracker, self._opening = trackers[best], found[best]
             self._tracker.discover = False  # a tracker knows no direction; the way back is followed, not searched
             for image in reversed(images[: places[best]]):
-                self._opening = self._tracker.step(self._input(image), None)
+                self._opening = self._tracker.step(self._encoded(image, self._model), None)
             self._tracker.discover = True
 
     @torch.inference_mode()
@@ -117,46 +137,77 @@ class Session:
             mask: (H, W) uint8 labels of objects to follow from this frame on, known or new.
 
         Returns:
-            (H, W) uint8, 0 = background, k = object k; for the first frame the first mask itself.
+            (H, W) uint8, 0 = background, k = object k; where nothing was followed before, *mask* itself.
         """
         first, self._first_mask = self._first_mask, None
         mask = mask if first is None else first
         size = (image.shape[0], image.shape[1])
-        with self._arithmetic():
-            frame = self._input(image)
-            self._switch(frame)
-            known, self._opening = self._opening, None
-            logits = self._tracker.step(frame, mask) if known is None or mask is not None else known
-        if first is not None:
-            return np.array(first, np.uint8)  # it says where everything is, and so where nothing is
-        labels = label_map(logits, self._tracker.ids, size, self.options.threshold)
+        idle = self._idle
+        if idle and mask is None:
+            return np.zeros(size, np.uint8)
+        known, self._opening = self._opening, None
+        with self._arithmetic(), self._threads():
+            network = self._switch(image)
+            logits = known
+            if logits is None or mask is not None:
+                logits = self._tracker.step(self._encode(image, network), mask)
+            if idle and mask is not None:
+                return np.array(mask, np.uint8)  # it says where everything is, and so where nothing is
+            labels = label_map(logits, self._tracker.ids, size, self.options.threshold)
         return labels if mask is None else np.where(mask > 0, mask, labels)
 
     def close(self) -> None:
         """End a video. What is being compiled ends first: beside the end of a program it would write warnings."""
+        self._encode.close()
         if self._faster is not None:
             self._faster.wait()
 
     @property
+    def _idle(self) -> bool:
+        """Whether there is nothing to do before a mask is given."""
+        return not self._discover and self._first_mask is None and not self.objects
+
+    @property
     def _frames_ahead(self) -> int:
         """How many of the first frames are worth a look before they are followed."""
-        return self.rules.frames if self._first_mask is None and self._model.config.matching else 0
+        return self.rules.frames if self._discover and self._model.config.matching else 0
 
     def _new_tracker(self) -> Tracker:
         kind = MatchingTracker if self._model.config.matching else PublishedTracker
-        return kind(self._model, self.options, self.device, discover=self._first_mask is None)
+        return kind(self._model, self.options, self.device, discover=self._discover)
+
+    def _threads(self) -> AbstractContextManager[None]:
+        return half_of_the_threads() if self._announced else nullcontext()
 
     def _arithmetic(self) -> torch.autocast:
         return torch.autocast(self.device.type, dtype=self.dtype, enabled=self.dtype != torch.float32)
+
+    @torch.inference_mode()
+    def _encoded(self, image: NDArray[np.uint8], network: RVOS) -> EncodedFrame:
+        with self._arithmetic():
+            pixels = self._input(image)
+            return EncodedFrame(pixels, network.encode(pixels))
+
+    @torch.inference_mode()
+    def _begun(self, frame: EncodedFrame) -> Iterator[None]:
+        if isinstance(self._tracker, MatchingTracker):
+            with self._arithmetic():
+                yield from self._tracker.begin(frame)
 
     def _input(self, image: NDArray[np.uint8]) -> Tensor:
         grid = network_size((image.shape[0], image.shape[1]), self.options.size or self._model.config.size)
         return frame_tensor(image, grid, self._model.config, self.device, torch.float32)
 
-    def _switch(self, frame: Tensor) -> None:
-        """Begin to compile with the second frame, when the first mask is out; take the faster form when it is time."""
+    def _network(self, place: int) -> RVOS:
+        """Return what computes the frame at *place* of the video."""
+        return self._model if self._faster is None or place < FRAMES_MEANWHILE else self._faster
+
+    def _switch(self, image: NDArray[np.uint8]) -> RVOS:
+        """Return what computes this frame; begin to compile with the second one, when the first mask is out."""
+        network = self._network(self._frames)
         if self._faster is not None and self._frames == 1:
-            self._faster.prepare(frame)
+            self._faster.prepare(self._input(image))
         if self._faster is not None and self._frames == FRAMES_MEANWHILE:
-            self._tracker.model = self._faster
+            self._tracker.model = network
         self._frames += 1
+        return network

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -19,6 +20,8 @@ from rvos_cli.config import MAX_OBJECT_ID, InferenceOptions
 from rvos_cli.continuity import Cells, clusters, far_pieces, strays
 from rvos_cli.discovery import NOWHERE, DiscoveryRules, seen_twice
 from rvos_cli.model import RVOS, RecurrentState, References
+from rvos_cli.model.encoder import Features
+from rvos_cli.model.reading import BegunReading
 from rvos_cli.model.rvos import StepOutput
 from rvos_cli.preprocess import mask_tensor
 
@@ -62,6 +65,26 @@ class ContinuityRules:
     gap: float = 0.05
 
 
+@dataclass
+class EncodedFrame:
+    """A frame as a tracker gets it.
+
+    Args:
+        pixels: (1, 3, h, w), the network's input.
+        features: what the network's encoder says of it.
+        begun: for which kept frames and how many slots its decoding has begun, and what has.
+    """
+
+    pixels: Tensor
+    features: Features
+    begun: tuple[References, int, BegunReading] | None = None
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(h, w)."""
+        return self.features.size
+
+
 class Tracker(ABC):
     """What both kinds of network share: slots and their ids, and the state between frames."""
 
@@ -76,8 +99,8 @@ class Tracker(ABC):
         self.masks: Tensor | None = None  # (1, N, h, w), the last probabilities
 
     @abstractmethod
-    def step(self, frame: Tensor, mask: Labels | None) -> Tensor:
-        """Advance one frame (1, 3, h, w) and return the logits (N, h, w) of ``ids``."""
+    def step(self, frame: EncodedFrame, mask: Labels | None) -> Tensor:
+        """Advance one frame and return the logits (N, h, w) of ``ids``."""
 
     def _take(self, mask: Labels, size: tuple[int, int]) -> None:
         """Give every object of *mask* a slot and make the mask its last one."""
@@ -107,12 +130,12 @@ class PublishedTracker(Tracker):
             self.ids = tuple(range(1, min(model.config.slots, options.max_objects) + 1))
         self._given = 0  # frames since a mask was given; the first two see it, as published
 
-    def step(self, frame: Tensor, mask: Labels | None) -> Tensor:
+    def step(self, frame: EncodedFrame, mask: Labels | None) -> Tensor:
         """Advance one frame; see ``Tracker.step``."""
         if mask is not None:
-            self._take(mask, (frame.shape[-2], frame.shape[-1]))
+            self._take(mask, frame.size)
             self._given = 0
-        out = self.model.step(frame, self.state, slots=len(self.ids), masks=self.masks)
+        out = self.model.decode(frame.features, self.state, slots=len(self.ids), masks=self.masks)
         self.state = out.state
         self._given += 1
         if self.model.config.mask_input and self._given > 1:
@@ -138,23 +161,23 @@ class MatchingTracker(Tracker):
         self._where: dict[int, Cells] = {}  # id -> where it was when last seen
         self._unseen: dict[int, int] = {}  # id -> frames out of sight
 
-    def step(self, frame: Tensor, mask: Labels | None) -> Tensor:
+    def step(self, frame: EncodedFrame, mask: Labels | None) -> Tensor:
         """Advance one frame; see ``Tracker.step``."""
         self.index += 1
         self._make_room()
         if mask is not None:
-            self._take(mask, (frame.shape[-2], frame.shape[-1]))
+            self._take(mask, frame.size)
             self._newest_id = max(self._newest_id, *self.ids)
         known = len(self.ids)
         searching = self._free_slots()
         if known + searching[0] == 0:
-            return frame.new_zeros(0, *frame.shape[-2:])
+            return frame.pixels.new_zeros(0, *frame.size)
         for free in searching:
             out = self._decode(frame, known + free, known)
             followed = self._give_back(self._stay_near(out.logits[0, :known]))
             searched = out.logits[0, known:]
             if known == 0 and self.index == 0:
-                searched = self._seen_mirrored_too(searched, frame)
+                searched = self._seen_mirrored_too(searched, frame.pixels)
             sources, found = self._found(searched, followed)
             if free - 1 not in sources:
                 break  # the last slot found nothing, and no slot behind it would have
@@ -169,6 +192,19 @@ class MatchingTracker(Tracker):
         self._remember(out, changed=mask is not None or len(sources) > 0)
         return logits
 
+    def begin(self, frame: EncodedFrame) -> Iterator[None]:
+        """Begin to decode the frame that comes next, part by part, in another thread than ``step`` is in.
+
+        Of use if the step leaves the kept frames and the number of slots as they are, which it mostly does.
+        """
+        kept, slots = self.kept, len(self.ids) + (min(1, self._room()) if self.discover else 0)
+        if kept is None or self.index % self.memory.every == 0:
+            return
+        begun = self.model.begin(frame.features, kept, slots)
+        frame.begun = kept, slots, begun
+        while begun.take():
+            yield
+
     def _free_slots(self) -> tuple[int, ...]:
         """Return how many slots look for objects in this frame: at first, and if that was not enough."""
         room = self._room() if self.discover else 0
@@ -179,26 +215,28 @@ class MatchingTracker(Tracker):
     def _room(self) -> int:
         return max(0, min(self.options.max_objects - len(self.ids), MAX_OBJECT_ID - self._newest_id))
 
-    def _decode(self, frame: Tensor, slots: int, known: int) -> StepOutput:
+    def _decode(self, frame: EncodedFrame, slots: int, known: int) -> StepOutput:
         flags = torch.zeros(1, slots, device=self.device)
         flags[:, :known] = 1
-        masks = frame.new_zeros(1, slots, *frame.shape[-2:])
+        masks = frame.pixels.new_zeros(1, slots, *frame.size)
         if self.masks is not None:
             masks[:, :known] = self.masks
         first = self.kept is None or known == 0
-        return self.model.step(
-            frame,
+        kept, slots_begun, begun = frame.begun or (None, 0, None)
+        return self.model.decode(
+            frame.features,
             self.state,
             slots=slots,
             masks=masks,
             known=flags,
             kept=None if first else self.kept,
             last=None if first else self.last,
+            begun=begun if kept is self.kept and slots_begun == slots else None,
         )
 
-    def _seen_mirrored_too(self, logits: Tensor, frame: Tensor) -> Tensor:
+    def _seen_mirrored_too(self, logits: Tensor, pixels: Tensor) -> Tensor:
         """Take from the logits (S, h, w) of a first frame's slots what is not found in its mirror image, too."""
-        mirrored = self.model.step(frame.flip(-1), slots=len(logits)).logits[0].flip(-1)
+        mirrored = self.model.step(pixels.flip(-1), slots=len(logits)).logits[0].flip(-1)
         return seen_twice(logits, mirrored, self.rules, threshold=self.options.threshold)
 
     def _stay_near(self, logits: Tensor) -> Tensor:

@@ -1,15 +1,19 @@
 """One video's recurrence: ids, new and lost objects, later masks, bounded memory."""
 
+from collections.abc import Callable
 from copy import deepcopy
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import pytest
 import torch
 
+from rvos_cli.ahead import Ahead
 from rvos_cli.config import InferenceOptions, ModelConfig
 from rvos_cli.discovery import NOWHERE, DiscoveryRules, seen_twice
 from rvos_cli.model import RVOS
+from rvos_cli.model.rvos import StepOutput
 from rvos_cli.session import Session
 
 SIZE = (96, 160)
@@ -121,29 +125,32 @@ def finder(lite, monkeypatch):
     def start(script: dict[int | str, list], **options) -> Session:
         session = Session(lite, options=InferenceOptions(**options))
         tracker = session._tracker
-        plain = lite.step
 
-        def step(frame, state=None, *, slots, known=None, **rest):
-            out = plain(frame, state, slots=slots, known=known, **rest)
+        def scripted(plain, *seen, mirrored, slots, **rest):
+            out = plain(*seen, slots=slots, **rest)
             logits = torch.full_like(out.logits, -6.0)
-            mirrored = known is None
             boxes = script.get("mirror" if mirrored and "mirror" in script else tracker.index, [])
-            down, across = frame.shape[-2] / SIZE[0], frame.shape[-1] / SIZE[1]
+            down, across = (length / full for length, full in zip(logits.shape[-2:], SIZE, strict=True))
             for slot, found in enumerate(boxes[:slots]):
                 for top, left in found if not found or isinstance(found[0], tuple) else [found]:
                     rows = slice(round(top * down), round((top + 32) * down))
                     logits[0, slot, rows, round(left * across) : round((left + 32) * across)] = 6.0
             return replace(out, logits=logits.flip(-1) if mirrored else logits)
 
-        monkeypatch.setattr(tracker, "model", Stub(lite, step))
+        stub = Stub(
+            lite.config, partial(scripted, lite.decode, mirrored=False), partial(scripted, lite.step, mirrored=True)
+        )
+        monkeypatch.setattr(tracker, "model", stub)
         return session
 
     return start
 
 
+@dataclass
 class Stub:
-    def __init__(self, model, step):
-        self.config, self.step = model.config, step
+    config: ModelConfig
+    decode: Callable[..., StepOutput]
+    step: Callable[..., StepOutput]  # only a first frame's mirror image is encoded by the tracker itself
 
 
 def test_nothing_found_gives_empty_masks(finder):
@@ -184,11 +191,11 @@ def test_a_first_frame_is_searched_by_few_slots_and_by_all_if_each_of_these_find
     session = finder({0: places[:things]})
     model, slots_asked = session._tracker.model, set()
 
-    def counting(frame, state=None, *, slots, **rest):
+    def counting(*seen, slots, **rest):
         slots_asked.add(slots)
-        return plain(frame, state, slots=slots, **rest)
+        return plain(*seen, slots=slots, **rest)
 
-    plain, model.step = model.step, counting
+    plain, model.decode = model.decode, counting
     assert int(session.step(picture()).max()) == things == len(session.objects)
     assert slots_asked == asked
 
@@ -293,3 +300,67 @@ def test_two_looks_at_a_thin_thing_agree_although_hardly_a_pixel_does():
 def test_objects_are_looked_for_in_16_bits_too(lite):
     session = Session(lite, dtype=torch.bfloat16)
     assert session.step(picture((32, 32, RED))).shape == SIZE
+
+
+@dataclass
+class Pictured:
+    image: np.ndarray
+
+
+def followed(
+    model: RVOS, frames: list[np.ndarray], mask: np.ndarray, *, ahead: bool
+) -> tuple[Session, list[np.ndarray]]:
+    session = Session(model, first_mask=mask)
+    coming = map(Pictured, frames)
+    labels = [session.step(frame.image) for frame in (session.looking_ahead(coming) if ahead else coming)]
+    session.close()
+    return session, labels
+
+
+@pytest.fixture
+def two_threads():
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
+
+
+def test_frames_that_are_encoded_ahead_have_the_same_masks(lite, two_threads):
+    frames = [picture((32, 16 + 3 * k, RED), (40, 112 - 2 * k, GREEN)) for k in range(16)]
+    mask = square(32, 16, 1) + square(40, 112, 2)
+    session, ahead = followed(lite, frames, mask, ahead=True)
+    _, one_by_one = followed(lite, frames, mask, ahead=False)
+    assert session._announced
+    assert all(np.mean(one == other) > 0.999 for one, other in zip(ahead, one_by_one, strict=True))
+    assert torch.get_num_threads() == 2
+
+
+def test_what_was_begun_ahead_is_used_where_the_kept_frames_stay(lite, two_threads, monkeypatch):
+    used: list[bool] = []
+    plain = RVOS.decode
+
+    def noting(self, *seen, begun=None, **rest):
+        used.append(begun is not None)
+        return plain(self, *seen, begun=begun, **rest)
+
+    monkeypatch.setattr(RVOS, "decode", noting)
+    monkeypatch.setattr(Ahead, "__call__", lambda self, *arguments: _after_all_of_it(self, arguments))
+    followed(lite, [picture((32, 16, RED))] * 12, square(32, 16, 1), ahead=True)
+    # Kept frames change with the first frame and every fifth one; the frame behind such a one begins anew.
+    assert used == [False, False, True, True, True, True, False, True, True, True, True, False]
+
+
+def _after_all_of_it(ahead: Ahead, arguments: tuple[object, ...]) -> object:
+    """Answer as ``Ahead`` does, once its thread has nothing left to do."""
+    coming = ahead._coming.popleft() if ahead._coming else None
+    if coming is None:
+        return ahead._function(*arguments)
+    ahead._thread.submit(int).result()
+    return coming.answer.result()
+
+
+def test_a_published_network_has_all_threads_for_one_frame_at_a_time(two_threads):
+    torch.manual_seed(0)
+    config = ModelConfig(trunk="resnet34", hidden_size=16, key_dim=0, slots=3, mask_input=True, size=64)
+    session, labels = followed(RVOS(config).eval(), [picture((32, 16, RED))] * 3, square(32, 16, 3), ahead=True)
+    assert not session._announced and len(labels) == 3

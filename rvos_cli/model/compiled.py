@@ -35,8 +35,8 @@ class CompiledRVOS(RVOS):
         Args:
             model: norms may be folded or not.
             half: True computes in bfloat16, where the processor has it; False nowhere. None computes so where it
-                pays, of a network with matching, the slots and the encoder from stride 8 on, in which it changes next
-                to nothing; the encoder before, whose features must tell like from like, in float32.
+                pays, of a network with matching, the slots and the encoder behind its first stage, in which it changes
+                next to nothing; the first stage, whose every rounding all that comes later sees, in float32.
         """
         nn.Module.__init__(self)
         self.config = model.config
@@ -47,7 +47,10 @@ class CompiledRVOS(RVOS):
         self.eval()
 
     def prepare(self, frame: Tensor) -> None:
-        """Begin to compile for frames like *frame*, (1, 3, h, w), and return; the next frame waits for the end."""
+        """Begin to compile for frames like *frame*, (1, 3, h, w), and return; the next frame waits for the end.
+
+        What is compiled computes with as many threads as torch has where this is called, and the frames come.
+        """
         self.encoder.prepare(frame)  # type: ignore[operator]
 
     def wait(self) -> None:
@@ -77,7 +80,7 @@ class _CompiledEncoder(nn.Module):
         super().__init__()
         self.plain, self._half = model.encoder, half
         self.decoder = model.decoder if model.config.matching else None
-        self._compiled: dict[torch.Size, Future[Parts]] = {}
+        self._compiled: dict[tuple[torch.Size, int], Future[Parts]] = {}  # of a size of frame, a number of threads
 
     def forward(self, frame: Tensor) -> Features:
         encoder, slot = self._for(frame)
@@ -91,11 +94,12 @@ class _CompiledEncoder(nn.Module):
         """Begin to compile for frames like this one if that has not begun; None where nothing is compiled."""
         if frame.device.type != "cpu" or frame.shape[0] != 1:
             return None
-        if frame.shape not in self._compiled:
+        key = frame.shape, torch.get_num_threads()
+        if key not in self._compiled:
             while len(self._compiled) >= LARGEST_CACHE:
                 del self._compiled[next(iter(self._compiled))]
-            self._compiled[frame.shape] = _in_a_thread_that_ends(self._compile, frame)
-        return self._compiled[frame.shape]
+            self._compiled[key] = _in_a_thread_that_ends(self._compile, frame, key[1])
+        return self._compiled[key]
 
     def wait(self) -> None:
         """Return when nothing is being compiled any more."""
@@ -105,32 +109,33 @@ class _CompiledEncoder(nn.Module):
         coming = None if torch.is_grad_enabled() else self.prepare(frame)
         return (None, None) if coming is None else coming.result()
 
-    def _compile(self, frame: Tensor) -> Parts:
+    def _compile(self, frame: Tensor, threads: int) -> Parts:
         always = self._half is True
         where_it_may = always or (self._half is None and self.decoder is not None and bfloat16_pays())
-        shallow = compiled(_Shallow(self.plain), [frame], half=always)
+        shallow = compiled(_Shallow(self.plain), [frame], half=always, threads=threads)
         if shallow is None:
             return None, None
         size = (frame.shape[-2], frame.shape[-1])
-        deep = compiled(_Deep(self.plain, self.decoder, size), shallow(frame), half=where_it_may)
+        deep = compiled(_Deep(self.plain, self.decoder, size), shallow(frame), half=where_it_may, threads=threads)
         if deep is None:
             return None, None
         encoder = _TwoParts(shallow, deep)
         if self.decoder is None:
             return encoder, None
         slot = _Slot(self.decoder)
-        return encoder, compiled(slot, slot.examples(encoder(frame)[8:]), half=where_it_may)
+        examples = slot.examples(encoder(frame)[8:])
+        return encoder, compiled(slot, examples, half=where_it_may, threads=threads)
 
 
-def _in_a_thread_that_ends(job: Callable[[Tensor], Parts], frame: Tensor) -> Future[Parts]:
-    """Begin to do *job*.
+def _in_a_thread_that_ends(job: Callable[[Tensor, int], Parts], frame: Tensor, threads: int) -> Future[Parts]:
+    """Begin to do *job*, which computes with so many *threads* in the end.
 
     A thread that has computed with torch keeps threads for it as long as it lives, even when it does nothing any more;
     and with more of them than processors OpenMP's no longer spin while they wait for each other, which makes the small
     steps of a network take half as long again.
     """
     executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="compile")
-    future = executor.submit(job, frame)
+    future = executor.submit(job, frame, threads)
     executor.shutdown(wait=False)
     return future
 
@@ -146,7 +151,7 @@ class _TwoParts:
         return self.deep(*self.shallow(frame))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class _Encoded(Features):
     """What the compiled encoder says: features, and the gates of each scale as far as the frame alone decides them."""
 
@@ -187,7 +192,7 @@ def _state_like(gates: Tensor) -> Tensor:
 
 
 class _Shallow(nn.Module):
-    """The trunk as far as the features that tell like from like, of which every bit counts."""
+    """The trunk as far as every bit counts: its first stage."""
 
     def __init__(self, encoder: Encoder) -> None:
         super().__init__()

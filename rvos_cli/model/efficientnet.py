@@ -72,18 +72,15 @@ class EfficientNetLite(nn.Module):
         """Return the features (B, C, h/s, w/s) of frames (B, 3, h, w), stride 32 first."""
         return self.deep(self.shallow(frame))
 
-    def shallow(self, frame: Tensor) -> tuple[Tensor, ...]:
-        """Return those at strides 8 and 4."""
-        x = self.act(self.bn1(self.conv_stem(frame)))
-        return self._walk(x, range(LEAVING[1] + 1))
+    def shallow(self, frame: Tensor) -> Tensor:
+        """Return what the first stage makes of frames, (B, C, h/2, w/2)."""
+        first: Tensor = self.blocks[0](self.act(self.bn1(self.conv_stem(frame))))
+        return first
 
-    def deep(self, shallow: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        """Return all of them from those of ``shallow``."""
-        return (*self._walk(shallow[0], range(LEAVING[1] + 1, len(self.blocks))), *shallow)
-
-    def _walk(self, x: Tensor, stages: range) -> tuple[Tensor, ...]:
+    def deep(self, x: Tensor) -> tuple[Tensor, ...]:
+        """Return the features from the answer of ``shallow``."""
         features: list[Tensor] = []
-        for index in stages:
+        for index in range(1, len(self.blocks)):
             x = self.blocks[index](x)
             if index in LEAVING:
                 features.append(x)

@@ -32,11 +32,13 @@ class Features:
         skips: (B, C, h/s, w/s) each, projected for the decoder.
         trunk: (B, C, h/s, w/s) each, as they leave the trunk (the matching keys are made of them).
         size: (h, w) of the frame.
+        keys: (B, D, h/8, w/8), by which the frame's positions are compared; None without matching.
     """
 
     skips: tuple[Tensor, ...]
     trunk: tuple[Tensor, ...]
     size: tuple[int, int]
+    keys: Tensor | None = None
 
 
 class Encoder(nn.Module):
@@ -68,12 +70,12 @@ class Encoder(nn.Module):
         return features
 
     def shallow(self, frame: Tensor) -> tuple[Tensor, ...]:
-        """Return the trunk's features at strides 8 and 4 where it can be left there, at all four strides otherwise."""
-        return self.base.shallow(frame) if isinstance(self.base, EfficientNetLite) else self.trunk_features(frame)
+        """Return what the trunk's first stage makes of frames where it can be left there, its features otherwise."""
+        return (self.base.shallow(frame),) if isinstance(self.base, EfficientNetLite) else self.trunk_features(frame)
 
     def deep(self, shallow: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        """Return the trunk's features at all four strides, stride 32 first, from those of ``shallow``."""
-        return self.base.deep(shallow) if isinstance(self.base, EfficientNetLite) else shallow
+        """Return the trunk's features, stride 32 first, from the answer of ``shallow``."""
+        return self.base.deep(*shallow) if isinstance(self.base, EfficientNetLite) else shallow
 
     def project(self, trunk: tuple[Tensor, ...], size: tuple[int, int]) -> Features:
         """Turn the trunk's features into the decoder's."""

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from rvos_cli.model.quantized import LOWEST_LOGIT, QuantizedKeys, quantize
-from rvos_cli.model.reading import Reading, read_fused, read_in_blocks, read_where_needed
+from rvos_cli.model.reading import BegunReading, Reading, read_fused, read_in_blocks, read_where_needed
 
 KEY_STRIDE = 8
 LARGEST_LOGIT = 74.0  # the sum of the exponentials of a million such is still a float32
@@ -97,23 +97,37 @@ class MatchingCue(nn.Module):
         coarse = F.interpolate(self.coarse(x16), size=x8.shape[-2:], mode="bilinear", align_corners=False)
         return F.normalize((self.fine(x8) + coarse).float(), dim=1)
 
-    def forward(self, query: Tensor, kept: References, last: References) -> Tensor:
+    def forward(self, query: Tensor, kept: References, last: References, begun: BegunReading | None = None) -> Tensor:
         """Read the masks at the places like each position of the frame.
 
         Args:
             query: keys of the frame, (B, D, h/8, w/8).
             kept: the first frame and some later ones, N objects.
             last: the frame before, N objects.
+            begun: what ``begin`` returned for this query and these kept frames.
 
         Returns:
             (B, 2, N, h/8, w/8), 0..1: the reading of the kept frames, then of the last frame.
         """
-        readings = [self._reading(query, kept, 0), self._reading(query, last, 1)]
         if query.device.type == "cpu" and not torch.is_grad_enabled():
-            return read_where_needed(readings, last.masks[:, :, -1])
+            rounds = [begun or self.begin(query, kept), self._begun(query, last, 1)]
+            return read_where_needed(rounds, last.masks[:, :, -1])
+        readings = [self._reading(query, kept, 0), self._reading(query, last, 1)]
         everywhere = torch.arange(query.shape[-2] * query.shape[-1], device=query.device)
         read = torch.stack([reading(everywhere) for reading in readings], dim=1)
         return read.reshape(*read.shape[:3], *query.shape[-2:])
+
+    def begin(self, query: Tensor, kept: References) -> BegunReading:
+        """Begin to read the kept frames, for which the frame before is not needed; on a processor, without gradients.
+
+        Args:
+            query: keys of a frame, (B, D, h/8, w/8).
+            kept: as ``forward`` will get them.
+        """
+        return self._begun(query, kept, 0)
+
+    def _begun(self, query: Tensor, references: References, kind: int) -> BegunReading:
+        return BegunReading(self._reading(query, references, kind), (query.shape[-2], query.shape[-1]))
 
     def _reading(self, query: Tensor, references: References, kind: int) -> Reading:
         lowest, highest = self._range(query, references, kind)

@@ -9,14 +9,18 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from rvos_cli.model.shares import Shares
+
 BLOCK = (1024, 256)  # keys, positions of the frame: their similarities stay in a core's own cache
 AGREEMENT = 0.03  # by how much readings around a position may differ for it to be filled in
 REACH = 2  # so many positions to each side are looked at; with 1, thin things differ from a full reading
+SHARES = 4  # parts of a first round
 
 # Reads at some positions of a frame: (P,) indices of rows * columns -> (B, N, P), 0..1.
 Reading = Callable[[Tensor], Tensor]
@@ -66,8 +70,25 @@ def read_blockwise(weigh: Weighing, values: Tensor, length: int) -> Tensor:
     return read[:-1] / read[-1:].clamp(min=torch.finfo(read.dtype).tiny)
 
 
-def read_where_needed(readings: Sequence[Reading], before: Tensor) -> Tensor:
-    """Read every second position of every second row, then those between them that are near an outline; fill the rest.
+class BegunReading:
+    """A reading and its first round: every second position of every second row."""
+
+    def __init__(self, reading: Reading, size: tuple[int, int]) -> None:
+        """Prepare the first round over a frame of *size* (h, w); ``take`` and ``first`` do it."""
+        self.reading = reading
+        self._shares = Shares([partial(reading, part) for part in _first(_grid(size)).flatten().chunk(SHARES)])
+
+    def take(self) -> bool:
+        """Read a part, in any thread; return whether there was one left."""
+        return self._shares.take()
+
+    def first(self) -> Tensor:
+        """Return the first round, (B, N, P)."""
+        return torch.cat(self._shares.results(), dim=2)
+
+
+def read_where_needed(readings: Sequence[BegunReading], before: Tensor) -> Tensor:
+    """Read the positions of the first round, then those between them that are near an outline; fill the rest.
 
     Most of a frame is far from every outline, and what is between positions that read the same reads like them.
 
@@ -80,15 +101,22 @@ def read_where_needed(readings: Sequence[Reading], before: Tensor) -> Tensor:
         (B, K, N, h, w), 0..1.
     """
     h, w = before.shape[-2:]
-    grid = torch.arange(h * w, device=before.device).view(h, w)
-    first = grid[::2, ::2]
-    read = torch.stack([reading(first.flatten()) for reading in readings], dim=1)
-    planes = F.interpolate(read.view(1, -1, *first.shape), size=(h, w), mode="nearest")[0]
+    grid = _grid((h, w))
+    read = torch.stack([begun.first() for begun in readings], dim=1)
+    planes = F.interpolate(read.view(1, -1, *_first(grid).shape), size=(h, w), mode="nearest")[0]
     doubt = torch.maximum(_differences(planes), _differences(before.flatten(0, 1)))
-    doubt[::2, ::2] = 0  # those are read
+    _first(doubt).zero_()  # those are read
     missing = doubt > AGREEMENT
-    planes[:, missing] = torch.stack([reading(grid[missing]) for reading in readings], dim=1).flatten(0, 2)
+    planes[:, missing] = torch.stack([begun.reading(grid[missing]) for begun in readings], dim=1).flatten(0, 2)
     return planes.view(*read.shape[:3], h, w)
+
+
+def _grid(size: tuple[int, int]) -> Tensor:
+    return torch.arange(size[0] * size[1]).view(size)
+
+
+def _first(grid: Tensor) -> Tensor:
+    return grid[::2, ::2]
 
 
 def _differences(planes: Tensor) -> Tensor:

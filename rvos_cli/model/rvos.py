@@ -7,7 +7,7 @@ follows objects whose mask it knows and discovers others in the slots behind the
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
@@ -18,6 +18,7 @@ from rvos_cli.model.convlstm import SpatialState
 from rvos_cli.model.decoder import Decoder, resize
 from rvos_cli.model.encoder import Encoder, Features
 from rvos_cli.model.matching import MatchingCue, References
+from rvos_cli.model.reading import BegunReading
 from rvos_cli.model.slots import PlainSlots, SharedSlots
 from rvos_cli.model.state import Hidden, RecurrentState
 
@@ -63,7 +64,10 @@ class RVOS(nn.Module):
     def encode(self, frame: Tensor) -> Features:
         """Encode frames (B, 3, h, w), normalised by the configuration's mean and std."""
         features: Features = self.encoder(frame)
-        return features
+        if not self.config.matching:
+            return features
+        _, x16, x8, _ = features.trunk
+        return replace(features, keys=self.matching.keys(x8, x16))
 
     def step(
         self,
@@ -89,6 +93,11 @@ class RVOS(nn.Module):
         """
         return self.decode(self.encode(frame), state, slots=slots, masks=masks, known=known, kept=kept, last=last)
 
+    def begin(self, features: Features, kept: References, slots: int) -> BegunReading:
+        """Begin with what a frame's ``decode`` has to do and needs nothing of the frame before for (matching only)."""
+        assert features.keys is not None
+        return self.matching.begin(features.keys, kept.widen(slots))
+
     def decode(
         self,
         features: Features,
@@ -99,11 +108,15 @@ class RVOS(nn.Module):
         known: Tensor | None = None,
         kept: References | None = None,
         last: References | None = None,
+        begun: BegunReading | None = None,
     ) -> StepOutput:
-        """Advance one frame whose features are there already; arguments as in ``step``."""
+        """Advance one frame whose features are there already; arguments as in ``step``.
+
+        *begun* is what ``begin`` returned for this frame, these kept frames and so many slots.
+        """
         state = state or RecurrentState()
         if self.config.matching:
-            return self._decode_matching(features, state, slots, masks, known, kept, last)
+            return self._decode_matching(features, state, slots, masks, known, kept, last, begun)
         return self._decode_published(features, state, slots, masks)
 
     def _decode_published(
@@ -136,10 +149,11 @@ class RVOS(nn.Module):
         known: Tensor | None,
         kept: References | None,
         last: References | None,
+        begun: BegunReading | None,
     ) -> StepOutput:
-        _, x16, x8, x4 = features.trunk
+        keys, x4 = features.keys, features.trunk[-1]
+        assert keys is not None
         b, size = x4.shape[0], (x4.shape[-2], x4.shape[-1])
-        keys = self.matching.keys(x8, x16)
         if masks is None:
             masks = x4.new_zeros(b, slots, *size)
         if known is None:
@@ -147,7 +161,7 @@ class RVOS(nn.Module):
         previous = _shrink(masks, size) * known[..., None, None]
         cue, fine_cue = None, torch.stack([previous, previous], dim=1)  # a first frame's cue is the given mask
         if kept is not None and last is not None:
-            cue = self.matching(keys, kept.widen(slots), last.widen(slots)) * known[:, None, :, None, None]
+            cue = self.matching(keys, kept.widen(slots), last.widen(slots), begun) * known[:, None, :, None, None]
             fine_cue = _resize_cue(cue, size)
         residual = self._residual(cue, fine_cue, known, features.size)
         planes = torch.cat([previous[:, None], fine_cue], dim=1)  # B, 3, N, h/4, w/4

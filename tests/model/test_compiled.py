@@ -76,7 +76,7 @@ import multiprocessing, sys, threading
 import torch
 from torch import nn
 from rvos_cli.model.compiling import compiled
-assert compiled(nn.Sequential(nn.Conv2d(3, 4, 1)), [torch.zeros(1, 3, 4, 4)], half=False) is not None
+assert compiled(nn.Sequential(nn.Conv2d(3, 4, 1)), [torch.zeros(1, 3, 4, 4)], half=False, threads=1) is not None
 assert not [name for name in sys.modules if name.startswith("openvino_telemetry")], "reports are loaded"
 assert [thread.name for thread in threading.enumerate()] == ["MainThread"], threading.enumerate()
 assert not multiprocessing.active_children()
@@ -97,9 +97,18 @@ def test_without_units_for_bfloat16_all_is_float32(lite, monkeypatch: pytest.Mon
     assert all(torch.equal(one, other) for one, other in zip(plain, three_frames(CompiledRVOS(lite)), strict=True))
 
 
-@pytest.mark.parametrize(("told", "pays"), [({"amx_bf16": True}, True), ({"avx512_bf16": True}, False), ({}, False)])
-def test_bfloat16_pays_on_processors_with_amx(told, pays, monkeypatch: pytest.MonkeyPatch):
+@pytest.mark.parametrize(
+    ("told", "maker", "pays"),
+    [
+        ({"amx_bf16": True}, "Intel(R) Xeon(R) Processor", True),
+        ({"avx512_bf16": True}, "AMD EPYC", True),
+        ({"avx512_bf16": True}, "Intel(R) Xeon(R) Processor", False),
+        ({}, "AMD EPYC", False),
+    ],
+)
+def test_bfloat16_pays_on_processors_with_amx_and_on_those_of_amd(told, maker, pays, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: told, raising=False)
+    monkeypatch.setattr(compiling, "_processor", lambda: maker)
     assert compiling.bfloat16_pays() is pays
 
 
@@ -115,7 +124,7 @@ def test_sixteen_bits_around_it_do_not_keep_it_from_being_compiled(lite):
         assert fast.encode(torch.randn(1, 3, *SIZE)).slot is not None
 
 
-@pytest.mark.parametrize(("trunk", "left"), [("tf_efficientnet_lite0", 2), ("resnet34", 4), ("vgg16", 4)])
+@pytest.mark.parametrize(("trunk", "left"), [("tf_efficientnet_lite0", 1), ("resnet34", 4), ("vgg16", 4)])
 def test_a_trunk_in_two_parts_is_the_trunk(trunk, left):
     torch.manual_seed(4)
     encoder = Encoder(ModelConfig(trunk=trunk, hidden_size=16)).eval()
@@ -147,7 +156,7 @@ def test_a_published_network_has_its_encoder_compiled(trunk):
     with torch.inference_mode():
         plain = model.step(frame, slots=2, masks=masks)
         answer = fast.step(frame, slots=2, masks=masks)
-    assert fast.encoder._compiled[frame.shape].result()[0] is not None
+    assert fast.encoder.prepare(frame).result()[0] is not None
     assert torch.allclose(plain.logits, answer.logits, atol=1e-4)
 
 
@@ -167,7 +176,7 @@ def test_few_sizes_are_kept(lite, monkeypatch):
     with torch.inference_mode():
         for width in (32, 64, 96):
             fast.encode(torch.randn(1, 3, 32, width))
-    assert [shape[-1] for shape in fast.encoder._compiled] == [64, 96]
+    assert [shape[-1] for shape, _ in fast.encoder._compiled] == [64, 96]
 
 
 def test_preparing_does_not_wait_and_the_next_frame_does(lite, monkeypatch):

@@ -5,13 +5,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from rvos_cli.model.reading import REACH, Reading, _differences, read_fused, read_where_needed
+from rvos_cli.model.reading import REACH, BegunReading, _differences, read_fused, read_where_needed
 
 HEIGHT, WIDTH = 30, 41
 NOTHING = torch.zeros(1, 1, HEIGHT, WIDTH)
 
 
-def reader(masks: Tensor, positions_read: list[int] | None = None) -> Reading:
+def reader(masks: Tensor, positions_read: list[int] | None = None) -> BegunReading:
     """Return what reads masks (B, N, h, w), and notes where."""
 
     def read(positions: Tensor) -> Tensor:
@@ -19,7 +19,7 @@ def reader(masks: Tensor, positions_read: list[int] | None = None) -> Reading:
             positions_read.extend(positions.tolist())
         return masks.flatten(2)[:, :, positions]
 
-    return read
+    return BegunReading(read, (HEIGHT, WIDTH))
 
 
 def disc(row: float, column: float, radius: float) -> Tensor:
@@ -82,3 +82,14 @@ def test_differences_are_those_of_a_square_around_each_position():
     planes = torch.rand(3, HEIGHT, WIDTH, generator=torch.Generator().manual_seed(0))
     highest, lowest = (F.max_pool2d(x, 2 * REACH + 1, 1, REACH) for x in (planes, -planes))
     assert torch.equal(_differences(planes), (highest + lowest).amax(dim=0))
+
+
+def test_a_first_round_that_somebody_has_begun_is_not_read_twice():
+    masks = torch.cat([disc(12, 11, 6), disc(20, 30, 3)], dim=1)
+    positions: list[int] = []
+    begun = reader(masks, positions)
+    assert begun.take() and begun.take()
+    assert 0 < len(positions) < 15 * 21
+    whole = read_where_needed([reader(masks)], masks)
+    assert torch.equal(read_where_needed([begun], masks), whole)
+    assert len(positions) == len(set(positions))

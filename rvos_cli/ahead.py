@@ -1,0 +1,124 @@
+"""Done before its turn: frames that are read ahead, and the next one's encoding while the one before is decoded.
+
+Encoding needs nothing of the frame before, decoding much of it. On a processor each gets half of the threads, at the
+same time, which keeps them busier than all of them at one small step after the other.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any, Generic, TypeVar
+
+import torch
+
+ItemT = TypeVar("ItemT")
+ResultT = TypeVar("ResultT")
+
+
+class ReadAhead(Generic[ItemT]):
+    """Items that can be looked at before their turn; a failure to read one waits until those before it are taken."""
+
+    def __init__(self, items: Iterator[ItemT]) -> None:
+        """Read from *items*, and nothing before it is asked for."""
+        self._items = items
+        self._waiting: deque[ItemT] = deque()
+        self._end: Exception | None = None
+
+    def peek(self, count: int) -> list[ItemT]:
+        """Return the next *count* items, or as many as there are, which will still be taken."""
+        while self._end is None and len(self._waiting) < count:
+            try:
+                self._waiting.append(next(self._items))
+            except Exception as error:  # StopIteration as well: both end what can be read
+                self._end = error
+        return list(self._waiting)[:count]
+
+    def __bool__(self) -> bool:
+        """Whether there is another item; raises the failure that it became instead."""
+        if not self.peek(1) and not isinstance(self._end, StopIteration):
+            assert self._end is not None
+            raise self._end
+        return bool(self._waiting)
+
+    def take(self) -> ItemT:
+        """Return the next item, which there must be."""
+        return self._waiting.popleft()
+
+
+class _Coming(Generic[ResultT]):
+    """An answer that is being computed, and whether anybody has asked for it."""
+
+    def __init__(self, arguments: tuple[Any, ...]) -> None:
+        self.arguments = arguments
+        self.answer: Future[ResultT] = Future()
+        self.asked = False
+
+
+class Ahead(Generic[ResultT]):
+    """A function that may be told its next arguments before it is asked for the answers; a thread computes them.
+
+    If that is done and nobody has asked for the answer yet, the thread goes on to what can be done with it.
+    """
+
+    def __init__(self, function: Callable[..., ResultT], further: Callable[[ResultT], Iterator[object]]) -> None:
+        """Compute *function*; the thread begins with the first announcement and ends with ``close``.
+
+        Args:
+            function: from the arguments to the answer.
+            further: does more with an answer, step by step, until somebody asks for it.
+        """
+        self._function, self._further = function, further
+        self._thread: ThreadPoolExecutor | None = None
+        self._coming: deque[_Coming[ResultT]] = deque()
+
+    def announce(self, *arguments: Any) -> None:
+        """Begin to compute the answer to *arguments*, with half of the threads."""
+        if self._thread is None:
+            self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="rvos-ahead")
+            with half_of_the_threads():
+                # A thread takes on the number that is set when it first asks for it, and keeps it.
+                self._thread.submit(torch.get_num_threads).result()
+        coming: _Coming[ResultT] = _Coming(arguments)
+        self._coming.append(coming)
+        self._thread.submit(self._compute, coming)
+
+    def __call__(self, *arguments: Any) -> ResultT:
+        """Return the answer to *arguments*, which were announced in the order of their turn, or not at all."""
+        if not self._coming or any(
+            one is not other for one, other in zip(self._coming[0].arguments, arguments, strict=True)
+        ):
+            return self._function(*arguments)
+        coming = self._coming.popleft()
+        coming.asked = True
+        return coming.answer.result()
+
+    def _compute(self, coming: _Coming[ResultT]) -> None:
+        try:
+            answer = self._function(*coming.arguments)
+        except BaseException as error:
+            coming.answer.set_exception(error)
+            return
+        coming.answer.set_result(answer)
+        steps = self._further(answer)
+        while not coming.asked and next(steps, self) is not self:
+            pass
+
+    def close(self) -> None:
+        """End the thread when it has done what it is at."""
+        if self._thread is not None:
+            self._thread.shutdown(cancel_futures=True)
+            self._thread = None
+
+
+@contextmanager
+def half_of_the_threads() -> Iterator[None]:
+    """Let torch compute with half of this thread's threads, rounded up, while the block runs."""
+    whole = torch.get_num_threads()
+    torch.set_num_threads((whole + 1) // 2)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(whole)

@@ -1,0 +1,107 @@
+"""What is done before its turn: frames read ahead, answers computed in another thread, half of the threads for each."""
+
+import threading
+from collections.abc import Iterator
+
+import pytest
+import torch
+
+from rvos_cli.ahead import Ahead, ReadAhead, half_of_the_threads
+
+
+def failing() -> Iterator[int]:
+    yield from range(3)
+    raise OSError("the file ends here")
+
+
+def test_items_can_be_looked_at_before_their_turn():
+    ahead = ReadAhead(iter(range(5)))
+    assert ahead.peek(2) == [0, 1]
+    assert [ahead.take() for _ in range(3) if ahead] == [0, 1, 2]
+    assert ahead.peek(9) == [3, 4]
+    assert bool(ahead) and [ahead.take(), ahead.take()] == [3, 4]
+    assert not ahead and ahead.peek(1) == []
+
+
+def test_nothing_is_read_before_it_is_asked_for():
+    read: list[int] = []
+    ahead = ReadAhead(read.append(number) or number for number in range(5))  # type: ignore[func-returns-value]
+    assert read == []
+    ahead.peek(2)
+    assert read == [0, 1]
+
+
+def test_a_failure_to_read_comes_when_those_before_it_are_taken():
+    ahead = ReadAhead(failing())
+    assert ahead.peek(9) == [0, 1, 2]
+    assert [ahead.take() for _ in range(3) if ahead] == [0, 1, 2]
+    with pytest.raises(OSError, match="ends here"):
+        bool(ahead)
+
+
+def nothing(_: object) -> Iterator[None]:
+    return iter(())
+
+
+def where(*_: object) -> str:
+    return threading.current_thread().name
+
+
+def test_what_is_announced_is_computed_in_another_thread_and_the_rest_here():
+    ahead, one, two = Ahead(where, nothing), object(), object()
+    assert ahead(one) == threading.current_thread().name
+    ahead.announce(one)
+    ahead.announce(two)
+    assert ahead(one).startswith("rvos-ahead") and ahead(two).startswith("rvos-ahead")
+    assert ahead(two) == threading.current_thread().name  # it was asked for once more than announced
+    ahead.close()
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("rvos-ahead")]
+
+
+def test_another_question_than_the_one_announced_gets_its_own_answer():
+    ahead = Ahead(lambda x, y: (x, y), nothing)
+    ahead.announce("image", "network")
+    assert ahead("another image", "network") == ("another image", "network")
+    assert ahead("image", "network") == ("image", "network")
+    ahead.close()
+
+
+def test_a_failure_is_raised_where_the_answer_is_wanted():
+    ahead = Ahead(lambda x: 1 // x, nothing)
+    zero = 0
+    ahead.announce(zero)
+    with pytest.raises(ZeroDivisionError):
+        ahead(zero)
+    ahead.close()
+
+
+def test_more_is_done_with_an_answer_until_somebody_asks_for_it():
+    seen, enough, go_on = [], threading.Event(), threading.Event()
+
+    def further(answer: int) -> Iterator[None]:
+        for step in range(100):
+            seen.append((answer, step))
+            if step == 2:
+                enough.set()
+                assert go_on.wait(60)
+            yield
+
+    ahead, seven = Ahead(lambda x: x, further), 7
+    ahead.announce(seven)
+    assert enough.wait(60)
+    assert ahead(seven) == 7
+    go_on.set()
+    ahead.close()  # waits for the step under way
+    assert seen == [(7, 0), (7, 1), (7, 2)]
+
+
+def test_half_of_the_threads_is_rounded_up_and_given_back():
+    before = torch.get_num_threads()
+    try:
+        for whole, half in ((1, 1), (2, 1), (3, 2), (4, 2)):
+            torch.set_num_threads(whole)
+            with half_of_the_threads():
+                assert torch.get_num_threads() == half
+            assert torch.get_num_threads() == whole
+    finally:
+        torch.set_num_threads(before)
