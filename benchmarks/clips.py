@@ -67,18 +67,15 @@ class Stopwatch:
         self._left_out = left_out
 
     def watch(self, frames: Iterator[rvos.FrameMasks]) -> Iterator[rvos.FrameMasks]:
-        """Yield what *frames* yields."""
-        while True:
+        """Yield what *frames* yields, when all is there: the next frame is begun beside whatever is done with one."""
+        done: list[rvos.FrameMasks] = []
+        start = time.perf_counter()
+        for frame in frames:
+            done.append(frame)
+            self.seconds.append(time.perf_counter() - start)
             start = time.perf_counter()
-            frame = next(frames, None)
-            spent = time.perf_counter() - start
-            if frame is None:
-                return
-            if self._left_out:
-                self._left_out -= 1
-            else:
-                self.seconds.append(spent)
-            yield frame
+        del self.seconds[: self._left_out]
+        yield from done
 
     @property
     def fps(self) -> float:

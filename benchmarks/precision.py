@@ -2,10 +2,10 @@
 
     python benchmarks/precision.py --data ../shared/data/dev
 
-Every form follows the objects of the first true mask (one-shot) of each sequence. All go through a sequence at the same
-time, frame by frame, so that their times can be compared. Agreement is the mean IoU of an object's mask with the
-reference's, over the frames and objects in which either has a pixel. ``speed`` is the median of the ratios of the
-seconds that the reference and the form take for the same frame, the first frames of each sequence left out.
+Every form follows the objects of the first true mask (one-shot) of each sequence. All go through a sequence, one after
+the other, before the next sequence begins. Agreement is the mean IoU of an object's mask with the reference's, over the
+frames and objects in which either has a pixel. ``speed`` is the median over the sequences of the ratio of the seconds
+that the reference and the form take for a frame (medians, the first frames of each sequence left out).
 
 Enters: a DAVIS root, or a folder that holds one as ``davis``. Leaves: conditions and a Markdown table on stdout.
 """
@@ -23,7 +23,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from clips import Clip, Labels, find_clips
+from clips import Clip, Labels, Stopwatch, find_clips
 from speed_machine import processor, shown_command
 
 import rvos_cli as rvos
@@ -51,27 +51,21 @@ class Tally:
 
 
 def compare(clip: Clip, models: dict[str, rvos.Segmenter], tallies: dict[str, Tally], size: int | None) -> None:
-    """Let every model go through *clip*, frame by frame."""
-    streams = {name: model.stream(clip.frames, first_mask=clip.truths[0], size=size) for name, model in models.items()}
-    scorers = {name: SequenceScorer("foreground", name=clip.name) for name in models}
-    overlaps: dict[str, list[float]] = {name: [] for name in models}
-    for index, truth in enumerate(clip.labels()):
-        labels: dict[str, Labels] = {}
-        seconds: dict[str, float] = {}
-        for name, stream in streams.items():
-            start = time.perf_counter()
-            labels[name] = next(stream).labels
-            seconds[name] = time.perf_counter() - start
-            scorers[name].feed(labels[name], truth)
-        reference = next(iter(FORMS))
-        for name in models:
-            overlaps[name] += agreement(labels[reference], labels[name])
-            if index >= WARM_UP:
-                tallies[name].ratios.append(seconds[reference] / seconds[name])
-    for name, tally in tallies.items():
-        tally.overlaps += overlaps[name]
-        tally.worst = min(tally.worst, statistics.fmean(overlaps[name]))
-        tally.scores.append(scorers[name].finish().jf)
+    """Let every model go through *clip*, one after the other."""
+    reference: list[Labels] = []
+    needed: list[float] = []
+    for model, tally in zip(models.values(), tallies.values(), strict=True):
+        watch, scorer = Stopwatch(left_out=WARM_UP), SequenceScorer("foreground", name=clip.name)
+        frames = watch.watch(model.stream(clip.frames, first_mask=clip.truths[0], size=size))
+        labels = [frame.labels for frame in frames]
+        for mask, truth in zip(labels, clip.labels(), strict=True):
+            scorer.feed(mask, truth)
+        reference, needed = reference or labels, needed or watch.seconds
+        overlaps = [each for pair in zip(reference, labels, strict=True) for each in agreement(*pair)]
+        tally.overlaps += overlaps
+        tally.worst = min(tally.worst, statistics.fmean(overlaps))
+        tally.scores.append(scorer.finish().jf)
+        tally.ratios.append(statistics.median(needed) / statistics.median(watch.seconds))
 
 
 def agreement(first: Labels, second: Labels) -> list[float]:

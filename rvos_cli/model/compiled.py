@@ -23,7 +23,7 @@ from rvos_cli.model.slots import Kernels, PlainSlots, convolve, convolve_all, cu
 from rvos_cli.model.state import Hidden
 
 LARGEST_CACHE = 4  # sizes of frames; each takes some 100 MB
-WORTH_COMPILING = 150  # frames after which the one to three seconds that it takes have come back, some 20 ms a frame
+WORTH_COMPILING = 100  # frames after which the one to three seconds that it takes have come back, some 20 ms a frame
 
 
 class CompiledRVOS(RVOS):
