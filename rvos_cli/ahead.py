@@ -63,12 +63,12 @@ class Ahead(Generic[ResultT]):
     If that is done and nobody has asked for the answer yet, the thread goes on to what can be done with it.
     """
 
-    def __init__(self, function: Callable[..., ResultT], further: Callable[[ResultT], Iterator[object]]) -> None:
+    def __init__(self, function: Callable[..., ResultT], further: Callable[[ResultT], bool]) -> None:
         """Compute *function*; the thread begins with the first announcement and ends with ``close``.
 
         Args:
             function: from the arguments to the answer.
-            further: does more with an answer, step by step, until somebody asks for it.
+            further: does a bit more with an answer; returns whether there is still more to do.
         """
         self._function, self._further = function, further
         self._thread: ThreadPoolExecutor | None = None
@@ -102,8 +102,7 @@ class Ahead(Generic[ResultT]):
             coming.answer.set_exception(error)
             return
         coming.answer.set_result(answer)
-        steps = self._further(answer)
-        while not coming.asked and next(steps, self) is not self:
+        while not coming.asked and self._further(answer):
             pass
 
     def close(self) -> None:

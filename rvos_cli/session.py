@@ -76,7 +76,7 @@ class Session:
         self._model = model
         self._tracker = self._new_tracker()
         self._opening: Tensor | None = None  # logits of the first frame, if they are known before its turn
-        self._encode = Ahead(self._encoded, self._begun)
+        self._encode = Ahead(self._encoded, self._begin)
         self._announced = False  # whether frames are told before their turn
 
     @property
@@ -189,10 +189,9 @@ class Session:
             return EncodedFrame(pixels, network.encode(pixels))
 
     @torch.inference_mode()
-    def _begun(self, frame: EncodedFrame) -> Iterator[None]:
-        if isinstance(self._tracker, MatchingTracker):
-            with self._arithmetic():
-                yield from self._tracker.begin(frame)
+    def _begin(self, frame: EncodedFrame) -> bool:
+        with self._arithmetic():
+            return isinstance(self._tracker, MatchingTracker) and self._tracker.begin(frame)
 
     def _input(self, image: NDArray[np.uint8]) -> Tensor:
         grid = network_size((image.shape[0], image.shape[1]), self.options.size or self._model.config.size)

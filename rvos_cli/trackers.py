@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -192,18 +191,21 @@ class MatchingTracker(Tracker):
         self._remember(out, changed=mask is not None or len(sources) > 0)
         return logits
 
-    def begin(self, frame: EncodedFrame) -> Iterator[None]:
-        """Begin to decode the frame that comes next, part by part, in another thread than ``step`` is in.
+    def begin(self, frame: EncodedFrame) -> bool:
+        """Do a bit of what the frame that comes next needs, in another thread than ``step`` is in.
 
         Of use if the step leaves the kept frames and the number of slots as they are, which it mostly does.
+
+        Returns:
+            Whether there may be more to do.
         """
+        if frame.begun is not None:
+            return frame.begun[2].take()
         kept, slots = self.kept, len(self.ids) + (min(1, self._room()) if self.discover else 0)
         if kept is None or self.index % self.memory.every == 0:
-            return
-        begun = self.model.begin(frame.features, kept, slots)
-        frame.begun = kept, slots, begun
-        while begun.take():
-            yield
+            return False
+        frame.begun = kept, slots, self.model.begin(frame.features, kept, slots)
+        return True
 
     def _free_slots(self) -> tuple[int, ...]:
         """Return how many slots look for objects in this frame: at first, and if that was not enough."""
@@ -252,8 +254,8 @@ class MatchingTracker(Tracker):
         """Give small pieces that have come off their object (N, h, w) to the one that they hang on."""
         if len(logits) < 2:
             return logits
-        winners = logits == logits.amax(dim=0)  # many times as fast as argmax, on a CPU
-        masks = self._cells(logits.masked_fill(~winners, -math.inf), self._least)
+        losing = logits < logits.amax(dim=0)  # many times as fast as argmax, on a CPU
+        masks = self._cells(logits.masked_fill(losing, -math.inf), self._least)
         gap = self.continuity.gap * min(masks[0].shape)
         for stray in strays(masks, share=self.continuity.share, gap=gap):
             cells = torch.from_numpy(stray.piece).to(logits.device)

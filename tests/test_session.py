@@ -308,9 +308,9 @@ class Pictured:
 
 
 def followed(
-    model: RVOS, frames: list[np.ndarray], mask: np.ndarray, *, ahead: bool
+    model: RVOS, frames: list[np.ndarray], mask: np.ndarray, *, ahead: bool, dtype: torch.dtype = torch.float32
 ) -> tuple[Session, list[np.ndarray]]:
-    session = Session(model, first_mask=mask)
+    session = Session(model, first_mask=mask, dtype=dtype)
     coming = map(Pictured, frames)
     labels = [session.step(frame.image) for frame in (session.looking_ahead(coming) if ahead else coming)]
     session.close()
@@ -325,11 +325,12 @@ def two_threads():
     torch.set_num_threads(before)
 
 
-def test_frames_that_are_encoded_ahead_have_the_same_masks(lite, two_threads):
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_frames_that_are_encoded_ahead_have_the_same_masks(lite, two_threads, dtype):
     frames = [picture((32, 16 + 3 * k, RED), (40, 112 - 2 * k, GREEN)) for k in range(16)]
     mask = square(32, 16, 1) + square(40, 112, 2)
-    session, ahead = followed(lite, frames, mask, ahead=True)
-    _, one_by_one = followed(lite, frames, mask, ahead=False)
+    session, ahead = followed(lite, frames, mask, ahead=True, dtype=dtype)
+    _, one_by_one = followed(lite, frames, mask, ahead=False, dtype=dtype)
     assert session._announced
     assert all(np.mean(one == other) > 0.999 for one, other in zip(ahead, one_by_one, strict=True))
     assert torch.get_num_threads() == 2
