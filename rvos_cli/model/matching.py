@@ -109,7 +109,7 @@ class MatchingCue(nn.Module):
         Returns:
             (B, 2, N, h/8, w/8), 0..1: the reading of the kept frames, then of the last frame.
         """
-        if query.device.type == "cpu" and not torch.is_grad_enabled():
+        if _on_a_processor(query):
             rounds = [begun or self.begin(query, kept), self._begun(query, last, 1)]
             return read_where_needed(rounds, last.masks[:, :, -1])
         readings = [self._reading(query, kept, 0), self._reading(query, last, 1)]
@@ -127,12 +127,19 @@ class MatchingCue(nn.Module):
         return self._begun(query, kept, 0)
 
     def _begun(self, query: Tensor, references: References, kind: int) -> BegunReading:
-        return BegunReading(self._reading(query, references, kind), (query.shape[-2], query.shape[-1]))
+        reading = self._reading(query, references, kind)
+
+        def read(positions: Tensor) -> Tensor:
+            # Whatever precision is set around it: 16 bits take longer than 8, and where these are missing, than 32.
+            with torch.autocast("cpu", enabled=False):
+                return reading(positions)
+
+        return BegunReading(read, (query.shape[-2], query.shape[-1]))
 
     def _reading(self, query: Tensor, references: References, kind: int) -> Reading:
         lowest, highest = self._range(query, references, kind)
         excess = max(0.0, highest - LARGEST_LOGIT)
-        in_blocks = _may_read_in_blocks(query) and excess < LARGEST_EXCESS
+        in_blocks = _on_a_processor(query) and excess < LARGEST_EXCESS
         less = excess if in_blocks else 0.0
         q = self._query_with_places(query, references, kind)
         values = references.masks.flatten(2)  # B, N, R*h*w
@@ -211,9 +218,9 @@ def _places(like: Tensor) -> Tensor:
     return torch.stack(torch.meshgrid(rows - rows.mean(), columns - columns.mean(), indexing="ij"))
 
 
-def _may_read_in_blocks(query: Tensor) -> bool:
-    """Whether the form for processors can be taken, which knows neither gradients nor 16 bits."""
-    return query.device.type == "cpu" and not torch.is_grad_enabled() and not torch.is_autocast_enabled("cpu")
+def _on_a_processor(query: Tensor) -> bool:
+    """Whether the form for processors can be taken, which knows no gradients."""
+    return query.device.type == "cpu" and not torch.is_grad_enabled()
 
 
 def _batch(x: Tensor, b: int) -> Tensor:

@@ -56,6 +56,16 @@ def test_reading_in_blocks_equals_the_fused_reading(temperature: float, monkeypa
         assert torch.allclose(cue(query, first + second, second), fused, atol=1e-5)
 
 
+def test_sixteen_bits_around_it_leave_a_processor_s_reading_as_it_is():
+    torch.manual_seed(1)
+    cue, query = MatchingCue(16, 4, 4), unit(1, 16, 8, 14)
+    first, second = (References.of(unit(1, 16, 8, 14), torch.rand(1, 3, 8, 14)) for _ in range(2))
+    with torch.no_grad():
+        plain = cue(query, first + second, second)
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            assert torch.equal(cue(query, first + second, second), plain)
+
+
 @vnni
 @pytest.mark.parametrize("temperature", [5.0, 37.0])
 def test_reading_in_8_bits_is_nearly_the_same(temperature: float, monkeypatch: pytest.MonkeyPatch):
