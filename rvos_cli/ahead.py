@@ -14,6 +14,7 @@ from typing import Any, Generic, TypeVar
 
 import torch
 
+LARGEST_LEAD = 4  # answers that may wait; of more, the oldest were forgotten by whoever announced them
 ItemT = TypeVar("ItemT")
 ResultT = TypeVar("ResultT")
 
@@ -72,7 +73,7 @@ class Ahead(Generic[ResultT]):
         """
         self._function, self._further = function, further
         self._thread: ThreadPoolExecutor | None = None
-        self._coming: deque[_Coming[ResultT]] = deque()
+        self._coming: deque[_Coming[ResultT]] = deque(maxlen=LARGEST_LEAD)
 
     def announce(self, *arguments: Any) -> None:
         """Begin to compute the answer to *arguments*, with half of the threads."""

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from rvos_cli.ahead import Ahead, ReadAhead, half_of_the_threads
+from rvos_cli.ahead import LARGEST_LEAD, Ahead, ReadAhead, half_of_the_threads
 
 
 def failing() -> Iterator[int]:
@@ -63,6 +63,15 @@ def test_another_question_than_the_one_announced_gets_its_own_answer():
     ahead.announce("image", "network")
     assert ahead("another image", "network") == ("another image", "network")
     assert ahead("image", "network") == ("image", "network")
+    ahead.close()
+
+
+def test_answers_that_nobody_asks_for_are_let_go():
+    ahead = Ahead(lambda x: x, nothing)
+    for number in range(2 * LARGEST_LEAD):
+        ahead.announce(number)
+    assert len(ahead._coming) == LARGEST_LEAD
+    assert ahead(LARGEST_LEAD) == LARGEST_LEAD and len(ahead._coming) == LARGEST_LEAD - 1
     ahead.close()
 
 
