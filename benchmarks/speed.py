@@ -50,7 +50,7 @@ class Effort:
 
 
 QUICK = Effort(
-    turns=3, frames={"schedule": 2, "published": 3, "lite": 6, "cutie": 2, "sam2": 1}, video=50, commands=2, helps=5
+    turns=3, frames={"schedule": 2, "published": 3, "lite": 6, "cutie": 2, "sam2": 1}, video=120, commands=2, helps=5
 )
 FULL = Effort(
     turns=7, frames={"schedule": 4, "published": 8, "lite": 15, "cutie": 4, "sam2": 2}, video=300, commands=3, helps=11
