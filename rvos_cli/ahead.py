@@ -39,10 +39,10 @@ class ReadAhead(Generic[ItemT]):
 
     def __bool__(self) -> bool:
         """Whether there is another item; raises the failure that it became instead."""
-        if not self.peek(1) and not isinstance(self._end, StopIteration):
-            assert self._end is not None
-            raise self._end
-        return bool(self._waiting)
+        if self.peek(1) or isinstance(self._end, StopIteration):
+            return bool(self._waiting)
+        assert self._end is not None  # or there would have been an item
+        raise self._end
 
     def take(self) -> ItemT:
         """Return the next item, which there must be."""

@@ -197,11 +197,14 @@ def found_again(labels: np.ndarray, truth: np.ndarray) -> dict[int, tuple[int, f
     return found
 
 
-def test_segment_finds_the_three_in_a_single_picture_and_gives_each_an_id_of_its_own():
-    # At 352, the smaller of the sizes that the weights were released for: at 384 the crane's dark half is missed here.
+MISSED = pytest.mark.xfail(strict=True, reason="at 384, the default, the crane's dark half is missed (IoU 0.46)")
+
+
+@pytest.mark.parametrize("size", [352, pytest.param(None, marks=MISSED)])
+def test_segment_finds_the_three_in_a_single_picture_and_gives_each_an_id_of_its_own(size: int | None):
     with av.open(str(DEMO / "demo.mp4")) as container:
         image = next(container.decode(video=0)).to_ndarray(format="rgb24")
-    (frame,) = rvos.load_model("lite", device="cpu").stream([image], size=352)
+    (frame,) = rvos.load_model("lite", device="cpu").stream([image], size=size)
     assert frame.labels.max() == 3
     found = found_again(frame.labels, labels_of(DEMO / "first_mask.png"))
     assert sorted(identity for identity, _ in found.values()) == [1, 2, 3]
