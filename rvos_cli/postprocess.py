@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -21,37 +22,55 @@ def label_map(logits: Tensor, ids: tuple[int, ...], size: tuple[int, int], thres
     best = torch.full(size, least, device=logits.device)
     for identity, plane in zip(ids, logits, strict=True):
         # An enlarged pixel lies between its neighbours: where none of them is above the threshold, it is not either.
-        inside = plane > least
-        rows, columns = (_window(inside.any(dim=1 - axis), size[axis]) for axis in (0, 1))
+        rows, columns = (_Enlarged.around(plane.amax(dim=1 - axis) > least, size[axis]) for axis in (0, 1))
         if rows is None or columns is None:
             continue
-        wide = _lerp(plane.t()[None], size[1], columns).transpose(1, 2).contiguous()
-        full = _lerp(wide, size[0], rows)[0]
-        here = (slice(rows.start, rows.stop), slice(columns.start, columns.stop))
+        here = rows.wanted, columns.wanted
+        full = rows.lerp(columns.lerp(plane[rows.source, columns.source], dim=1), dim=0)
         labels[here].masked_fill_(full > best[here], identity)
         torch.maximum(best[here], full, out=best[here])
     return _array(labels)
 
 
-def _window(inside: Tensor, length: int) -> range | None:
-    """Return the pixels, of *length* in all, that touch any place that is *inside* (n,); None where there is none."""
-    places = inside.nonzero()
-    if not len(places):
-        return None
-    scale = length / len(inside)
-    first, last = int(places[0]), int(places[-1])
-    return range(max(0, math.floor((first - 0.5) * scale - 0.5)), min(length, math.ceil((last + 1.5) * scale + 0.5)))
+@dataclass(frozen=True)
+class _Enlarged:
+    """A stretch of an axis that is enlarged linearly.
 
+    Args:
+        source: the places that it is made of, of all that there are.
+        wanted: where it is on the enlarged axis.
+        before: for each wanted place the last one before it, counted from the first one of *source*,
+        after: the one behind that,
+        share: and how much the latter counts, 0..1.
+    """
 
-def _lerp(x: Tensor, length: int, wanted: range) -> Tensor:
-    """Resize the second axis of (N, n, m) linearly to *length* and return the rows *wanted* of it."""
-    n = x.shape[1]
-    positions = torch.arange(wanted.start, wanted.stop, dtype=torch.float64)
-    source = ((positions + 0.5) * (n / length) - 0.5).clamp(0, n - 1)
-    before = source.floor().long()
-    share = (source - before).float()[:, None].to(x.device)
-    after = (before + 1).clamp(max=n - 1).to(x.device)
-    return torch.lerp(x.index_select(1, before.to(x.device)), x.index_select(1, after), share)
+    source: slice
+    wanted: slice
+    before: Tensor
+    after: Tensor
+    share: Tensor
+
+    @classmethod
+    def around(cls, inside: Tensor, length: int) -> _Enlarged | None:
+        """Return what touches any place that is *inside* (n,), enlarged to *length*; None where there is none."""
+        places = inside.nonzero()
+        if not len(places):
+            return None
+        n = len(inside)
+        scale, first, last = length / n, int(places[0]), int(places[-1])
+        start = max(0, math.floor((first - 0.5) * scale - 0.5))
+        stop = min(length, math.ceil((last + 1.5) * scale + 0.5))
+        exact = ((torch.arange(start, stop, dtype=torch.float64) + 0.5) / scale - 0.5).clamp(0, n - 1)
+        before = exact.floor().long()
+        after = (before + 1).clamp(max=n - 1)
+        origin, end = int(before[0]), int(after[-1]) + 1
+        taps = (x.to(inside.device) for x in (before - origin, after - origin, (exact - before).float()))
+        return cls(slice(origin, end), slice(start, stop), *taps)
+
+    def lerp(self, x: Tensor, dim: int) -> Tensor:
+        """Enlarge axis *dim* of (h, w), *source* of the whole, to what is wanted."""
+        share = self.share if dim else self.share[:, None]
+        return torch.lerp(x.index_select(dim, self.before), x.index_select(dim, self.after), share)
 
 
 def _array(labels: Tensor) -> NDArray[np.uint8]:

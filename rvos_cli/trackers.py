@@ -32,7 +32,8 @@ CELL = 4  # pixels of the network's frame per cell of the grid on which pieces o
 class MemoryRules:
     """Which frames are remembered as references, and how they are read.
 
-    The first frame is kept, the newest one in which a mask was given or an object found, and some in between.
+    The first frame is kept, the newest one in which a mask was given or an object found, and some in between. These
+    are read from the next but one frame on: what the next frame reads is known before this one's step.
 
     Args:
         every: of the others, one in so many,
@@ -154,6 +155,8 @@ class MatchingTracker(Tracker):
         super().__init__(model, options, device, discover=discover)
         self.index = -1
         self.kept: References | None = None
+        self.next: References | None = None  # what is read in the next frame,
+        self.later: References | None = None  # and from then on
         self.last: References | None = None
         self._newest_id = 0
         self._least = math.log(options.threshold / (1 - options.threshold))  # the threshold, as a logit
@@ -163,6 +166,7 @@ class MatchingTracker(Tracker):
     def step(self, frame: EncodedFrame, mask: Labels | None) -> Tensor:
         """Advance one frame; see ``Tracker.step``."""
         self.index += 1
+        self.kept, self.next = self.next, self.later
         self._make_room()
         if mask is not None:
             self._take(mask, frame.size)
@@ -173,7 +177,7 @@ class MatchingTracker(Tracker):
             return frame.pixels.new_zeros(0, *frame.size)
         for free in searching:
             out = self._decode(frame, known + free, known)
-            followed = self._give_back(self._stay_near(out.logits[0, :known]))
+            followed = self._give_back(*self._stay_near(out.logits[0, :known]))
             searched = out.logits[0, known:]
             if known == 0 and self.index == 0:
                 searched = self._seen_mirrored_too(searched, frame.pixels)
@@ -181,7 +185,7 @@ class MatchingTracker(Tracker):
             if free - 1 not in sources:
                 break  # the last slot found nothing, and no slot behind it would have
         self._admit(len(sources))
-        logits = torch.cat([followed, found])
+        logits = torch.cat([followed, found]) if len(found) else followed
         masks = logits.sigmoid()
         if mask is not None and self.masks is not None:
             masks[:known] = self._as_given(mask, masks[:known])
@@ -201,8 +205,8 @@ class MatchingTracker(Tracker):
         """
         if frame.begun is not None:
             return frame.begun[2].take()
-        kept, slots = self.kept, len(self.ids) + (min(1, self._room()) if self.discover else 0)
-        if kept is None or self.index % self.memory.every == 0:
+        kept, slots = self.next, len(self.ids) + (min(1, self._room()) if self.discover else 0)
+        if kept is None:
             return False
         frame.begun = kept, slots, self.model.begin(frame.features, kept, slots)
         return True
@@ -220,9 +224,9 @@ class MatchingTracker(Tracker):
     def _decode(self, frame: EncodedFrame, slots: int, known: int) -> StepOutput:
         flags = torch.zeros(1, slots, device=self.device)
         flags[:, :known] = 1
-        masks = frame.pixels.new_zeros(1, slots, *frame.size)
-        if self.masks is not None:
-            masks[:, :known] = self.masks
+        masks = self.masks if self.masks is not None else frame.pixels.new_zeros(1, 0, *frame.size)
+        if slots > known:
+            masks = torch.cat([masks, masks.new_zeros(1, slots - known, *frame.size)], dim=1)
         first = self.kept is None or known == 0
         kept, slots_begun, begun = frame.begun or (None, 0, None)
         return self.model.decode(
@@ -241,29 +245,37 @@ class MatchingTracker(Tracker):
         mirrored = self.model.step(pixels.flip(-1), slots=len(logits)).logits[0].flip(-1)
         return seen_twice(logits, mirrored, self.rules, threshold=self.options.threshold)
 
-    def _stay_near(self, logits: Tensor) -> Tensor:
-        """Take from every followed object (N, h, w) the pieces that are too far from where it was last seen."""
-        drops = []
-        for identity, inside in zip(self.ids, self._cells(logits, self._least), strict=True):
+    def _stay_near(self, logits: Tensor) -> tuple[Tensor, list[Cells]]:
+        """Take from every followed object (N, h, w) the pieces that are too far from where it was last seen.
+
+        Returns:
+            The logits, and the cells that each object is left with.
+        """
+        drops, cells = [], self._cells(logits, self._least)
+        for identity, inside in zip(self.ids, cells, strict=True):
             reach = self.continuity.reach + self.continuity.growth * self._unseen.get(identity, 0)
             before = self._where.get(identity, np.zeros_like(inside))
             drops.append(far_pieces(inside, before, reach * min(inside.shape)))
-        return _without(logits, drops)
+        return _without(logits, drops), [inside & ~drop for inside, drop in zip(cells, drops, strict=True)]
 
-    def _give_back(self, logits: Tensor) -> Tensor:
-        """Give small pieces that have come off their object (N, h, w) to the one that they hang on."""
-        if len(logits) < 2:
+    def _give_back(self, logits: Tensor, cells: list[Cells]) -> Tensor:
+        """Give small pieces that have come off their object (N, h, w) to the one that they hang on.
+
+        No object is anywhere but in its *cells*.
+        """
+        box = _around(cells)
+        if len(logits) < 2 or box is None:
             return logits
-        losing = logits < logits.amax(dim=0)  # many times as fast as argmax, on a CPU
-        masks = self._cells(logits.masked_fill(losing, -math.inf), self._least)
-        gap = self.continuity.gap * min(masks[0].shape)
-        for stray in strays(masks, share=self.continuity.share, gap=gap):
-            cells = torch.from_numpy(stray.piece).to(logits.device)
-            place = cells.repeat_interleave(CELL, dim=0).repeat_interleave(CELL, dim=1)
-            loser, winner = logits[stray.owner], logits[stray.neighbour]
+        here = logits[:, box[0], box[1]]
+        losing = here < here.amax(dim=0)  # many times as fast as argmax, on a CPU
+        masks = self._cells(here.masked_fill(losing, -math.inf), self._least)
+        for stray in strays(masks, share=self.continuity.share, gap=self.continuity.gap * min(cells[0].shape)):
+            place = _pixels(stray.piece, logits.device)
+            loser, winner = here[stray.owner], here[stray.neighbour]
             logits = logits.clone()
-            logits[stray.neighbour] = torch.where(place, torch.maximum(loser, winner), winner)
-            logits[stray.owner] = torch.where(place, loser.clamp(max=NOWHERE), loser)
+            here = logits[:, box[0], box[1]]
+            here[stray.neighbour] = torch.where(place, torch.maximum(loser, winner), winner)
+            here[stray.owner] = torch.where(place, loser.clamp(max=NOWHERE), loser)
         return logits
 
     def _found(self, logits: Tensor, followed: Tensor) -> tuple[list[int], Tensor]:
@@ -318,7 +330,7 @@ class MatchingTracker(Tracker):
         self.ids = tuple(self.ids[other] for other in rest)
         self.masks = self.masks[:, rest]
         self.state = self.state.select(rest) if self.state is not None else None
-        self.kept = self.kept.select(rest) if self.kept is not None else None
+        self.kept = self.next = self.later = self.later.select(rest) if self.later is not None else None
         self.last = self.last.select(rest) if self.last is not None else None
 
     def _as_given(self, mask: Labels, masks: Tensor) -> Tensor:
@@ -350,21 +362,35 @@ class MatchingTracker(Tracker):
             return
         newest = References.of(out.keys, self.masks)
         self.last = newest
-        if self.kept is None:
-            self.kept = replace(newest, sharpness=self.memory.sharpness, favour=self.memory.favour)
+        if self.later is None:
+            self.next = self.later = replace(newest, sharpness=self.memory.sharpness, favour=self.memory.favour)
         elif changed:
-            recent = self.kept.frames(self.kept.trusted)
-            self.kept = replace(self.kept.frames(0, 1) + newest + recent, trusted=2)
+            recent = self.later.frames(self.later.trusted)
+            self.next = self.later = replace(self.later.frames(0, 1) + newest + recent, trusted=2)
         elif self.index % self.memory.every == 0:
-            trusted = self.kept.trusted
-            recent = self.kept.frames(trusted) + newest
-            self.kept = self.kept.frames(0, trusted) + recent.frames(-self.memory.recent)
+            trusted = self.later.trusted
+            recent = self.later.frames(trusted) + newest
+            self.later = self.later.frames(0, trusted) + recent.frames(-self.memory.recent)
 
 
 def _without(logits: Tensor, drops: list[Cells]) -> Tensor:
     """Return logits (N, h, w) with some cells of each plane emptied."""
     if not any(drop.any() for drop in drops):
         return logits
-    drop = torch.from_numpy(np.stack(drops)).to(logits.device)
-    drop = drop.repeat_interleave(CELL, dim=1).repeat_interleave(CELL, dim=2)
-    return torch.where(drop, logits.clamp(max=NOWHERE), logits)
+    return torch.where(_pixels(np.stack(drops), logits.device), logits.clamp(max=NOWHERE), logits)
+
+
+def _pixels(cells: Cells, device: torch.device) -> Tensor:
+    """Enlarge cells (..., h/c, w/c) to pixels (..., h, w)."""
+    wide = torch.from_numpy(cells).to(device).repeat_interleave(CELL, dim=-1)
+    return wide.repeat_interleave(CELL, dim=-2)
+
+
+def _around(cells: list[Cells]) -> tuple[slice, slice] | None:
+    """Return the smallest box, rows and columns of pixels, around all planes' cells; None if there are none."""
+    anywhere = np.logical_or.reduce(cells) if cells else np.zeros((0, 0), bool)
+    if not anywhere.any():
+        return None
+    lines = (np.flatnonzero(anywhere.any(axis=1 - axis)) for axis in (0, 1))
+    rows, columns = (slice(CELL * int(line[0]), CELL * int(line[-1] + 1)) for line in lines)
+    return rows, columns

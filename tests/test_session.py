@@ -86,7 +86,7 @@ def test_memory_stays_bounded(lite):
     session = Session(lite, first_mask=square(32, 16, 1))
     for _ in range(40):
         session.step(picture((32, 16, RED)))
-    assert len(session._tracker.kept) == 1 + session._tracker.memory.recent
+    assert len(session._tracker.later) == 1 + session._tracker.memory.recent
     assert len(session._tracker.last) == 1
 
 
@@ -96,10 +96,10 @@ def test_the_first_frame_and_the_newest_with_a_given_mask_are_trusted(lite):
         given = square(32, 112, 2 + index) if index in (6, 12) else None
         session.step(picture((32, 16, RED)), given)
         if index == 0:
-            first = session._tracker.kept
+            first = session._tracker.later
         if index == 12:
             corrected = session._tracker.last
-    kept, rules = session._tracker.kept, session._tracker.memory
+    kept, rules = session._tracker.later, session._tracker.memory
     assert len(kept) == 2 + rules.recent
     assert (kept.trusted, kept.favour, kept.sharpness) == (2, rules.favour, rules.sharpness)
     assert torch.equal(kept.frames(0, 1).keys, first.keys) and torch.equal(kept.frames(1, 2).keys, corrected.keys)
@@ -345,19 +345,16 @@ def test_what_was_begun_ahead_is_used_where_the_kept_frames_stay(lite, two_threa
         return plain(self, *seen, begun=begun, **rest)
 
     monkeypatch.setattr(RVOS, "decode", noting)
-    monkeypatch.setattr(Ahead, "__call__", lambda self, *arguments: _after_all_of_it(self, arguments))
-    followed(lite, [picture((32, 16, RED))] * 12, square(32, 16, 1), ahead=True)
-    # Kept frames change with the first frame and every fifth one; the frame behind such a one begins anew.
-    assert used == [False, False, True, True, True, True, False, True, True, True, True, False]
+    answer = Ahead.__call__
 
+    def after_all_of_it(self, *arguments):
+        self._thread.submit(int).result()  # so that each frame is begun before the step of the one before
+        return answer(self, *arguments)
 
-def _after_all_of_it(ahead: Ahead, arguments: tuple[object, ...]) -> object:
-    """Answer as ``Ahead`` does, once its thread has nothing left to do."""
-    coming = ahead._coming.popleft() if ahead._coming else None
-    if coming is None:
-        return ahead._function(*arguments)
-    ahead._thread.submit(int).result()
-    return coming.answer.result()
+    monkeypatch.setattr(Ahead, "__call__", after_all_of_it)
+    followed(lite, [picture((32, 16, RED)) for _ in range(12)], square(32, 16, 1), ahead=True)
+    # At first nothing is kept; and begun so early, frame 7 does not know that frame 5 is remembered.
+    assert used == [False, False, True, True, True, True, True, False, True, True, True, True]
 
 
 def test_a_published_network_has_all_threads_for_one_frame_at_a_time(two_threads):

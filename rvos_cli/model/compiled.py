@@ -187,8 +187,9 @@ class _CompiledSlots(PlainSlots):
 
 
 def _state_like(gates: Tensor) -> Tensor:
-    """Return a state of zeros (B, C, h, w) for gates (B, 4C, h, w)."""
-    return gates.new_zeros(gates.shape[0], gates.shape[1] // 4, *gates.shape[-2:])
+    """Return a state of zeros (B, C, h, w), channels last as a slot returns them, for gates (B, 4C, h, w)."""
+    zeros = gates.new_zeros(gates.shape[0], gates.shape[1] // 4, *gates.shape[-2:])
+    return zeros.contiguous(memory_format=torch.channels_last)
 
 
 class _Shallow(nn.Module):

@@ -9,7 +9,9 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
+from threading import Lock
 
 import torch
 import torch.nn.functional as F
@@ -20,7 +22,7 @@ from rvos_cli.model.shares import Shares
 BLOCK = (1024, 256)  # keys, positions of the frame: their similarities stay in a core's own cache
 AGREEMENT = 0.03  # by how much readings around a position may differ for it to be filled in
 REACH = 2  # so many positions to each side are looked at; with 1, thin things differ from a full reading
-SHARES = 4  # parts of a first round
+PART = BLOCK[1]  # positions that are read at a time
 
 # Reads at some positions of a frame: (P,) indices of rows * columns -> (B, N, P), 0..1.
 Reading = Callable[[Tensor], Tensor]
@@ -71,24 +73,63 @@ def read_blockwise(weigh: Weighing, values: Tensor, length: int) -> Tensor:
 
 
 class BegunReading:
-    """A reading and its first round: every second position of every second row."""
+    """A frame's reading in three rounds, of which the first two need nothing but the frame itself.
+
+    At first every second position of every second row is read, then those between them that these leave in doubt, in
+    the end what else is asked for; everything else is filled in. ``take`` does parts of the first two, in any thread.
+    """
 
     def __init__(self, reading: Reading, size: tuple[int, int]) -> None:
-        """Prepare the first round over a frame of *size* (h, w); ``take`` and ``first`` do it."""
-        self.reading = reading
-        self._shares = Shares([partial(reading, part) for part in _first(_grid(size)).flatten().chunk(SHARES)])
+        """Prepare to read a frame of *size* (h, w)."""
+        self._reading = reading
+        self._grid = torch.arange(size[0] * size[1]).view(size)
+        self._first = self._shares(_first(self._grid).flatten())
+        self._known: _FirstRound | None = None
+        self._one_at_a_time = Lock()
 
     def take(self) -> bool:
-        """Read a part, in any thread; return whether there was one left."""
-        return self._shares.take()
+        """Read a part; return whether there was one left."""
+        return self._first.take() or self._first_round().second.take()
 
-    def first(self) -> Tensor:
-        """Return the first round, (B, N, P)."""
-        return torch.cat(self._shares.results(), dim=2)
+    @property
+    def doubtful(self) -> Tensor:
+        """Where (h, w) positions that were not read at first have to be."""
+        return self._first_round().doubtful
+
+    def at(self, positions: Tensor) -> Tensor:
+        """Return the reading (B, N, h, w), 0..1, read at *positions* (h, w), among which are all the doubtful ones."""
+        known = self._first_round()
+        planes, rest = known.planes, positions & ~known.doubtful
+        planes[:, :, known.doubtful] = torch.cat(known.second.results(), dim=2)
+        planes[:, :, rest] = self._reading(self._grid[rest])
+        return planes
+
+    def _first_round(self) -> _FirstRound:
+        with self._one_at_a_time:
+            if self._known is None:
+                read = torch.cat(self._first.results(), dim=2)
+                planes = F.interpolate(
+                    read.view(*read.shape[:2], *_first(self._grid).shape), size=self._grid.shape, mode="nearest"
+                )
+                doubtful = _differ(planes.flatten(0, 1))
+                self._known = _FirstRound(planes, doubtful, self._shares(self._grid[doubtful]))
+            return self._known
+
+    def _shares(self, positions: Tensor) -> Shares[Tensor]:
+        return Shares([partial(self._reading, part) for part in torch.split(positions, PART)])
+
+
+@dataclass(frozen=True)
+class _FirstRound:
+    """What a first round leaves: planes (B, N, h, w), where they are doubtful, and what reads them there."""
+
+    planes: Tensor
+    doubtful: Tensor
+    second: Shares[Tensor]
 
 
 def read_where_needed(readings: Sequence[BegunReading], before: Tensor) -> Tensor:
-    """Read the positions of the first round, then those between them that are near an outline; fill the rest.
+    """Read wherever one of the readings is in doubt, and around the outlines of masks.
 
     Most of a frame is far from every outline, and what is between positions that read the same reads like them.
 
@@ -100,19 +141,17 @@ def read_where_needed(readings: Sequence[BegunReading], before: Tensor) -> Tenso
     Returns:
         (B, K, N, h, w), 0..1.
     """
-    h, w = before.shape[-2:]
-    grid = _grid((h, w))
-    read = torch.stack([begun.first() for begun in readings], dim=1)
-    planes = F.interpolate(read.view(1, -1, *_first(grid).shape), size=(h, w), mode="nearest")[0]
-    doubt = torch.maximum(_differences(planes), _differences(before.flatten(0, 1)))
-    _first(doubt).zero_()  # those are read
-    missing = doubt > AGREEMENT
-    planes[:, missing] = torch.stack([begun.reading(grid[missing]) for begun in readings], dim=1).flatten(0, 2)
-    return planes.view(*read.shape[:3], h, w)
+    positions = _differ(before.flatten(0, 1))
+    for begun in readings:
+        positions = positions | begun.doubtful
+    return torch.stack([begun.at(positions) for begun in readings], dim=1)
 
 
-def _grid(size: tuple[int, int]) -> Tensor:
-    return torch.arange(size[0] * size[1]).view(size)
+def _differ(planes: Tensor) -> Tensor:
+    """Say where (h, w) planes (P, h, w), 0..1, differ within ``REACH``; never at the positions of the first round."""
+    there = _differences(planes) > AGREEMENT
+    _first(there).zero_()
+    return there
 
 
 def _first(grid: Tensor) -> Tensor:
