@@ -18,6 +18,7 @@ from rvos_cli.model.compiling import Compiled, bfloat16_pays, compiled
 from rvos_cli.model.convlstm import ConvLSTMCell, SpatialState
 from rvos_cli.model.decoder import Decoder
 from rvos_cli.model.encoder import Encoder, Features
+from rvos_cli.model.matching import MatchingCue, unit_keys
 from rvos_cli.model.rvos import CUE_PLANES, RVOS, TAKEN_PLANE
 from rvos_cli.model.slots import Kernels, PlainSlots, convolve, convolve_all, cut_kernels
 from rvos_cli.model.state import Hidden
@@ -65,12 +66,18 @@ class CompiledRVOS(RVOS):
         *,
         taken_plane: int | None = None,
     ) -> PlainSlots:
-        if own is None or not isinstance(features, _Encoded) or features.slot is None:
+        if own is None or not isinstance(features, _Encoded):
             return super()._walk(features, own, temporal, taken_plane=taken_plane)
-        return _CompiledSlots(self.decoder, features, own, temporal, features.slot)
+        return _CompiledSlots(self.decoder, features, own, temporal)
 
 
-Parts = tuple["_TwoParts | None", Compiled | None]  # encoder and slot, None where there is none
+@dataclass(frozen=True)
+class _Parts:
+    """A compiled network: an encoder in two parts, and a slot if the network has matching."""
+
+    shallow: Compiled
+    deep: Compiled
+    slot: Compiled | None
 
 
 class _CompiledEncoder(nn.Module):
@@ -80,17 +87,22 @@ class _CompiledEncoder(nn.Module):
         super().__init__()
         self.plain, self._half = model.encoder, half
         self.decoder = model.decoder if model.config.matching else None
-        self._compiled: dict[tuple[torch.Size, int], Future[Parts]] = {}  # of a size of frame, a number of threads
+        self.matching = model.matching if model.config.matching else None
+        # of a size of frame and a number of threads; None where it cannot be compiled
+        self._compiled: dict[tuple[torch.Size, int], Future[_Parts | None]] = {}
 
     def forward(self, frame: Tensor) -> Features:
-        encoder, slot = self._for(frame)
-        if encoder is None:
+        parts = self._for(frame)
+        if parts is None:
             plain: Features = self.plain(frame)
             return plain
-        outputs, size = encoder(frame), (frame.shape[-2], frame.shape[-1])
-        return _Encoded(tuple(outputs[:4]), tuple(outputs[4:8]), size, gates=tuple(outputs[8:]), slot=slot)
+        outputs, size = parts.deep(*parts.shallow(frame)), (frame.shape[-2], frame.shape[-1])
+        if parts.slot is None:
+            return Features(skips=tuple(outputs), trunk=(), size=size)
+        keys, *gates = outputs
+        return _Encoded((), (), size, unit_keys(keys), gates=tuple(gates), slot=parts.slot)
 
-    def prepare(self, frame: Tensor) -> Future[Parts] | None:
+    def prepare(self, frame: Tensor) -> Future[_Parts | None] | None:
         """Begin to compile for frames like this one if that has not begun; None where nothing is compiled."""
         if frame.device.type != "cpu" or frame.shape[0] != 1:
             return None
@@ -105,29 +117,30 @@ class _CompiledEncoder(nn.Module):
         """Return when nothing is being compiled any more."""
         wait(self._compiled.values())
 
-    def _for(self, frame: Tensor) -> Parts:
+    def _for(self, frame: Tensor) -> _Parts | None:
         coming = None if torch.is_grad_enabled() else self.prepare(frame)
-        return (None, None) if coming is None else coming.result()
+        return None if coming is None else coming.result()
 
-    def _compile(self, frame: Tensor, threads: int) -> Parts:
+    def _compile(self, frame: Tensor, threads: int) -> _Parts | None:
         always = self._half is True
         where_it_may = always or (self._half is None and self.decoder is not None and bfloat16_pays())
         shallow = compiled(_Shallow(self.plain), [frame], half=always, threads=threads)
         if shallow is None:
-            return None, None
-        size = (frame.shape[-2], frame.shape[-1])
-        deep = compiled(_Deep(self.plain, self.decoder, size), shallow(frame), half=where_it_may, threads=threads)
-        if deep is None:
-            return None, None
-        encoder = _TwoParts(shallow, deep)
-        if self.decoder is None:
-            return encoder, None
+            return None
+        features, size = shallow(frame), (frame.shape[-2], frame.shape[-1])
+        rest = _Deep(self.plain, self.decoder, self.matching, size)
+        deep = compiled(rest, features, half=where_it_may, threads=threads)
+        if deep is None or self.decoder is None:
+            return None if deep is None else _Parts(shallow, deep, None)
         slot = _Slot(self.decoder)
-        examples = slot.examples(encoder(frame)[8:])
-        return encoder, compiled(slot, examples, half=where_it_may, threads=threads)
+        examples = slot.examples(deep(*features)[1:])
+        decoding = compiled(slot, examples, half=where_it_may, threads=threads)
+        return None if decoding is None else _Parts(shallow, deep, decoding)
 
 
-def _in_a_thread_that_ends(job: Callable[[Tensor, int], Parts], frame: Tensor, threads: int) -> Future[Parts]:
+def _in_a_thread_that_ends(
+    job: Callable[[Tensor, int], _Parts | None], frame: Tensor, threads: int
+) -> Future[_Parts | None]:
     """Begin to do *job*, which computes with so many *threads* in the end.
 
     A thread that has computed with torch keeps threads for it as long as it lives, even when it does nothing any more;
@@ -140,23 +153,16 @@ def _in_a_thread_that_ends(job: Callable[[Tensor, int], Parts], frame: Tensor, t
     return future
 
 
-@dataclass(frozen=True)
-class _TwoParts:
-    """An encoder in two parts."""
-
-    shallow: Compiled
-    deep: Compiled
-
-    def __call__(self, frame: Tensor) -> list[Tensor]:
-        return self.deep(*self.shallow(frame))
-
-
 @dataclass(frozen=True, kw_only=True)
 class _Encoded(Features):
-    """What the compiled encoder says: features, and the gates of each scale as far as the frame alone decides them."""
+    """What the compiled encoder says: keys, and the gates of each scale as far as the frame alone decides them."""
 
     gates: tuple[Tensor, ...]
-    slot: Compiled | None
+    slot: Compiled
+
+    @property
+    def like(self) -> Tensor:
+        return self.gates[-1]
 
 
 class _CompiledSlots(PlainSlots):
@@ -168,10 +174,9 @@ class _CompiledSlots(PlainSlots):
         features: _Encoded,
         own: Sequence[Tensor],
         temporal: Sequence[Hidden | None],
-        compiled_slot: Compiled,
     ) -> None:
         super().__init__(decoder, features.skips, own, temporal, taken_plane=TAKEN_PLANE)
-        self._planes, self._gates, self._compiled = own, features.gates, compiled_slot
+        self._planes, self._gates, self._compiled = own, features.gates, features.slot
         self._nothing = [_state_like(gates) for gates in self._gates]
         self._untaken = [torch.zeros_like(planes[:, 0, :1]) for planes in own]
 
@@ -204,21 +209,25 @@ class _Shallow(nn.Module):
 
 
 class _Deep(nn.Module):
-    """The rest of the encoder with plain tensors for an answer: skips, trunk and, for slots, the frame's gates."""
+    """The rest of the encoder with plain tensors for an answer: its skips, or what compiled slots want instead."""
 
-    def __init__(self, encoder: Encoder, decoder: Decoder | None, size: tuple[int, int]) -> None:
+    def __init__(
+        self, encoder: Encoder, decoder: Decoder | None, matching: MatchingCue | None, size: tuple[int, int]
+    ) -> None:
         super().__init__()
-        self.encoder, self.decoder, self._size = encoder, decoder, size
+        self.encoder, self.decoder, self.matching, self._size = encoder, decoder, matching, size
 
     def forward(self, *shallow: Tensor) -> tuple[Tensor, ...]:
+        """Return four skips, or with a decoder the keys before they are brought to unit length, and four gates."""
         features = self.encoder.project(self.encoder.deep(shallow), self._size)
-        if self.decoder is None:
-            return (*features.skips, *features.trunk)
+        if self.decoder is None or self.matching is None:
+            return features.skips
         gates = [
             convolve(skip, kernels.skip, cell, bias=True)
             for skip, (cell, kernels) in zip(features.skips, _layers(self.decoder), strict=True)
         ]
-        return (*features.skips, *features.trunk, *gates)
+        _, x16, x8, _ = features.trunk
+        return (self.matching.project(x8, x16), *gates)
 
 
 class _Slot(nn.Module):

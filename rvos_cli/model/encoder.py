@@ -40,6 +40,11 @@ class Features:
     size: tuple[int, int]
     keys: Tensor | None = None
 
+    @property
+    def like(self) -> Tensor:
+        """A tensor (B, ...) of the batch, the type and on the device of all of them."""
+        return self.skips[-1]
+
 
 class Encoder(nn.Module):
     """Trunk and skip projections; parameter names are the published ones (``base``, ``sk5``, ``bn5``, ...)."""

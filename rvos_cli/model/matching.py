@@ -94,8 +94,13 @@ class MatchingCue(nn.Module):
 
     def keys(self, x8: Tensor, x16: Tensor) -> Tensor:
         """Return keys (B, D, h/8, w/8) of unit length from the trunk's features at strides 8 and 16."""
+        return unit_keys(self.project(x8, x16))
+
+    def project(self, x8: Tensor, x16: Tensor) -> Tensor:
+        """Return keys (B, D, h/8, w/8) of any length."""
         coarse = F.interpolate(self.coarse(x16), size=x8.shape[-2:], mode="bilinear", align_corners=False)
-        return F.normalize((self.fine(x8) + coarse).float(), dim=1)
+        projected: Tensor = self.fine(x8) + coarse
+        return projected
 
     def forward(self, query: Tensor, kept: References, last: References, begun: BegunReading | None = None) -> Tensor:
         """Read the masks at the places like each position of the frame.
@@ -209,6 +214,11 @@ class MatchingCue(nn.Module):
 
     def _nearness(self, kind: int) -> Tensor:
         return torch.exp(-2 * self.log_reach[kind])
+
+
+def unit_keys(projected: Tensor) -> Tensor:
+    """Bring keys (B, D, h/8, w/8) to unit length."""
+    return F.normalize(projected.float(), dim=1)
 
 
 def _places(like: Tensor) -> Tensor:

@@ -26,6 +26,7 @@ from rvos_cli.model.state import Hidden, RecurrentState
 # what earlier slots of this frame have taken, and whether the slot has an object at all.
 CUE_PLANES = 8
 TAKEN_PLANE = 6
+FINEST = 4  # stride at which the slots' finest states and planes are
 CUE_LIMIT = 0.01  # the logit of a cue stays within logit(0.01) and logit(0.99)
 
 
@@ -64,7 +65,7 @@ class RVOS(nn.Module):
     def encode(self, frame: Tensor) -> Features:
         """Encode frames (B, 3, h, w), normalised by the configuration's mean and std."""
         features: Features = self.encoder(frame)
-        if not self.config.matching:
+        if not self.config.matching or features.keys is not None:
             return features
         _, x16, x8, _ = features.trunk
         return replace(features, keys=self.matching.keys(x8, x16))
@@ -124,8 +125,9 @@ class RVOS(nn.Module):
     ) -> StepOutput:
         pyramids = None
         if self.config.mask_input:
-            b, size = features.skips[0].shape[0], features.size
-            pyramids = _max_pyramid(features.skips[0].new_zeros(b, slots, *size) if masks is None else masks)
+            like = features.like
+            nothing = like.new_zeros(like.shape[0], slots, *features.size)
+            pyramids = _max_pyramid(nothing if masks is None else masks)
         temporal = [state.slot(slot) if self.config.temporal else None for slot in range(slots)]
         own = None if pyramids is None else [plane.unsqueeze(2) for plane in pyramids]
         walk = self._walk(features, own, temporal)
@@ -151,13 +153,13 @@ class RVOS(nn.Module):
         last: References | None,
         begun: BegunReading | None,
     ) -> StepOutput:
-        keys, x4 = features.keys, features.trunk[-1]
+        keys, like = features.keys, features.like
         assert keys is not None
-        b, size = x4.shape[0], (x4.shape[-2], x4.shape[-1])
+        size = features.size[0] // FINEST, features.size[1] // FINEST
         if masks is None:
-            masks = x4.new_zeros(b, slots, *size)
+            masks = like.new_zeros(like.shape[0], slots, *size)
         if known is None:
-            known = (masks.flatten(2).amax(dim=2) > 0).to(x4.dtype)
+            known = (masks.flatten(2).amax(dim=2) > 0).to(like.dtype)
         previous = _shrink(masks, size) * known[..., None, None]
         cue, fine_cue = None, torch.stack([previous, previous], dim=1)  # a first frame's cue is the given mask
         if kept is not None and last is not None:
@@ -183,7 +185,7 @@ class RVOS(nn.Module):
             spatial = states if self.config.spatial else None
             logit = resize(out, features.size).float() + residual[:, slot : slot + 1]
             if slot + 1 < slots:
-                probability = _shrink(logit.detach().sigmoid(), size).to(x4.dtype)
+                probability = _shrink(logit.detach().sigmoid(), size).to(like.dtype)
                 taken = probability if taken is None else torch.maximum(taken, probability)
             logits.append(logit)
             hidden.append(tuple(h for h, _ in states))
