@@ -24,7 +24,7 @@ from rvos_cli.postprocess import label_map
 from rvos_cli.preprocess import frame_tensor, network_size
 from rvos_cli.trackers import EncodedFrame, Labels, MatchingTracker, PublishedTracker, Tracker
 
-FRAMES_MEANWHILE = 12  # the plain network takes about as long for so many as they take to compile beside it
+FRAMES_MEANWHILE = 4  # these, beside which it is compiled, take longer; then the rest is waited for
 
 
 class Pictured(Protocol):

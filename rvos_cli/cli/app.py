@@ -6,6 +6,8 @@ needs when it runs.
 
 from __future__ import annotations
 
+import atexit
+import contextlib
 import io
 import os
 import sys
@@ -60,7 +62,21 @@ app.add_typer(weights_app, name="weights")
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command line and leave with its exit code; None takes the process's own arguments."""
-    sys.exit(run(arguments))
+    codes = [1]
+    atexit.register(_leave, codes)  # registered before all others, it comes last
+    codes.append(run(arguments))
+    sys.exit(codes[-1])
+
+
+def _leave(codes: Sequence[int]) -> None:
+    """End the process with the last of *codes* once it has nothing more to do.
+
+    The system takes back at once what torch gives back piece by piece, in more than half a second.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):  # whoever read it is gone, or it is closed
+            stream.flush()
+    os._exit(codes[-1])
 
 
 def run(arguments: Sequence[str] | None = None) -> int:

@@ -82,6 +82,33 @@ def test_the_module_runs_like_the_command():
     assert (process.returncode, out.strip()) == (0, f"rvos {rvos_cli.__version__}")
 
 
+LEAVING = """
+import atexit, sys, threading, time
+from rvos_cli.cli import app
+
+def run(arguments):
+    atexit.register(print, "what others leave to the end")
+    threading.Thread(target=lambda: time.sleep(0.2) or print("a thread that is not done")).start()
+    print("the answer")
+    return 3
+
+app.run = run
+app.main()
+"""
+
+
+def test_the_process_ends_without_being_torn_down_and_nothing_is_lost():
+    done = subprocess.run([sys.executable, "-c", LEAVING], capture_output=True, text=True)
+    assert done.stdout.splitlines() == ["the answer", "a thread that is not done", "what others leave to the end"]
+    assert (done.returncode, done.stderr) == (3, "")
+
+
+def test_a_fault_beyond_the_boundary_is_a_failure_still():
+    fault = "from rvos_cli.cli import app; app.run = lambda _: 1 / 0; app.main()"
+    done = subprocess.run([sys.executable, "-c", fault], capture_output=True, text=True)
+    assert done.returncode == 1 and "ZeroDivisionError" in done.stderr
+
+
 def test_a_reader_that_goes_away_causes_no_complaint():
     with rvos_process("doctor") as process:
         assert process.stdout is not None
