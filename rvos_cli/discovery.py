@@ -12,7 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-NOWHERE = -8.0  # the logit of what is no part of its object
+from rvos_cli.cells import NOWHERE
+
 THICKENING = 3  # pixels, on all sides, before two looks are compared
 
 

@@ -30,8 +30,14 @@ ALLOWED = {
     "preprocess": {"config", "errors"},
     "postprocess": {"config", "errors"},
     "continuity": set(),
-    "discovery": set(),
-    "trackers": {"config", "errors", "model", "preprocess", "continuity", "discovery"},
+    "cells": {"continuity"},
+    "discovery": {"cells"},
+    "memory": {"model"},
+    "whereabouts": {"cells", "continuity"},
+    "trackers": {
+        *("config", "errors", "model", "preprocess"),
+        *("cells", "continuity", "discovery", "memory", "whereabouts"),
+    },
     "opening": set(),
     "ahead": set(),
     "session": {*VALUES, "ahead", "model", "opening", "preprocess", "postprocess", "trackers"},
@@ -69,7 +75,13 @@ UNKNOWN = {
         part: HEAVY | DRAWING
         for part in ("sinks", "pipeline", "outputs", "manifest", "weights_file", "fetch", "continuity")
     },
-    **{part: FILES | DRAWING for part in ("model", "preprocess", "postprocess", "session", "trackers", "discovery")},
+    **{
+        part: FILES | DRAWING
+        for part in (
+            *("model", "preprocess", "postprocess", "session", "trackers"),
+            *("cells", "discovery", "memory", "whereabouts"),
+        )
+    },
     **{
         part: DRAWING
         for part in ("device", "published", "weights", "export", "training", "evaluation", "segmenter", "batch")

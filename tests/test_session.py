@@ -10,8 +10,9 @@ import pytest
 import torch
 
 from rvos_cli.ahead import Ahead
+from rvos_cli.cells import NOWHERE
 from rvos_cli.config import InferenceOptions, ModelConfig
-from rvos_cli.discovery import NOWHERE, DiscoveryRules, seen_twice
+from rvos_cli.discovery import DiscoveryRules, seen_twice
 from rvos_cli.model import RVOS
 from rvos_cli.model.rvos import StepOutput
 from rvos_cli.session import Session
@@ -86,8 +87,8 @@ def test_memory_stays_bounded(lite):
     session = Session(lite, first_mask=square(32, 16, 1))
     for _ in range(40):
         session.step(picture((32, 16, RED)))
-    assert len(session._tracker.later) == 1 + session._tracker.memory.recent
-    assert len(session._tracker.last) == 1
+    assert len(session._tracker.memory.later) == 1 + session._tracker.memory.rules.recent
+    assert len(session._tracker.memory.last) == 1
 
 
 def test_the_first_frame_and_the_newest_with_a_given_mask_are_trusted(lite):
@@ -96,10 +97,10 @@ def test_the_first_frame_and_the_newest_with_a_given_mask_are_trusted(lite):
         given = square(32, 112, 2 + index) if index in (6, 12) else None
         session.step(picture((32, 16, RED)), given)
         if index == 0:
-            first = session._tracker.later
+            first = session._tracker.memory.later
         if index == 12:
-            corrected = session._tracker.last
-    kept, rules = session._tracker.later, session._tracker.memory
+            corrected = session._tracker.memory.last
+    kept, rules = session._tracker.memory.later, session._tracker.memory.rules
     assert len(kept) == 2 + rules.recent
     assert (kept.trusted, kept.favour, kept.sharpness) == (2, rules.favour, rules.sharpness)
     assert torch.equal(kept.frames(0, 1).keys, first.keys) and torch.equal(kept.frames(1, 2).keys, corrected.keys)

@@ -1,0 +1,89 @@
+"""Where the objects of a video are: their logits enter, the same leave without what cannot be a part of them.
+
+Used by ``trackers.py``; what is near and what hangs together is found in ``continuity.py``.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from rvos_cli.cells import NOWHERE, box_around, cells_above, emptied, pixels_of
+from rvos_cli.continuity import Cells, far_pieces, strays
+
+
+@dataclass(frozen=True, kw_only=True)
+class ContinuityRules:
+    """How far an object may move, and what it may lose to another. Lengths are in short sides of the frame.
+
+    Args:
+        reach: the most from one frame to the next.
+        growth: so much more for each frame out of sight.
+        share: a piece smaller than this share of its object's largest goes to another object that it touches,
+        gap: if it is farther than this from the rest of its own.
+    """
+
+    reach: float = 0.15
+    growth: float = 0.05
+    share: float = 0.15
+    gap: float = 0.05
+
+
+class Whereabouts:
+    """Where each object was when it was last seen, and for how long it has not been."""
+
+    rules = ContinuityRules()
+
+    def __init__(self, threshold: float) -> None:
+        """Know of no object; a pixel is an object's from the probability *threshold* on, 0..1."""
+        self._threshold = threshold
+        self._least = math.log(threshold / (1 - threshold))  # as a logit
+        self._where: dict[int, Cells] = {}
+        self._unseen: dict[int, int] = {}
+
+    def unseen(self, identity: int) -> int:
+        """Return for how many frames an object has been out of sight."""
+        return self._unseen.get(identity, 0)
+
+    def keep_in_place(self, ids: Sequence[int], logits: Tensor) -> Tensor:
+        """Return the logits (N, h, w) of objects that were followed, every pixel with the one it belongs to."""
+        drops, cells = [], cells_above(logits, self._least)
+        for identity, inside in zip(ids, cells, strict=True):
+            reach = self.rules.reach + self.rules.growth * self.unseen(identity)
+            before = self._where.get(identity, np.zeros_like(inside))
+            drops.append(far_pieces(inside, before, reach * min(inside.shape)))
+        left = [inside & ~drop for inside, drop in zip(cells, drops, strict=True)]
+        return self._give_back(emptied(logits, drops), left)
+
+    def note(self, ids: Sequence[int], masks: Tensor) -> None:
+        """Take note of where the objects are in this frame, (N, h, w), 0..1."""
+        for identity, cells in zip(ids, cells_above(masks, self._threshold), strict=True):
+            if cells.any():
+                self._where[identity], self._unseen[identity] = cells, 0
+            else:
+                self._unseen[identity] = self.unseen(identity) + 1
+
+    def _give_back(self, logits: Tensor, cells: list[Cells]) -> Tensor:
+        """Give small pieces that have come off their object (N, h, w) to the one that they hang on.
+
+        No object is anywhere but in its *cells*.
+        """
+        box = box_around(cells)
+        if len(logits) < 2 or box is None:
+            return logits
+        here = logits[:, box[0], box[1]]
+        losing = here < here.amax(dim=0)  # many times as fast as argmax, on a CPU
+        masks = cells_above(here.masked_fill(losing, -math.inf), self._least)
+        for stray in strays(masks, share=self.rules.share, gap=self.rules.gap * min(cells[0].shape)):
+            place = pixels_of(stray.piece, logits.device)
+            loser, winner = here[stray.owner], here[stray.neighbour]
+            logits = logits.clone()
+            here = logits[:, box[0], box[1]]
+            here[stray.neighbour] = torch.where(place, torch.maximum(loser, winner), winner)
+            here[stray.owner] = torch.where(place, loser.clamp(max=NOWHERE), loser)
+        return logits
