@@ -1,6 +1,6 @@
 """A coarse grid over the network's frame: planes of logits enter, cells leave, and the other way round.
 
-Whether two pieces of a mask touch, and how far they are apart, is asked on this grid. Knows torch and numpy only.
+Whether two pieces of a mask touch, and how far they are apart, is asked on this grid (``continuity.py``).
 """
 
 from __future__ import annotations

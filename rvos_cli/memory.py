@@ -15,8 +15,8 @@ from rvos_cli.model import References
 class MemoryRules:
     """Which frames are remembered as references, and how they are read.
 
-    The first frame is kept, the newest one in which a mask was given or an object found, and some in between. These
-    are read from the next but one frame on: what the next frame reads is known before this one's step.
+    The first frame is kept, the newest one in which a mask was given or an object found, and some in between, which are
+    read from the next but one frame on: so it is mostly known before a frame's step what the next one reads.
 
     Args:
         every: of the others, one in so many,

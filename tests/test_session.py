@@ -326,6 +326,18 @@ def two_threads():
     torch.set_num_threads(before)
 
 
+@pytest.fixture
+def far_ahead(two_threads, monkeypatch):
+    """Each frame is begun before the step of the one before."""
+    answer = Ahead.__call__
+
+    def after_all_of_it(self, *arguments):
+        self._thread.submit(int).result()
+        return answer(self, *arguments)
+
+    monkeypatch.setattr(Ahead, "__call__", after_all_of_it)
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_frames_that_are_encoded_ahead_have_the_same_masks(lite, two_threads, dtype):
     frames = [picture((32, 16 + 3 * k, RED), (40, 112 - 2 * k, GREEN)) for k in range(16)]
@@ -337,7 +349,7 @@ def test_frames_that_are_encoded_ahead_have_the_same_masks(lite, two_threads, dt
     assert torch.get_num_threads() == 2
 
 
-def test_what_was_begun_ahead_is_used_where_the_kept_frames_stay(lite, two_threads, monkeypatch):
+def test_what_was_begun_ahead_is_used_where_the_kept_frames_stay(lite, far_ahead, monkeypatch):
     used: list[bool] = []
     plain = RVOS.decode
 
@@ -346,16 +358,18 @@ def test_what_was_begun_ahead_is_used_where_the_kept_frames_stay(lite, two_threa
         return plain(self, *seen, begun=begun, **rest)
 
     monkeypatch.setattr(RVOS, "decode", noting)
-    answer = Ahead.__call__
-
-    def after_all_of_it(self, *arguments):
-        self._thread.submit(int).result()  # so that each frame is begun before the step of the one before
-        return answer(self, *arguments)
-
-    monkeypatch.setattr(Ahead, "__call__", after_all_of_it)
     followed(lite, [picture((32, 16, RED)) for _ in range(12)], square(32, 16, 1), ahead=True)
     # At first nothing is kept; and begun so early, frame 7 does not know that frame 5 is remembered.
     assert used == [False, False, True, True, True, True, True, False, True, True, True, True]
+
+
+def test_what_was_begun_for_fewer_objects_is_not_used(lite, far_ahead):
+    session = Session(lite, first_mask=square(32, 16, 1))
+    coming = map(Pictured, [picture((32, 16, RED), (32, 112, GREEN)) for _ in range(8)])
+    for index, frame in enumerate(session.looking_ahead(coming)):
+        session.step(frame.image, square(32, 112, 5) if index == 4 else None)
+    session.close()
+    assert session.objects == (1, 5)
 
 
 def test_a_published_network_has_all_threads_for_one_frame_at_a_time(two_threads):

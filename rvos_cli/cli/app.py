@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import gc
 import io
 import os
 import sys
@@ -31,6 +32,9 @@ from rvos_cli.errors import RvosError
 from rvos_cli.version import __version__
 
 INTERRUPTED = 130
+# Until so many are new, nothing is looked through for garbage: importing torch makes some 100,000 objects that all stay,
+# and with the usual 700 that takes 0.2 s.
+YOUNG_OBJECTS = 50_000
 # Typer carries a click of its own in newer versions: its exceptions are found by way of one that Typer names.
 _UsageFailure: Any = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
 
@@ -61,20 +65,32 @@ app.add_typer(weights_app, name="weights")
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
-    """Run the command line and leave with its exit code; None takes the process's own arguments."""
+    """Run the command line and leave with its exit code.
+
+    None takes the process's own arguments, and the process is over then: once all threads have ended and what was
+    registered since has run, it ends without being taken down piece by piece, for which torch needs half a second.
+    """
+    if arguments is not None:
+        sys.exit(run(arguments))
+    gc.set_threshold(YOUNG_OBJECTS)
     codes = [1]
-    atexit.register(_leave, codes)  # registered before all others, it comes last
-    codes.append(run(arguments))
+    atexit.register(_leave, codes, os.getpid())
+    try:
+        codes.append(run())
+    except KeyboardInterrupt:
+        codes.append(INTERRUPTED)
+        raise
     sys.exit(codes[-1])
 
 
-def _leave(codes: Sequence[int]) -> None:
-    """End the process with the last of *codes* once it has nothing more to do.
-
-    The system takes back at once what torch gives back piece by piece, in more than half a second.
-    """
+def _leave(codes: Sequence[int], process: int) -> None:
+    """End *process*, if it is this one and no child, with the last of *codes*."""
+    if os.getpid() != process:
+        return
     for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(OSError, ValueError):  # whoever read it is gone, or it is closed
+        with contextlib.suppress(
+            AttributeError, OSError, ValueError
+        ):  # there is none, or it is closed, or nobody reads
             stream.flush()
     os._exit(codes[-1])
 

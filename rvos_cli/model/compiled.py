@@ -155,7 +155,10 @@ def _in_a_thread_that_ends(
 
 @dataclass(frozen=True, kw_only=True)
 class _Encoded(Features):
-    """What the compiled encoder says: keys, and the gates of each scale as far as the frame alone decides them."""
+    """What the compiled encoder says: keys, and the gates of each scale as far as the frame alone decides them.
+
+    Skips and trunk are left out, since compiled slots need neither.
+    """
 
     gates: tuple[Tensor, ...]
     slot: Compiled

@@ -88,8 +88,8 @@ class BegunReading:
         self._one_at_a_time = Lock()
 
     def take(self) -> bool:
-        """Read a part; return whether there was one left."""
-        return self._first.take() or self._first_round().second.take()
+        """Read a part; return whether there was one left that waits for nothing in other hands."""
+        return self._first.take() or (self._first.done and self._first_round().second.take())
 
     @property
     def doubtful(self) -> Tensor:
@@ -99,7 +99,7 @@ class BegunReading:
     def at(self, positions: Tensor) -> Tensor:
         """Return the reading (B, N, h, w), 0..1, read at *positions* (h, w), among which are all the doubtful ones."""
         known = self._first_round()
-        planes, rest = known.planes, positions & ~known.doubtful
+        planes, rest = known.planes.clone(), positions & ~known.doubtful
         planes[:, :, known.doubtful] = torch.cat(known.second.results(), dim=2)
         planes[:, :, rest] = self._reading(self._grid[rest])
         return planes

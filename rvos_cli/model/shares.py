@@ -33,6 +33,11 @@ class Shares(Generic[PartT]):
             answer.set_exception(error)  # raised where the results are asked for
         return True
 
+    @property
+    def done(self) -> bool:
+        """Whether all is done, so that nobody would have to wait."""
+        return all(answer.done() for answer in self._answers)
+
     def results(self) -> list[PartT]:
         """Do what is left, wait for what is in other hands, and return the results in the order of the parts.
 

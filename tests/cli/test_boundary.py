@@ -83,10 +83,16 @@ def test_the_module_runs_like_the_command():
 
 
 LEAVING = """
-import atexit, sys, threading, time
+import atexit, threading, time
 from rvos_cli.cli import app
 
-def run(arguments):
+class Torn:
+    def __del__(self):
+        print("torn down")
+
+torn = Torn()
+
+def run():
     atexit.register(print, "what others leave to the end")
     threading.Thread(target=lambda: time.sleep(0.2) or print("a thread that is not done")).start()
     print("the answer")
@@ -104,9 +110,37 @@ def test_the_process_ends_without_being_torn_down_and_nothing_is_lost():
 
 
 def test_a_fault_beyond_the_boundary_is_a_failure_still():
-    fault = "from rvos_cli.cli import app; app.run = lambda _: 1 / 0; app.main()"
+    fault = "from rvos_cli.cli import app; app.run = lambda: 1 / 0; app.main()"
     done = subprocess.run([sys.executable, "-c", fault], capture_output=True, text=True)
     assert done.returncode == 1 and "ZeroDivisionError" in done.stderr
+
+
+def test_an_interrupt_beyond_the_boundary_is_one_still():
+    interrupt = "import signal, os; from rvos_cli.cli import app; app.run = lambda: os.kill(os.getpid(), signal.SIGINT)"
+    done = subprocess.run([sys.executable, "-c", f"{interrupt}; app.main()"], capture_output=True, text=True)
+    assert done.returncode == 130
+
+
+GOING_ON = """
+import sys
+from rvos_cli.cli import app
+try:
+    app.main(["--version"])
+except SystemExit as end:
+    print(end.code)
+sys.exit(5)
+"""
+
+
+def test_a_process_that_is_somebody_else_s_goes_on():
+    done = subprocess.run([sys.executable, "-c", GOING_ON], capture_output=True, text=True)
+    assert done.stdout.splitlines()[-1] == "0" and done.returncode == 5
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a shell is needed that closes a stream")
+def test_without_a_stdout_there_is_one_line_at_most():
+    done = subprocess.run(f"'{sys.executable}' -m rvos_cli --help >&-", shell=True, capture_output=True, text=True)
+    assert "Traceback" not in done.stderr and "callback" not in done.stderr
 
 
 def test_a_reader_that_goes_away_causes_no_complaint():

@@ -1,5 +1,8 @@
 """Reading masks by attention: which positions are read, and what stands at the others."""
 
+import threading
+import time
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -95,3 +98,44 @@ def test_what_somebody_has_begun_is_not_read_twice(parts: int):
     whole = read_where_needed([reader(masks)], masks)
     assert torch.equal(read_where_needed([begun], masks), whole)
     assert len(positions) == len(set(positions))
+
+
+def test_several_threads_read_nothing_twice():
+    masks = torch.cat([disc(12, 11, 6), disc(20, 30, 3)], dim=1)
+    whole = read_where_needed([reader(masks)], masks)
+    for _ in range(20):
+        positions: list[int] = []
+
+        def read(some: Tensor, positions: list[int] = positions) -> Tensor:
+            time.sleep(0.001)
+            positions.extend(some.tolist())
+            return masks.flatten(2)[:, :, some]
+
+        begun = BegunReading(read, (HEIGHT, WIDTH))
+        others = [threading.Thread(target=_take_all, args=(begun,)) for _ in range(3)]
+        for other in others:
+            other.start()
+        assert torch.equal(read_where_needed([begun], masks), whole)
+        for other in others:
+            other.join()
+        assert len(positions) == len(set(positions))
+
+
+def _take_all(begun: BegunReading) -> None:
+    while begun.take():
+        pass
+
+
+def test_nobody_waits_to_take_a_part():
+    begun = reader(disc(12, 11, 6))
+    begun._first._left.pop()  # in somebody's hands, who never finishes
+    assert begun.take()
+    assert not begun.take()
+
+
+def test_a_second_answer_does_not_know_of_the_first():
+    begun = reader(disc(12, 11, 6))
+    doubtful, everywhere = begun.doubtful, torch.ones(HEIGHT, WIDTH, dtype=torch.bool)
+    once = begun.at(doubtful)
+    begun.at(everywhere)
+    assert torch.equal(begun.at(doubtful), once)

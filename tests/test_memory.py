@@ -1,0 +1,73 @@
+"""Which frames are remembered, and from when on they are read."""
+
+import pytest
+import torch
+
+from rvos_cli.memory import Memory
+from rvos_cli.model import References
+
+OBJECTS = 2
+
+
+def frame(number: int) -> References:
+    """Return a frame that says its number."""
+    return References(torch.full((1, 4, 1, 2, 3), float(number)), torch.full((1, OBJECTS, 1, 2, 3), float(number)))
+
+
+def numbers(references: References | None) -> list[int]:
+    """Return which frames these are."""
+    return [] if references is None else [int(keys.flatten()[0]) for keys in references.keys.unbind(2)]
+
+
+def remembered(count: int, changed: int | None = None) -> tuple[Memory, list[list[int]]]:
+    """Go through *count* frames; return the memory, and what was read in each of them."""
+    memory, read = Memory(), []
+    for index in range(count):
+        memory.advance()
+        read.append(numbers(memory.kept))
+        memory.add(frame(index), index, changed=index == changed)
+    return memory, read
+
+
+def test_every_fifth_frame_is_read_from_the_next_but_one_on():
+    _, read = remembered(24)
+    assert read[0] == []
+    assert read[1:7] == [[0]] * 6
+    assert read[7:12] == [[0, 5]] * 5
+    assert read[12:17] == [[0, 5, 10]] * 5
+    assert read[22:] == [[0, 10, 15, 20]] * 2  # the newest three
+
+
+def test_a_frame_in_which_something_changed_is_read_at_once_and_for_good():
+    _, read = remembered(40, changed=7)
+    assert read[7] == [0, 5]
+    assert read[8:12] == [[0, 7, 5]] * 4
+    assert read[-1] == [0, 7, 25, 30, 35]
+
+
+def test_what_the_next_frame_reads_is_known_before_its_step_but_for_changes():
+    memory = Memory()
+    for index in range(20):
+        memory.advance()
+        coming = memory.next
+        memory.add(frame(index), index, changed=index == 12)
+        assert (memory.next is coming) == (index not in (0, 12))
+
+
+def test_the_last_frame_is_the_one_before():
+    memory, _ = remembered(9)
+    assert numbers(memory.last) == [8]
+
+
+@pytest.mark.parametrize("count", [1, 7, 12])
+def test_objects_that_are_forgotten_are_so_everywhere(count: int):
+    memory, _ = remembered(count)
+    memory.select([1])
+    assert memory.kept is memory.next is memory.later
+    assert memory.later.masks.shape[1] == memory.last.masks.shape[1] == 1
+
+
+def test_there_is_nothing_to_forget_before_the_first_frame():
+    memory = Memory()
+    memory.select([0])
+    assert memory.kept is memory.last is None
