@@ -32,8 +32,8 @@ from rvos_cli.errors import RvosError
 from rvos_cli.version import __version__
 
 INTERRUPTED = 130
-# Until so many are new, nothing is looked through for garbage: importing torch makes some 100,000 objects that all stay,
-# and with the usual 700 that takes 0.2 s.
+# Until so many objects are new, none are looked through for garbage. Importing torch and the rest makes 200,000 of them
+# that all stay, and with the usual 700 looking takes 0.1 to 0.2 s.
 YOUNG_OBJECTS = 50_000
 # Typer carries a click of its own in newer versions: its exceptions are found by way of one that Typer names.
 _UsageFailure: Any = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
