@@ -21,9 +21,10 @@ from numpy.typing import NDArray
 
 from rvos_cli.config import InferenceOptions
 from rvos_cli.segmenter import Mask, Progress, Segmenter
+from rvos_cli.session import FRAMES_MEANWHILE
 from rvos_cli.sources import open_source
 
-WARM_UP = 3  # the first frames pay for allocations and for the choice of kernels
+WARM_UP = FRAMES_MEANWHILE + 2  # the first frames pay for allocations, the choice of kernels, and for compiling
 BLOCKS = 5
 
 
@@ -85,7 +86,9 @@ def measure_network(model: Segmenter, job: Job) -> dict[str, Any]:
     times: list[float] = []
     ids: set[int] = set()
     last = time.perf_counter()
-    for result in model.stream(images, first_mask=job.mask, size=job.size, max_objects=job.max_objects):
+    whole = _as_many_as_in(job.input, images)
+    stream = model.stream(whole, first_mask=job.mask, size=job.size, max_objects=job.max_objects)
+    for result in itertools.islice(stream, len(images)):
         now = time.perf_counter()
         times.append(now - last)
         ids |= set(result.labels[::4, ::4].ravel().tolist()) - {0}
@@ -97,6 +100,13 @@ def measure_network(model: Segmenter, job: Job) -> dict[str, Any]:
         "frames": len(measured),
         "objects": len(ids),
     }
+
+
+def _as_many_as_in(input: Path, images: list[NDArray[np.uint8]]) -> list[NDArray[np.uint8]]:
+    """Repeat *images* until there are as many as in the input: what pays for the whole of it is done for them, too."""
+    with open_source(input) as source:
+        frames = source.info.frames or 0
+    return images * max(1, math.ceil(frames / max(1, len(images))))
 
 
 def measure_whole(model: Segmenter, job: Job, progress: Progress) -> dict[str, Any]:
