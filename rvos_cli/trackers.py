@@ -17,7 +17,7 @@ from torch import Tensor
 
 from rvos_cli.cells import cells_above, emptied
 from rvos_cli.config import MAX_OBJECT_ID, InferenceOptions
-from rvos_cli.continuity import clusters
+from rvos_cli.continuity import Cells, clusters
 from rvos_cli.discovery import DiscoveryRules, seen_twice
 from rvos_cli.memory import Memory
 from rvos_cli.model import RVOS, RecurrentState, References
@@ -120,6 +120,8 @@ class MatchingTracker(Tracker):
         self.memory = Memory()
         self._whereabouts = Whereabouts(options.threshold)
         self._newest_id = 0
+        self._least = math.log(options.threshold / (1 - options.threshold))  # the threshold, as a logit
+        self._found_before: list[Cells] = []  # by the last frame's search, whether it counted or not
 
     def step(self, frame: EncodedFrame, mask: Labels | None) -> Tensor:
         """Advance one frame; see ``Tracker.step``."""
@@ -140,6 +142,8 @@ class MatchingTracker(Tracker):
             if known == 0 and self.index == 0:
                 searched = self._seen_mirrored_too(searched, frame.pixels)
             sources, found = self._found(searched, followed)
+            if self.index > 0:
+                sources, found = self._found_again(sources, found)
             if free - 1 not in sources:
                 break  # the last slot found nothing, and no slot behind it would have
         self._admit(len(sources))
@@ -221,8 +225,7 @@ class MatchingTracker(Tracker):
         taken = (followed.sigmoid() > self.options.threshold).any(dim=0)
         sources: list[int] = []
         planes: list[Tensor] = []
-        least = math.log(self.options.threshold / (1 - self.options.threshold))
-        for slot, cells in enumerate(cells_above(logits, least)):
+        for slot, cells in enumerate(cells_above(logits, self._least)):
             if not cells.any():
                 continue
             groups = clusters(cells, self.rules.gap * min(cells.shape))
@@ -241,6 +244,13 @@ class MatchingTracker(Tracker):
             if len(sources) == before:
                 break
         return sources, torch.stack(planes) if planes else logits[:0]
+
+    def _found_again(self, sources: list[int], found: Tensor) -> tuple[list[int], Tensor]:
+        """Keep what may have been found in the frame before, too: what is seen once is mostly scenery."""
+        cells, before = cells_above(found, self._least), self._found_before
+        self._found_before = cells
+        again = [place for place, one in enumerate(cells) if self._whereabouts.may_be_one_of(one, before)]
+        return [sources[place] for place in again], found[again]
 
     def _admit(self, count: int) -> None:
         """Give new ids to *count* objects; ids are never used twice."""

@@ -60,6 +60,11 @@ class Whereabouts:
         left = [inside & ~drop for inside, drop in zip(cells, drops, strict=True)]
         return self._give_back(emptied(logits, drops), left)
 
+    def may_be_one_of(self, inside: Cells, others: Sequence[Cells]) -> bool:
+        """Say whether a thing (h/4, w/4) may be one of *others*, which were seen in the frame before."""
+        reach = self.rules.reach * min(inside.shape)
+        return any(other.any() and not np.array_equal(far_pieces(inside, other, reach), inside) for other in others)
+
     def note(self, ids: Sequence[int], masks: Tensor) -> None:
         """Take note of where the objects are in this frame, (N, h, w), 0..1."""
         for identity, cells in zip(ids, cells_above(masks, self._threshold), strict=True):

@@ -162,9 +162,24 @@ def test_nothing_found_gives_empty_masks(finder):
 
 def test_an_object_that_appears_later_gets_the_next_id_and_keeps_it(finder):
     one, two = (32, 16), (32, 112)
-    session = finder({0: [one], 1: [one], 2: [one, two], 3: [one, two]})
-    seen = [sorted(set(np.unique(session.step(picture())))) for _ in range(4)]
-    assert seen == [[0, 1], [0, 1], [0, 1, 2], [0, 1, 2]]
+    session = finder({0: [one], 1: [one], **{k: [one, two] for k in range(2, 5)}})
+    seen = [sorted(set(np.unique(session.step(picture())))) for _ in range(5)]
+    assert seen == [[0, 1], [0, 1], [0, 1], [0, 1, 2], [0, 1, 2]]  # from the second frame on in which it is found
+
+
+def test_what_is_found_in_one_frame_only_is_no_object(finder):
+    one, here, far = (32, 16), (0, 112), (64, 60)
+    session = finder({0: [one], 1: [one], 2: [one, here], 3: [one], 4: [one, here], 5: [one, far], 6: [one]})
+    assert all(set(np.unique(session.step(picture()))) == {0, 1} for _ in range(7))
+    assert session.objects == (1,)
+
+
+def test_what_appears_later_may_move(finder):
+    one = (32, 0)
+    session = finder({0: [one], 1: [one], 2: [one, (32, 80)], 3: [one, (32, 120)]})
+    for _ in range(4):
+        labels = session.step(picture())
+    assert set(np.unique(labels[36:60, 124:148])) == {2}
 
 
 def test_an_object_that_returns_keeps_its_id(finder):
@@ -204,9 +219,9 @@ def test_a_first_frame_is_searched_by_few_slots_and_by_all_if_each_of_these_find
 def test_a_full_house_gives_the_slot_of_what_is_long_gone_to_something_new(finder):
     patience = DiscoveryRules().patience
     script = {0: [(32, 16)], **{k: [(200, 200)] for k in range(1, patience + 1)}}
-    script[patience + 1] = [(32, 112)]
+    script[patience + 1] = script[patience + 2] = [(32, 112)]
     session = finder(script, max_objects=1)
-    for _ in range(patience + 2):
+    for _ in range(patience + 3):
         labels = session.step(picture())
     assert set(np.unique(labels)) == {0, 2}
     assert session.objects == (2,)
