@@ -6,7 +6,6 @@ reference frames, and neither grows with the video.
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
@@ -120,7 +119,6 @@ class MatchingTracker(Tracker):
         self.memory = Memory()
         self._whereabouts = Whereabouts(options.threshold)
         self._newest_id = 0
-        self._least = math.log(options.threshold / (1 - options.threshold))  # the threshold, as a logit
         self._found_before: list[Cells] = []  # by the last frame's search, whether it counted or not
 
     def step(self, frame: EncodedFrame, mask: Labels | None) -> Tensor:
@@ -225,7 +223,7 @@ class MatchingTracker(Tracker):
         taken = (followed.sigmoid() > self.options.threshold).any(dim=0)
         sources: list[int] = []
         planes: list[Tensor] = []
-        for slot, cells in enumerate(cells_above(logits, self._least)):
+        for slot, cells in enumerate(cells_above(logits, self._whereabouts.least)):
             if not cells.any():
                 continue
             groups = clusters(cells, self.rules.gap * min(cells.shape))
@@ -247,7 +245,7 @@ class MatchingTracker(Tracker):
 
     def _found_again(self, sources: list[int], found: Tensor) -> tuple[list[int], Tensor]:
         """Keep what may have been found in the frame before, too: what is seen once is mostly scenery."""
-        cells, before = cells_above(found, self._least), self._found_before
+        cells, before = cells_above(found, self._whereabouts.least), self._found_before
         self._found_before = cells
         again = [place for place, one in enumerate(cells) if self._whereabouts.may_be_one_of(one, before)]
         return [sources[place] for place in again], found[again]

@@ -42,7 +42,7 @@ class Whereabouts:
     def __init__(self, threshold: float) -> None:
         """Know of no object; a pixel is an object's from the probability *threshold* on, 0..1."""
         self._threshold = threshold
-        self._least = math.log(threshold / (1 - threshold))  # as a logit
+        self.least = math.log(threshold / (1 - threshold))  # as a logit
         self._where: dict[int, Cells] = {}
         self._unseen: dict[int, int] = {}
 
@@ -52,7 +52,7 @@ class Whereabouts:
 
     def keep_in_place(self, ids: Sequence[int], logits: Tensor) -> Tensor:
         """Return the logits (N, h, w) of objects that were followed, every pixel with the one it belongs to."""
-        drops, cells = [], cells_above(logits, self._least)
+        drops, cells = [], cells_above(logits, self.least)
         for identity, inside in zip(ids, cells, strict=True):
             reach = self.rules.reach + self.rules.growth * self.unseen(identity)
             before = self._where.get(identity, np.zeros_like(inside))
@@ -83,7 +83,7 @@ class Whereabouts:
             return logits
         here = logits[:, box[0], box[1]]
         losing = here < here.amax(dim=0)  # many times as fast as argmax, on a CPU
-        masks = cells_above(here.masked_fill(losing, -math.inf), self._least)
+        masks = cells_above(here.masked_fill(losing, -math.inf), self.least)
         for stray in strays(masks, share=self.rules.share, gap=self.rules.gap * min(cells[0].shape)):
             place = pixels_of(stray.piece, logits.device)
             loser, winner = here[stray.owner], here[stray.neighbour]

@@ -88,9 +88,8 @@ def _leave(codes: Sequence[int], process: int) -> None:
     if os.getpid() != process:
         return
     for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(
-            AttributeError, OSError, ValueError
-        ):  # there is none, or it is closed, or nobody reads
+        # There may be none, it may be closed, and nobody may read it.
+        with contextlib.suppress(AttributeError, OSError, ValueError):
             stream.flush()
     os._exit(codes[-1])
 

@@ -125,9 +125,9 @@ class RVOS(nn.Module):
     ) -> StepOutput:
         pyramids = None
         if self.config.mask_input:
-            like = features.like
-            nothing = like.new_zeros(like.shape[0], slots, *features.size)
-            pyramids = _max_pyramid(nothing if masks is None else masks)
+            if masks is None:
+                masks = features.like.new_zeros(features.like.shape[0], slots, *features.size)
+            pyramids = _max_pyramid(masks)
         temporal = [state.slot(slot) if self.config.temporal else None for slot in range(slots)]
         own = None if pyramids is None else [plane.unsqueeze(2) for plane in pyramids]
         walk = self._walk(features, own, temporal)

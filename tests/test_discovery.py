@@ -1,0 +1,36 @@
+"""What counts as found where two looks at a frame are compared."""
+
+import torch
+
+from rvos_cli.cells import NOWHERE
+from rvos_cli.discovery import DiscoveryRules, seen_twice
+
+
+def slots(*columns):
+    """Logits (S, 64, 160): a square per slot, from the given column on; None for a slot that found nothing."""
+    looks = torch.full((len(columns), 64, 160), -5.0)
+    for slot, column in enumerate(columns):
+        if column is not None:
+            looks[slot, 20:40, column : column + 20] = 5.0
+    return looks
+
+
+def found_in_both(first, second):
+    kept = seen_twice(first, second, DiscoveryRules(), threshold=0.5)
+    return [slot for slot, plane in enumerate(kept) if plane.max() > NOWHERE]
+
+
+def test_behind_a_find_and_a_slot_without_agreement_both_looks_must_show_nearly_the_same():
+    assert found_in_both(slots(0, 50, 100), slots(0, 50, 108)) == [0, 1, 2]
+    assert found_in_both(slots(0, 50, 100), slots(0, None, 108)) == [0]
+    assert found_in_both(slots(0, 50, 100), slots(0, None, 102)) == [0, 2]
+    assert found_in_both(slots(50, 0, 100), slots(None, 0, 108)) == [1, 2]  # no find stood before the first slot
+
+
+def test_two_looks_at_a_thin_thing_agree_although_hardly_a_pixel_does():
+    looks = torch.full((2, 2, 64, 64), -5.0)
+    looks[0, 0, 31, 4:60] = looks[1, 1, 32, 4:60] = 5.0  # the same line, a pixel lower, in another slot
+    looks[0, 1, 8, 4:60] = looks[1, 0, 50, 4:60] = 5.0  # two lines that have nothing to do with each other
+    kept = seen_twice(*looks, DiscoveryRules(), threshold=0.5)
+    assert kept[0, 31:33, 4:60].min() == 0  # the mean of both
+    assert kept[1].max() == NOWHERE
