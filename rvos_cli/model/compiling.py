@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import importlib
 import sys
@@ -95,8 +96,7 @@ def _request(
     # exported one takes three times as long to convert.
     with warnings.catch_warnings(), torch.no_grad(), torch.autocast("cpu", enabled=False):
         warnings.simplefilter("ignore")
-        traced = torch.jit.trace(module.eval(), tuple(examples), check_trace=False)  # type: ignore[no-untyped-call]
-        decoder = TorchScriptPythonDecoder(traced)
+        decoder = TorchScriptPythonDecoder(_traced(module, examples))
         frontend = FrontEndManager().load_by_framework("pytorch")
         model = frontend.convert(frontend.load(decoder))
     for entry, example in zip(model.inputs, examples, strict=True):
@@ -120,6 +120,18 @@ def _request(
         "ENABLE_CPU_PINNING": False,  # two runs at a time would be pinned to the same cores
     }
     return core.compile_model(process.build(), "CPU", options).create_infer_request()
+
+
+def _traced(module: nn.Module, examples: Sequence[Tensor]) -> Any:
+    # A function, because of a module torch first makes a copy in TorchScript, which takes longer than all the rest. The
+    # weights are constants of a function and must not want gradients, hence the likeness, which shares them.
+    weights = (*module.parameters(), *module.buffers())
+    likeness = copy.deepcopy(module, {id(x): x.detach() for x in weights}).eval()
+
+    def function(*inputs: Tensor) -> Any:
+        return likeness(*inputs)
+
+    return torch.jit.trace(function, tuple(examples), check_trace=False)  # type: ignore[no-untyped-call]
 
 
 def _processor() -> str:
