@@ -7,6 +7,7 @@ asked for, everything goes the plain way. For inference only.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
@@ -90,6 +91,7 @@ class _CompiledEncoder(nn.Module):
         self.matching = model.matching if model.config.matching else None
         # of a size of frame and a number of threads; None where it cannot be compiled
         self._compiled: dict[tuple[torch.Size, int], Future[_Parts | None]] = {}
+        self._preparing = threading.Lock()  # videos may be run from several threads
 
     def forward(self, frame: Tensor) -> Features:
         parts = self._for(frame)
@@ -107,11 +109,12 @@ class _CompiledEncoder(nn.Module):
         if frame.device.type != "cpu" or frame.shape[0] != 1:
             return None
         key = frame.shape, torch.get_num_threads()
-        if key not in self._compiled:
-            while len(self._compiled) >= LARGEST_CACHE:
-                del self._compiled[next(iter(self._compiled))]
-            self._compiled[key] = _in_a_thread_that_ends(self._compile, frame, key[1])
-        return self._compiled[key]
+        with self._preparing:
+            if key not in self._compiled:
+                while len(self._compiled) >= LARGEST_CACHE:
+                    del self._compiled[next(iter(self._compiled))]
+                self._compiled[key] = _in_a_thread_that_ends(self._compile, frame, key[1])
+            return self._compiled[key]
 
     def wait(self) -> None:
         """Return when nothing is being compiled any more."""
@@ -122,20 +125,27 @@ class _CompiledEncoder(nn.Module):
         return None if coming is None else coming.result()
 
     def _compile(self, frame: Tensor, threads: int) -> _Parts | None:
+        """Compile and try; None where either fails."""
+        try:
+            return self._parts(frame, threads)
+        except Exception:  # an old processor, a damaged installation, an unknown layer: its errors have no common name
+            return None
+
+    def _parts(self, frame: Tensor, threads: int) -> _Parts:
         always = self._half is True
         where_it_may = always or (self._half is None and self.decoder is not None and bfloat16_pays())
         shallow = compiled(_Shallow(self.plain), [frame], half=always, threads=threads)
-        if shallow is None:
-            return None
         features, size = shallow(frame), (frame.shape[-2], frame.shape[-1])
         rest = _Deep(self.plain, self.decoder, self.matching, size)
         deep = compiled(rest, features, half=where_it_may, threads=threads)
-        if deep is None or self.decoder is None:
-            return None if deep is None else _Parts(shallow, deep, None)
+        outputs = deep(*features)
+        if self.decoder is None:
+            return _Parts(shallow, deep, None)
         slot = _Slot(self.decoder)
-        examples = slot.examples(deep(*features)[1:])
+        examples = slot.examples(outputs[1:])
         decoding = compiled(slot, examples, half=where_it_may, threads=threads)
-        return None if decoding is None else _Parts(shallow, deep, decoding)
+        decoding(*examples)
+        return _Parts(shallow, deep, decoding)
 
 
 def _in_a_thread_that_ends(

@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-_ONE_AT_A_TIME = threading.Lock()  # there must be one core only, see below
+_ONE_AT_A_TIME = threading.RLock()  # there must be one core only, see below
 
 
 def can_compile() -> bool:
@@ -60,24 +60,22 @@ def _array(x: Tensor, layout: torch.memory_format) -> NDArray[np.float32]:
     return array
 
 
-def compiled(module: nn.Module, examples: Sequence[Tensor], *, half: bool, threads: int) -> Compiled | None:
-    """Compile *module* for inputs like *examples*, (B, C, h, w) each; None where that cannot be done.
+def compiled(module: nn.Module, examples: Sequence[Tensor], *, half: bool, threads: int) -> Compiled:
+    """Compile *module* for inputs like *examples*, (B, C, h, w) each.
 
     Args:
         module: in eval mode; it answers with a tuple of tensors (B, C, h, w).
         examples: of the sizes, and the order in memory, that all later inputs have.
         half: compute in bfloat16 where the processor has it.
         threads: compute with so many.
+
+    Raises:
+        Exception: OpenVINO is missing or cannot do it; its errors have no common name.
     """
-    if not can_compile():
-        return None
     examples = [x.detach().float().clone() for x in examples]  # inference tensors cannot be traced
     layouts = [torch.channels_last if _is_channels_last(x) else torch.contiguous_format for x in examples]
-    try:
-        with _ONE_AT_A_TIME:
-            return Compiled(_request(module, examples, layouts, half=half, threads=threads), layouts)
-    except Exception:  # an old processor, a damaged installation, an unknown layer: its errors have no common name
-        return None
+    with _ONE_AT_A_TIME:
+        return Compiled(_request(module, examples, layouts, half=half, threads=threads), layouts)
 
 
 def _is_channels_last(x: Tensor) -> bool:
@@ -138,8 +136,13 @@ def _processor() -> str:
     return str(_core().get_property("CPU", "FULL_DEVICE_NAME"))
 
 
-@functools.cache
 def _core() -> Any:
+    with _ONE_AT_A_TIME:
+        return _only_core()
+
+
+@functools.cache
+def _only_core() -> Any:
     # One for the whole process: each that goes takes the stack for signals with it that the one before had set up, and
     # the next signal would end the program.
     return _openvino().Core()

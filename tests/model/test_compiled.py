@@ -181,7 +181,12 @@ def test_few_sizes_are_kept(lite, monkeypatch):
 
 def test_preparing_does_not_wait_and_the_next_frame_does(lite, monkeypatch):
     finish = threading.Event()
-    monkeypatch.setattr(compiled, "compiled", lambda *_, **__: None if finish.wait(60) else pytest.fail("never ends"))
+
+    def fail_in_the_end(*_: object, **__: object) -> None:
+        assert finish.wait(60)
+        raise RuntimeError("this processor is not supported")
+
+    monkeypatch.setattr(compiled, "compiled", fail_in_the_end)
     fast, frame = CompiledRVOS(lite), torch.randn(1, 3, *SIZE)
     fast.prepare(frame)
     assert not fast.encoder.prepare(frame).done()
@@ -203,15 +208,39 @@ def test_what_is_compiled_reports_to_nobody(lite, monkeypatch):
         assert CompiledRVOS(lite).encode(torch.randn(1, 3, *SIZE)).slot is not None
 
 
-@pytest.mark.parametrize("trouble", ["missing", "failing"])
+@pytest.mark.parametrize("trouble", ["it is missing", "it cannot compile", "what it compiled cannot run"])
 def test_without_openvino_the_plain_network_answers(lite, trouble, monkeypatch):
     def fail(*_: object, **__: object) -> None:
         raise RuntimeError("this processor is not supported")
 
-    monkeypatch.setattr(compiling, "_request", fail)
-    if trouble == "missing":
-        monkeypatch.setattr(compiling, "find_spec", lambda name: None)
+    if trouble == "it is missing":
+        monkeypatch.setattr(compiling, "_core", fail)
+        monkeypatch.setattr(compiling, "_openvino", fail)
+    elif trouble == "it cannot compile":
+        monkeypatch.setattr(compiling, "_request", fail)
+    else:
+        monkeypatch.setattr(compiling.Compiled, "__call__", fail)
     assert largest_difference(three_frames(lite), three_frames(CompiledRVOS(lite))) == 0
+
+
+@needs_openvino
+def test_several_threads_compile_once(lite, monkeypatch):
+    made, together = [], threading.Barrier(4)
+    request = compiling._request
+    monkeypatch.setattr(compiling, "_request", lambda *a, **k: made.append(a) or request(*a, **k))
+    fast, frame = CompiledRVOS(lite), torch.randn(1, 3, *SIZE)
+
+    def prepare() -> None:
+        together.wait()
+        fast.prepare(frame)
+
+    threads = [threading.Thread(target=prepare) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    fast.wait()
+    assert len(made) == 3  # a shallow part, a deep one and a slot
 
 
 @needs_openvino
