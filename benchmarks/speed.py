@@ -35,7 +35,8 @@ from speed_table import ROWS, Value, table, write_section
 
 HERE = Path(__file__).resolve().parent
 PEERS = {"cutie": "rf-cutie", "sam2": "rf-sam-2"}  # program -> distribution
-WHOLE = 300  # frames from which on the start of a command counts as part of it
+VIDEO = 300  # frames of the commands' video
+BESIDE_COMMANDS = 60  # frames of the network alone before each command: longer than a turn, since a command takes long
 
 
 @dataclass(frozen=True)
@@ -44,17 +45,12 @@ class Effort:
 
     turns: int
     frames: Mapping[str, int]
-    video: int
     commands: int
     helps: int
 
 
-QUICK = Effort(
-    turns=3, frames={"schedule": 2, "published": 3, "lite": 6, "cutie": 2, "sam2": 1}, video=120, commands=2, helps=5
-)
-FULL = Effort(
-    turns=7, frames={"schedule": 4, "published": 8, "lite": 15, "cutie": 4, "sam2": 2}, video=300, commands=3, helps=11
-)
+QUICK = Effort(turns=3, frames={"schedule": 2, "published": 3, "lite": 6, "cutie": 2, "sam2": 1}, commands=1, helps=5)
+FULL = Effort(turns=7, frames={"schedule": 4, "published": 8, "lite": 15, "cutie": 4, "sam2": 2}, commands=3, helps=11)
 
 
 @dataclass(frozen=True)
@@ -121,12 +117,13 @@ class Bench:
         if "version" in answer:
             self.versions[PEERS[name]] = answer["version"]
 
-    def turn(self, name: str) -> None:
-        """Let a program take one turn."""
+    def turn(self, name: str, *, frames: int | None = None) -> None:
+        """Let a program take one turn, of its usual number of frames or of *frames*."""
         if name not in self.turns:
             return
         program = PROGRAMS[name]
-        answer = self.process(program.worker).ask("take", key=name, frames=1 + self.effort.frames[program.kind])
+        frames = self.effort.frames[program.kind] if frames is None else frames
+        answer = self.process(program.worker).ask("take", key=name, frames=1 + frames)
         counted = answer["seconds"][1:]
         self.turns[name].append(sum(counted) / len(counted))
 
@@ -152,27 +149,22 @@ def measure_commands(bench: Bench) -> dict[str, Value]:
     words = ["track", str(bench.folder / "video.mp4"), "--first-mask", str(bench.folder / "first_mask.png")]
     for number in range(bench.effort.commands):
         say(f"command {number + 1} of {bench.effort.commands}")
-        bench.turn("lite 3")
+        bench.turn("lite 3", frames=BESIDE_COMMANDS)
         network.append(bench.turns["lite 3"][-1])
         output = bench.folder / f"out{number}"
         output.mkdir()
         tracks.append(run_command([*words, "--output", str(output), "--device", bench.device, "--quiet"], output))
     helps = [run_command(["--help"])["seconds"] for _ in range(bench.effort.helps)]
-    frames = bench.effort.video
     alone = statistics.median(network)
+    whole = statistics.median(track["seconds"] / VIDEO for track in tracks)
     first = statistics.median(track["first"] for track in tracks)
-    if frames >= WHOLE:
-        whole = statistics.median(track["seconds"] / frames for track in tracks)
-        what = f"{frames} frames, start and end included"
-    else:
-        whole = statistics.median((track["seconds"] - track["first"]) / (frames - 1) for track in tracks)
-        what = f"{frames} frames, from the first one's mask to the end"
+    what = f"{VIDEO} frames, start and end included"
     memory = max(track["memory"] for track in tracks)
     return {
         "command": Value(whole / alone, f"{whole:.3f} s over {alone:.3f} s a frame; {what}"),
         "help": Value(statistics.median(helps), f"median of {len(helps)}"),
         "first_frame": Value(first, f"median of {len(tracks)}"),
-        "memory": Value(memory / 1e9, f"the largest of {len(tracks)} runs of `rvos track`, {frames} frames"),
+        "memory": Value(memory / 1e9, f"the largest of {len(tracks)} runs of `rvos track`, {VIDEO} frames"),
     }
 
 
@@ -268,13 +260,13 @@ def run(options: argparse.Namespace) -> tuple[dict[str, Value], str]:
         bench = Bench(Path(scratch), device, effort, options.peers_python, stack)
         say("preparing frames and weights")
         rvos = bench.process("rvos")
-        rvos.ask("prepare", frames=options.frames, length=effort.video)
+        rvos.ask("prepare", frames=options.frames, length=VIDEO)
         measure_programs(bench)
         values = measure_commands(bench)
         values |= {**values_of(bench), "floor": floor_value(bench)}
         if device == "cuda":
             values["memory"] = gpu_memory(bench)
-        length = f"{effort.turns} turns, {effort.commands} commands of {effort.video} frames."
+        length = f"{effort.turns} turns, {effort.commands} commands of {VIDEO} frames."
         text = f"{conditions(rvos.ask('machine'), bench.versions, length)}\n\n{table(device, values)}"
         print(text, flush=True)
         if not options.quick:
