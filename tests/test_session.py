@@ -8,42 +8,18 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
+from boxes import GREEN, RED, SIZE, matching_network, picture, square
 
-from rvos_cli.ahead import Ahead
 from rvos_cli.config import InferenceOptions, ModelConfig
 from rvos_cli.discovery import DiscoveryRules
 from rvos_cli.model import RVOS
 from rvos_cli.model.rvos import StepOutput
 from rvos_cli.session import Session
 
-SIZE = (96, 160)
-
 
 @pytest.fixture(scope="module")
 def lite() -> RVOS:
-    """A network that follows by its matching cue alone: its decoder is silent."""
-    torch.manual_seed(0)
-    model = RVOS(ModelConfig(hidden_size=16, key_dim=16, size=64)).eval()
-    torch.nn.init.zeros_(model.decoder.conv_out.weight)
-    torch.nn.init.constant_(model.decoder.conv_out.bias, -0.2)
-    return model
-
-
-def picture(*boxes: tuple[int, int, tuple[int, int, int]]) -> np.ndarray:
-    image = np.full((*SIZE, 3), 90, np.uint8)
-    image[::8] = 110
-    for top, left, colour in boxes:
-        image[top : top + 32, left : left + 32] = colour
-    return image
-
-
-def square(top: int, left: int, identity: int) -> np.ndarray:
-    labels = np.zeros(SIZE, np.uint8)
-    labels[top : top + 32, left : left + 32] = identity
-    return labels
-
-
-RED, GREEN = (230, 20, 20), (20, 230, 20)
+    return matching_network()
 
 
 def test_the_first_answer_is_the_given_mask_to_the_pixel(lite):
@@ -285,79 +261,3 @@ def test_what_is_not_found_in_the_mirror_image_of_the_first_frame_is_no_object(f
 def test_objects_are_looked_for_in_16_bits_too(lite):
     session = Session(lite, dtype=torch.bfloat16)
     assert session.step(picture((32, 32, RED))).shape == SIZE
-
-
-@dataclass
-class Pictured:
-    image: np.ndarray
-
-
-def followed(
-    model: RVOS, frames: list[np.ndarray], mask: np.ndarray, *, ahead: bool, dtype: torch.dtype = torch.float32
-) -> tuple[Session, list[np.ndarray]]:
-    session = Session(model, first_mask=mask, dtype=dtype)
-    coming = map(Pictured, frames)
-    labels = [session.step(frame.image) for frame in (session.looking_ahead(coming) if ahead else coming)]
-    session.close()
-    return session, labels
-
-
-@pytest.fixture
-def two_threads():
-    before = torch.get_num_threads()
-    torch.set_num_threads(2)
-    yield
-    torch.set_num_threads(before)
-
-
-@pytest.fixture
-def far_ahead(two_threads, monkeypatch):
-    """Each frame is begun before the step of the one before."""
-    answer = Ahead.__call__
-
-    def after_all_of_it(self, *arguments):
-        self._thread.submit(int).result()
-        return answer(self, *arguments)
-
-    monkeypatch.setattr(Ahead, "__call__", after_all_of_it)
-
-
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_frames_that_are_encoded_ahead_have_the_same_masks(lite, two_threads, dtype):
-    frames = [picture((32, 16 + 3 * k, RED), (40, 112 - 2 * k, GREEN)) for k in range(16)]
-    mask = square(32, 16, 1) + square(40, 112, 2)
-    session, ahead = followed(lite, frames, mask, ahead=True, dtype=dtype)
-    _, one_by_one = followed(lite, frames, mask, ahead=False, dtype=dtype)
-    assert session._announced
-    assert all(np.mean(one == other) > 0.999 for one, other in zip(ahead, one_by_one, strict=True))
-    assert torch.get_num_threads() == 2
-
-
-def test_what_was_begun_ahead_is_used_where_the_kept_frames_stay(lite, far_ahead, monkeypatch):
-    used: list[bool] = []
-    plain = RVOS.decode
-
-    def noting(self, *seen, begun=None, **rest):
-        used.append(begun is not None)
-        return plain(self, *seen, begun=begun, **rest)
-
-    monkeypatch.setattr(RVOS, "decode", noting)
-    followed(lite, [picture((32, 16, RED)) for _ in range(12)], square(32, 16, 1), ahead=True)
-    # At first nothing is kept; and begun so early, frame 7 does not know that frame 5 is remembered.
-    assert used == [False, False, True, True, True, True, True, False, True, True, True, True]
-
-
-def test_what_was_begun_for_fewer_objects_is_not_used(lite, far_ahead):
-    session = Session(lite, first_mask=square(32, 16, 1))
-    coming = map(Pictured, [picture((32, 16, RED), (32, 112, GREEN)) for _ in range(8)])
-    for index, frame in enumerate(session.looking_ahead(coming)):
-        session.step(frame.image, square(32, 112, 5) if index == 4 else None)
-    session.close()
-    assert session.objects == (1, 5)
-
-
-def test_a_published_network_has_all_threads_for_one_frame_at_a_time(two_threads):
-    torch.manual_seed(0)
-    config = ModelConfig(trunk="resnet34", hidden_size=16, key_dim=0, slots=3, mask_input=True, size=64)
-    session, labels = followed(RVOS(config).eval(), [picture((32, 16, RED))] * 3, square(32, 16, 3), ahead=True)
-    assert not session._announced and len(labels) == 3

@@ -1,0 +1,157 @@
+"""The sound of overlay videos: copied or encoded anew, in step with the picture, never in the way of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from media import encode, ffmpeg
+from overlays import SIZE, codec_of, masks_of, onset, overlay, sound_of, video_times, with_tone
+
+from rvos_cli.sinks import OverlayVideo
+from rvos_cli.sources import open_source
+
+
+@pytest.mark.parametrize(
+    "suffix,codec",
+    [(".mp4", "aac"), (".mkv", "aac"), (".ts", "aac"), (".mp4", "mp3"), (".avi", "mp3"), (".mkv", "opus"),
+     (".mkv", "flac"), (".mp4", "ac3"), (".mkv", "eac3"), (".mov", "alac")],
+)  # fmt: skip
+def test_sound_that_mp4_carries_is_copied(tmp_path: Path, suffix: str, codec: str) -> None:
+    video = with_tone(tmp_path / f"in{suffix}", codec)
+    sink = overlay(video, tmp_path / "overlay.mp4")
+    assert sink.warnings == []
+    assert codec_of(tmp_path / "overlay.mp4") == codec
+    before, rate, _ = sound_of(video)
+    after, same_rate, start = sound_of(tmp_path / "overlay.mp4")
+    assert rate == same_rate
+    assert abs(len(after) - len(before)) <= 0.1 * rate
+    assert abs(float(start)) < 0.05
+    assert np.abs(after).max() > 0.05
+
+
+@pytest.mark.parametrize(
+    "suffix,codec", [(".mov", "pcm_s16le"), (".mkv", "vorbis"), (".avi", "pcm_u8"), (".mkv", "mp2")]
+)
+def test_other_sound_becomes_aac(tmp_path: Path, suffix: str, codec: str) -> None:
+    video = with_tone(tmp_path / f"in{suffix}", codec, 1.0, "-ac", "2")
+    sink = overlay(video, tmp_path / "overlay.mp4")
+    assert sink.warnings == []
+    assert codec_of(tmp_path / "overlay.mp4") == "aac"
+    after, rate, start = sound_of(tmp_path / "overlay.mp4")
+    assert abs(len(after) / rate - 1) < 0.06
+    spectrum = np.abs(np.fft.rfft(after[rate // 4 : rate * 3 // 4]))
+    assert abs(int(np.argmax(spectrum)) * 2 - 440) <= 4
+    assert abs(float(start)) < 0.03
+
+
+@pytest.mark.parametrize("codec", ["aac", "pcm_s16le"])
+@pytest.mark.parametrize("rate", [8000, 22050, 48000])
+def test_unusual_rates_and_many_channels(tmp_path: Path, codec: str, rate: int) -> None:
+    video = with_tone(tmp_path / "in.mkv", codec, 1.0, "-ac", "6", "-ar", str(rate))
+    sink = overlay(video, tmp_path / "overlay.mp4")
+    assert sink.warnings == []
+    after, _, _ = sound_of(tmp_path / "overlay.mp4")
+    assert abs(len(after) / rate - 1) < 0.2
+
+
+@pytest.mark.parametrize("codec", ["aac", "pcm_s16le", "opus"])
+@pytest.mark.parametrize("suffix", [".mkv", ".mov"])
+def test_sound_stays_in_step_whatever_starts_later(tmp_path: Path, codec: str, suffix: str) -> None:
+    if codec == "opus" and suffix == ".mov":
+        suffix = ".mp4"
+    picture = encode(tmp_path / "picture.mkv", 50, SIZE)
+    late_sound, late_picture = tmp_path / f"sound{suffix}", tmp_path / f"picture-late{suffix}"
+    tail = ("-c:v", "copy", "-c:a", codec, "-strict", "-2")
+    tone = ("-f", "lavfi", "-i", "aevalsrc='if(gt(t,0.6),0.5*sin(2*PI*440*t),0)':d=2")
+    ffmpeg("-i", picture, "-itsoffset", "0.4", *tone, "-map", "0:v", "-map", "1:a", *tail, late_sound)
+    ffmpeg("-itsoffset", "0.4", "-i", picture, *tone, "-map", "0:v", "-map", "1:a", *tail, late_picture)
+    for video, expected in ((late_sound, 1.0), (late_picture, 0.2)):
+        overlay(video, tmp_path / "overlay.mp4")
+        assert abs(onset(tmp_path / "overlay.mp4") - expected) < 0.03
+        assert video_times(tmp_path / "overlay.mp4")[0][0] == 0
+
+
+@pytest.mark.parametrize("codec", ["aac", "pcm_s16le"])
+def test_sound_is_cut_at_the_end_of_the_picture(tmp_path: Path, codec: str) -> None:
+    video = with_tone(tmp_path / "in.mkv", codec, 5.0)
+    overlay(video, tmp_path / "overlay.mp4")
+    with av.open(str(tmp_path / "overlay.mp4")) as container:
+        assert 1 <= container.duration / av.time_base < 1.06
+
+
+@pytest.mark.parametrize("codec", ["aac", "vorbis"])
+def test_short_sound_leaves_the_picture_whole(tmp_path: Path, codec: str) -> None:
+    video = with_tone(tmp_path / "in.mkv", codec, 0.2)
+    overlay(video, tmp_path / "overlay.mp4")
+    assert len(video_times(tmp_path / "overlay.mp4")[0]) == 25
+    after, rate, _ = sound_of(tmp_path / "overlay.mp4")
+    assert 0.15 < len(after) / rate < 0.35
+
+
+def test_sound_of_a_video_with_milliseconds_has_no_jitter(tmp_path: Path) -> None:
+    overlay(with_tone(tmp_path / "in.mkv", "aac"), tmp_path / "overlay.mp4")
+    with av.open(str(tmp_path / "overlay.mp4")) as container:
+        stamps = [packet.pts for packet in container.demux(audio=0) if packet.pts is not None]
+    assert set(np.diff(stamps)) == {1024}
+
+
+def garbage_sound(path: Path, codec: str, lowest: int = 0) -> Path:
+    """Write a video whose sound packets hold noise of bytes from *lowest* to 255."""
+    whole = with_tone(path.with_name(f"whole{path.suffix}"), codec)
+    noise = np.random.default_rng(0)
+    with av.open(str(whole)) as source, av.open(str(path), "w") as target:
+        streams = {each.index: target.add_stream_from_template(each, opaque=True) for each in source.streams}
+        for packet in source.demux():
+            if packet.dts is None:
+                continue
+            damaged = packet
+            if packet.stream.type == "audio":
+                damaged = av.Packet(noise.integers(lowest, 256, packet.size, np.uint8).tobytes())
+                damaged.pts, damaged.dts, damaged.time_base = packet.pts, packet.dts, packet.time_base
+                damaged.duration = packet.duration
+            damaged.stream = streams[packet.stream.index]
+            target.mux_one(damaged)
+    return path
+
+
+@pytest.mark.parametrize("codec", ["aac", "mp3", "vorbis", "flac", "opus", "eac3"])
+def test_damaged_sound_never_costs_the_video(tmp_path: Path, codec: str) -> None:
+    video = garbage_sound(tmp_path / "in.mkv", codec)
+    sink = overlay(video, tmp_path / "overlay.mp4")
+    assert len(video_times(tmp_path / "overlay.mp4")[0]) == 25
+    assert (codec_of(tmp_path / "overlay.mp4") is None) == any("left out" in line for line in sink.warnings)
+    assert not list(tmp_path.glob("*.part.*"))
+
+
+def test_sound_that_nothing_decodes_is_left_out_with_a_warning(tmp_path: Path) -> None:
+    sink = overlay(garbage_sound(tmp_path / "in.mkv", "vorbis", lowest=255), tmp_path / "overlay.mp4")
+    assert codec_of(tmp_path / "overlay.mp4") is None
+    assert len(sink.warnings) == 1
+    assert "sound" in sink.warnings[0]
+
+
+def test_nothing_is_printed_about_damage(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    video = garbage_sound(tmp_path / "in.mkv", "aac")
+    capfd.readouterr()
+    overlay(video, tmp_path / "overlay.mp4")
+    assert capfd.readouterr() == ("", "")
+
+
+def test_video_that_vanished_before_the_end_keeps_its_pictures(tmp_path: Path) -> None:
+    video = with_tone(tmp_path / "in.mp4", "aac")
+    with open_source(video) as source, OverlayVideo(tmp_path / "overlay.mp4", source.info) as sink:
+        for frame in masks_of(source):
+            sink.write(frame)
+        video.unlink()
+    assert len(video_times(tmp_path / "overlay.mp4")[0]) == 25
+    assert "sound" in sink.warnings[0]
+
+
+def test_names_with_colons_and_spaces(tmp_path: Path) -> None:
+    folder = tmp_path / "a: b"
+    folder.mkdir()
+    overlay(with_tone(folder / "x:y z.mp4", "aac"), folder / "over:lay.mp4")
+    assert codec_of(folder / "over:lay.mp4") == "aac"

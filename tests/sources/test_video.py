@@ -1,0 +1,209 @@
+"""What a video file promises to be; PyAV (the ffmpeg libraries) keeps it, ffmpeg itself is the judge."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import media
+import numpy as np
+import pytest
+from frames_read import REORDERED, assert_as_ffmpeg_decodes, indices, read
+
+from rvos_cli.sources import open_source
+from rvos_cli.sources.timing import FrameClock
+
+
+def test_video_tells_what_it_is(tmp_path: Path) -> None:
+    path = media.encode(tmp_path / "my.clip.mp4", 12, sound=True)
+    with open_source(str(path)) as source:
+        info = source.info
+    assert (info.name, info.stem, info.kind, info.path) == (str(path), "my.clip", "video", path)
+    assert (info.height, info.width, info.frames, info.rate, info.audio) == (96, 128, 12, 25, True)
+    assert source.warnings == []
+
+
+def test_video_without_sound_says_so(tmp_path: Path) -> None:
+    assert not open_source(media.encode(tmp_path / "a.mp4", 2)).info.audio
+
+
+@pytest.mark.parametrize("degrees", [90, 180, 270])
+def test_rotation_in_the_metadata_is_applied(tmp_path: Path, degrees: int) -> None:
+    path = media.rotated(tmp_path / "a.mp4", degrees)
+    frames = read(path)
+    assert frames[0].image.shape == ((96, 128, 3) if degrees == 180 else (128, 96, 3))
+    turned = {
+        90: ["green", "white", "red", "blue"],
+        180: ["white", "blue", "green", "red"],
+        270: ["blue", "red", "white", "green"],
+    }
+    assert media.corners_of(frames[0].image) == turned[degrees]
+    assert_as_ffmpeg_decodes(path, frames)
+
+
+def test_mirroring_in_the_metadata_is_applied(tmp_path: Path) -> None:
+    plain = media.encode(tmp_path / "plain.mp4", 2)
+    for option, corners in (
+        ("-display_hflip", ["green", "red", "white", "blue"]),
+        ("-display_vflip", ["blue", "white", "red", "green"]),
+    ):
+        path = tmp_path / f"a{option}.mp4"
+        media.ffmpeg("-display_rotation", "0", option, "-i", plain, "-c", "copy", path)
+        frames = read(path)
+        assert media.corners_of(frames[0].image) == corners
+        assert_as_ffmpeg_decodes(path, frames)
+
+
+def test_crooked_rotation_is_left_with_a_warning(tmp_path: Path) -> None:
+    source = open_source(media.rotated(tmp_path / "a.mp4", 45))
+    assert len(list(source)) == 4
+    assert len(source.warnings) == 1 and "90 degrees" in source.warnings[0]
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".webm"])
+def test_variable_frame_times_are_kept(tmp_path: Path, suffix: str) -> None:
+    milliseconds = [0, 40, 100, 130, 333, 1000, 1010]
+    codec = ("-c:v", "libvpx-vp9", "-b:v", "1M") if suffix == ".webm" else media.H264
+    frames = read(media.variable_rate(tmp_path / f"a{suffix}", milliseconds, codec=codec))
+    assert [frame.time for frame in frames] == [Fraction(time, 1000) for time in milliseconds]
+    assert indices(frames) == list(range(7))
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mov", ".avi", ".ts"])
+@pytest.mark.parametrize("rate", ["30000/1001", "24"])
+def test_rates_are_exact_fractions(tmp_path: Path, suffix: str, rate: str) -> None:
+    source = open_source(media.encode(tmp_path / f"a{suffix}", 12, rate=rate))
+    assert source.info.rate == Fraction(rate)
+    if suffix != ".ts":  # whose clock of 90 kHz cannot state 1001/24000 s
+        assert [frame.time for frame in source] == [index / Fraction(rate) for index in range(12)]
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".avi", ".ts", ".h264"])
+def test_every_frame_comes_once_in_display_order(tmp_path: Path, suffix: str) -> None:
+    path = media.encode(tmp_path / f"a{suffix}", 40, options=REORDERED)
+    frames = read(path)
+    assert indices(frames) == list(range(40))
+    assert [frame.time for frame in frames] == [Fraction(index, 25) for index in range(40)]
+    assert [frame.name for frame in frames][::39] == ["00000", "00039"]
+    assert_as_ffmpeg_decodes(path, frames)
+
+
+def test_frames_that_an_edit_list_hides_are_not_displayed(tmp_path: Path) -> None:
+    whole = media.encode(tmp_path / "whole.mp4", 12, options=REORDERED)
+    path = tmp_path / "edited.mp4"
+    media.ffmpeg("-ss", "0.12", "-i", whole, "-c", "copy", path)
+    source = open_source(path)
+    frames = list(source)
+    assert indices(frames) == list(range(3, 12))
+    assert frames[0].time == 0 and frames[1].time == Fraction(1, 25)
+    assert source.info.frames == 9 and source.warnings == []
+
+
+def test_times_count_from_the_first_frame_whatever_the_clock_says(tmp_path: Path) -> None:
+    whole = media.encode(tmp_path / "whole.mp4", 6, options=REORDERED)
+    path = tmp_path / "late.ts"
+    media.ffmpeg("-i", whole, "-c", "copy", "-output_ts_offset", "100", path)
+    assert [frame.time for frame in read(path)] == [Fraction(index, 25) for index in range(6)]
+
+
+@pytest.mark.parametrize("format", ["yuv420p10le", "yuv422p10le"])
+def test_10_bit_video_is_read(tmp_path: Path, format: str) -> None:
+    path = media.encode(tmp_path / "a.mkv", 4, options=("-c:v", "ffv1", "-pix_fmt", format))
+    frames = read(path)
+    assert indices(frames) == [0, 1, 2, 3]
+    # Chroma is scaled up with other rounding than the command does, which shows at the test card's hard edges.
+    assert_as_ffmpeg_decodes(path, frames, tolerance=0.5)
+
+
+@pytest.mark.parametrize("format", ["yuv420p", "yuv444p"])
+def test_odd_sizes_are_read(tmp_path: Path, format: str) -> None:
+    options = ("-c:v", "libvpx-vp9", "-lossless", "1", "-pix_fmt", format)
+    path = media.encode(tmp_path / "a.webm", 4, (97, 131), options=options)
+    frames = read(path)
+    assert frames[0].image.shape == (97, 131, 3) and indices(frames) == [0, 1, 2, 3]
+    assert media.corners_of(frames[0].image) == ["red", "green", "blue", "white"]
+    assert_as_ffmpeg_decodes(path, frames, tolerance=0.5)
+
+
+@pytest.mark.parametrize("format", ["gray", "gray10le"])
+def test_grey_video_is_read_as_rgb(tmp_path: Path, format: str) -> None:
+    path = media.encode(tmp_path / "a.mkv", 3, options=("-c:v", "ffv1", "-pix_fmt", format))
+    frames = read(path)
+    assert (frames[0].image == frames[0].image[..., :1]).all() and indices(frames) == [0, 1, 2]
+    assert_as_ffmpeg_decodes(path, frames)
+
+
+@pytest.mark.parametrize("colours", ["bt709", "smpte170m", "full range"])
+def test_colour_matrix_and_range_are_those_of_the_file(tmp_path: Path, colours: str) -> None:
+    tags = ("-pix_fmt", "yuvj420p") if colours == "full range" else ("-colorspace", colours)
+    frame = np.zeros((96, 128, 3), np.uint8)
+    frame[:, :64], frame[:, 64:] = (200, 40, 90), (20, 180, 60)
+    filters = None if colours == "full range" else f"scale=out_color_matrix={colours}"
+    path = media.encode(tmp_path / "a.mp4", 1, frames=[frame], filters=filters, options=(*media.H264, *tags))
+    frames = read(path)
+    assert np.abs(frames[0].image[40, 30].astype(int) - (200, 40, 90)).max() <= 4
+    assert_as_ffmpeg_decodes(path, frames)
+
+
+@pytest.mark.parametrize(
+    ("name", "options"), [("a.h264", REORDERED), ("a.mkv", (*REORDERED, "-live", "1")), ("a.mjpeg", ("-c:v", "mjpeg"))]
+)
+def test_video_without_a_frame_count_is_read(tmp_path: Path, name: str, options: tuple[str, ...]) -> None:
+    source = open_source(media.encode(tmp_path / name, 15, options=options))
+    assert source.info.frames is None
+    assert indices(list(source)) == list(range(15)) and source.warnings == []
+
+
+def test_bare_stream_keeps_the_rate_in_its_data(tmp_path: Path) -> None:
+    source = open_source(media.encode(tmp_path / "a.h264", 6, rate="30000/1001", options=REORDERED))
+    assert source.info.rate == Fraction(30000, 1001)
+    assert [frame.time for frame in source][-1] == Fraction(5 * 1001, 30000)
+
+
+def test_animated_gif_is_a_video(tmp_path: Path) -> None:
+    source = open_source(media.encode(tmp_path / "a.gif", 8, options=()))
+    assert source.info.kind == "video"
+    assert indices(list(source)) == list(range(8))
+
+
+def test_pixels_are_made_square(tmp_path: Path) -> None:
+    source = open_source(media.encode(tmp_path / "a.mp4", 3, filters="setsar=4/3"))
+    assert (source.info.height, source.info.width) == (96, 171)
+    frames = list(source)
+    assert frames[0].image.shape == (96, 171, 3) and indices(frames) == [0, 1, 2]
+
+
+@pytest.mark.parametrize("name", ["a.mp4", "a.gif"])
+def test_a_pixel_shape_that_makes_up_for_rounding_leaves_the_size_as_it_is_coded(tmp_path: Path, name: str) -> None:
+    path = media.encode(
+        tmp_path / name, 3, (90, 161), filters="setsar=1,scale=108:60", options=() if "gif" in name else media.H264
+    )
+    with av.open(str(path)) as container:
+        assert container.streams.video[0].sample_aspect_ratio not in (None, 0, 1)
+    source = open_source(path)
+    assert (source.info.height, source.info.width) == (60, 108)
+    assert {frame.image.shape for frame in source} == {(60, 108, 3)}
+
+
+def test_pixels_are_made_square_before_they_are_turned(tmp_path: Path) -> None:
+    plain = media.encode(tmp_path / "plain.mp4", 3, filters="setsar=2/1")
+    path = tmp_path / "a.mp4"
+    media.ffmpeg("-display_rotation", "90", "-i", plain, "-c", "copy", path)
+    frames = read(path)
+    assert frames[0].image.shape == (256, 96, 3)
+    assert media.corners_of(frames[0].image) == ["green", "white", "red", "blue"]
+
+
+def test_frames_of_another_size_are_scaled_to_the_first(tmp_path: Path) -> None:
+    source = open_source(media.size_changing(tmp_path / "a.h264"))
+    frames = list(source)
+    assert {frame.image.shape for frame in frames} == {(96, 128, 3)} and indices(frames) == list(range(8))
+    assert len(source.warnings) == 1 and "at frame 4, from 128x96 to 192x144" in source.warnings[0]
+
+
+def test_clock_mends_broken_stamps() -> None:
+    clock = FrameClock(Fraction(1, 100), Fraction(25))
+    times = [clock.time(pts, None) for pts in (500, 504, 504, 508, None, 100, 104)]
+    assert times[:4] == [0, Fraction(1, 25), Fraction(41, 1000), Fraction(2, 25)]
+    assert times[4:] == [Fraction(3, 25), Fraction(4, 25), Fraction(5, 25)]
