@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import time
+import traceback
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -21,14 +22,8 @@ from rvos_cli.errors import InputError, MaskError, RvosError
 from rvos_cli.outputs import DEFAULT_ROOT, FINAL_NAMES, UNFINISHED, finished_digest, is_output_folder
 from rvos_cli.results import RunSummary
 from rvos_cli.segmenter import Segmenter
-from rvos_cli.sources import IMAGE_SUFFIXES, natural_key
+from rvos_cli.sources import IMAGE_SUFFIXES, VIDEO_SUFFIXES, natural_key
 
-# What a folder is searched for; a single video of any other name can still be given by itself.
-_SUFFIXES = (
-    "3g2 3gp asf avi dv f4v flv gif h264 hevc m1v m2ts m2v m4v mjpeg mjpg mkv mov mp4 mpe mpeg mpg mts mxf nut "
-    "ogm ogv qt rm rmvb ts vob webm wmv y4m"
-)
-VIDEO_SUFFIXES = frozenset(f".{suffix}" for suffix in _SUFFIXES.split())
 MASK_FOLDERS = frozenset({"masks", "annotations"})
 
 
@@ -43,7 +38,7 @@ class Job:
 
 @dataclass(frozen=True, kw_only=True)
 class JobResult:
-    """What became of a job; ``error`` is one line, ``failure`` the exception itself."""
+    """What became of a job; ``error`` is one line, ``failure`` the exception itself without its frames' variables."""
 
     job: Job
     status: Literal["done", "skipped", "failed"]
@@ -166,8 +161,16 @@ def _run_job(
             summary = model.track(job.input, first_mask=job.first_mask, **keywords)
     except Exception as error:  # whatever happens to one input must not cost the others
         seconds = time.perf_counter() - start
+        _let_go(error)
         return JobResult(job=job, status="failed", seconds=seconds, error=failure_line(error), failure=error)
     return JobResult(job=job, status="done", seconds=time.perf_counter() - start, summary=summary)
+
+
+def _let_go(error: BaseException | None) -> None:
+    """Empty the frames that a failure came through: they hold the job's network states and pictures."""
+    while error is not None:
+        traceback.clear_frames(error.__traceback__)
+        error = error.__cause__ or error.__context__
 
 
 def failure_line(error: Exception) -> str:

@@ -23,6 +23,7 @@ from rvos_cli.sources import SourceInfo
 
 OVERLAY, MASKS, OBJECTS, SUMMARY = "overlay.mp4", "masks", "objects", "summary.json"
 UNFINISHED = "unfinished"
+MARK = ".rvos"  # in there: a folder without it is somebody else's
 FINAL_NAMES = (OVERLAY, MASKS, OBJECTS, SUMMARY)
 DEFAULT_ROOT = Path("rvos-out")
 
@@ -40,8 +41,8 @@ class OutputFolder:
         inputs: paths that must never be touched (the video or frame folder, the first mask).
 
     Raises:
-        OutputError: older outputs are there without ``force``, an input would be overwritten, or the folder cannot
-            be made.
+        OutputError: older outputs are there without ``force``, an input would be overwritten, ``unfinished/`` is not
+            that of an earlier run, or the folder cannot be made.
     """
 
     def __init__(self, folder: str | Path, *, options: OutputOptions, inputs: Sequence[Path] = ()) -> None:
@@ -58,12 +59,22 @@ class OutputFolder:
         self._made = next((path for path in reversed([self.folder, *self.folder.parents]) if not path.exists()), None)
         self.staging = self.folder / UNFINISHED
         try:
-            shutil.rmtree(self.staging, ignore_errors=True)
-            self.staging.mkdir(parents=True)
+            self._begin_anew()
         except OSError as error:
             raise OutputError(
                 f"{self.folder} cannot be written ({error.strerror or error})", cure="choose another with --output"
             ) from error
+
+    def _begin_anew(self) -> None:
+        if self.staging.is_dir() and any(self.staging.iterdir()):
+            if not _is_unfinished(self.folder):
+                raise OutputError(
+                    f"{self.staging} is not the work of an earlier run",
+                    cure="choose another folder with --output, or rename that one",
+                )
+            shutil.rmtree(self.staging, ignore_errors=True)
+        self.staging.mkdir(parents=True, exist_ok=True)
+        (self.staging / MARK).touch()
 
     def _check_inputs(self, inputs: Sequence[Path]) -> None:
         for path in (each.resolve() for each in inputs):
@@ -127,7 +138,7 @@ class OutputFolder:
 
     def __exit__(self, kind: object, error: object, trace: object) -> None:
         """Leave no empty folders behind a run that failed before its first frame."""
-        if kind is None or any(path.is_file() for path in self.staging.rglob("*")):
+        if kind is None or any(path.is_file() and path.name != MARK for path in self.staging.rglob("*")):
             return
         shutil.rmtree(self.staging, ignore_errors=True)
         path = self.folder
@@ -171,7 +182,7 @@ def finished_digest(folder: Path) -> str | None:
             and ("masks" not in wanted or _count(folder / MASKS) >= frames)
             and (
                 "objects" not in wanted
-                or all(_count(folder / OBJECTS / f"{each['id']:02d}") >= each["frames_seen"] for each in objects)
+                or all(_count(folder / OBJECTS / f"{each['id']:02d}") >= frames for each in objects)
             )
         )
         return str(summary["digest"]) or None if complete else None
@@ -181,13 +192,17 @@ def finished_digest(folder: Path) -> str | None:
 
 def is_output_folder(folder: Path) -> bool:
     """Tell whether *folder* holds the outputs of a run, finished or not."""
-    if (folder / UNFINISHED).is_dir() and any((folder / UNFINISHED / name).exists() for name in (OVERLAY, MASKS)):
+    if _is_unfinished(folder):
         return True
     try:
         summary = json.loads((folder / SUMMARY).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return False
     return isinstance(summary, dict) and {"frames", "objects", "weights"} <= set(summary)
+
+
+def _is_unfinished(folder: Path) -> bool:
+    return (folder / UNFINISHED / MARK).is_file()
 
 
 def _count(folder: Path) -> int:

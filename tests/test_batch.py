@@ -1,4 +1,6 @@
 import shutil
+import traceback
+import weakref
 from pathlib import Path
 
 import media
@@ -159,6 +161,8 @@ def test_finished_inputs_are_skipped_until_something_changes(tiny_model: Segment
     assert again() == skipped
     (out / "a" / "masks" / "00002.png").unlink()
     assert again() == {**skipped, "a.MP4": "done"}
+    (out / "a" / "objects" / "01" / "00001.png").unlink()
+    assert again() == {**skipped, "a.MP4": "done"}
     (out / "day" / "b" / "summary.json").unlink()
     assert again() == {**skipped, "b.mp4": "done"}
     write_mask(tree / "a.png", np.where(square_labels() == 1, 1, 0).astype(np.uint8))
@@ -188,6 +192,35 @@ def test_even_a_fault_of_the_program_does_not_stop_the_others(
     report = run_batch(tiny_model, tree, output=tmp_path / "out")
     assert statuses(report) == {"a.MP4": "failed", "b.mp4": "done", "shots": "failed"}
     assert "unexpected ZeroDivisionError" in str(report.failed[0].error)
+
+
+def test_a_failure_keeps_nothing_of_its_job(tiny_model: Segmenter, tree: Path, tmp_path: Path, monkeypatch):
+    class Large:
+        """Stands for a video's states."""
+
+    alive = []
+
+    def fail(*_: object, **__: object) -> None:
+        state = Large()
+        alive.append(weakref.ref(state))
+        try:
+            raise ValueError("first")
+        except ValueError:
+            fail_again(state)
+
+    def fail_again(state: Large) -> None:
+        raise RuntimeError("second")
+
+    monkeypatch.setattr(Segmenter, "segment", fail)
+    report = run_batch(tiny_model, tree, output=tmp_path / "out")
+    assert [result.error for result in report.failed] == ["unexpected RuntimeError: second"]
+    assert traceback.extract_tb(report.failed[0].failure.__traceback__)[-1].name == "fail_again"
+    assert [state() for state in alive] == [None]
+
+
+def test_what_the_reader_calls_video_the_batch_finds(tree: Path, tmp_path: Path):
+    shutil.copy(tree / "day" / "b.mp4", tree / "day" / "c.h265")
+    assert "c.h265" in [job.input.name for job in plan(tree, output=tmp_path / "out")]
 
 
 def test_a_listener_hears_everything(tiny_model: Segmenter, tree: Path, tmp_path: Path):

@@ -26,10 +26,10 @@ from rvos_cli.sources.timing import FrameClock, average_rate, expected_frames
 MOST_THREADS = 4  # more cost memory (each holds a frame) and a network hardly waits for decoding
 LONGEST_DELAY = 32  # frames that a decoder holds back: 16 to reorder them, and one per thread
 
-# What video files are called; a file that is named as input is opened whatever its name.
+# What a folder is searched for; a file that is named as input is opened whatever its name.
 _VIDEO_NAMES = """
-3g2 3gp asf avi divx dv f4v flv gif h264 h265 hevc m2ts m2v m4v mjpeg mjpg mkv mov mp4 mpeg mpg mts mxf ogv ts vob webm
-wmv y4m
+3g2 3gp asf avi divx dv f4v flv gif h264 h265 hevc m1v m2ts m2v m4v mjpeg mjpg mkv mov mp4 mpe mpeg mpg mts mxf nut ogm
+ogv qt rm rmvb ts vob webm wmv y4m
 """
 VIDEO_SUFFIXES = frozenset(f".{name}" for name in _VIDEO_NAMES.split())
 

@@ -151,6 +151,16 @@ def test_a_reader_that_goes_away_causes_no_complaint():
         assert process.stderr.read() == ""
 
 
+def test_such_a_reader_is_no_failure_of_one_of_several_inputs(tiny_weights: Path, clip: Path, tmp_path: Path):
+    words = ("segment", clip, clip, "--weights", tiny_weights, "--device", "cpu", "-o", tmp_path / "out")
+    with rvos_process(*words) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        assert "failed" not in process.stderr.read()
+    assert process.returncode == 0
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="no SIGINT to another process")
 def test_an_interrupt_ends_with_130_and_no_finished_looking_results(tiny_weights: Path, tmp_path: Path):
     video = media.encode(
