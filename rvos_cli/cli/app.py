@@ -21,6 +21,7 @@ import typer
 
 from rvos_cli.cli.batch import batch
 from rvos_cli.cli.bench import bench
+from rvos_cli.cli.console import silence
 from rvos_cli.cli.demo import demo
 from rvos_cli.cli.doctor import doctor
 from rvos_cli.cli.evaluate import evaluate
@@ -111,12 +112,12 @@ def run(arguments: Sequence[str] | None = None) -> int:
             raise KeyboardInterrupt
         return code if isinstance(code, int) else 0
     except SystemExit as leaving:
+        if isinstance(leaving.__context__, BrokenPipeError):  # of which Typer makes an exit
+            return _unread()
         return int(leaving.code or 0) if not isinstance(leaving.code, str) else 1
-    except (BrokenPipeError, KeyboardInterrupt, typer.Abort) as error:
-        if isinstance(error, BrokenPipeError):
-            # Whoever read stdout is gone; nothing may be written there any more, not even at exit.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            return 0
+    except BrokenPipeError:
+        return _unread()
+    except (KeyboardInterrupt, typer.Abort):
         _say("interrupted; what was written so far, if anything, lies in the output folder under unfinished/")
         return INTERRUPTED
     except Exception as error:
@@ -126,6 +127,17 @@ def run(arguments: Sequence[str] | None = None) -> int:
         if line:
             _say(f"error: {line}")
         return failure
+
+
+def _unread() -> int:
+    """Whoever read what was printed is gone, which is nobody's failure."""
+    for stream in (sys.__stdout__, sys.__stderr__):
+        with contextlib.suppress(AttributeError, OSError, ValueError):
+            try:
+                stream.flush()  # type: ignore[union-attr]
+            except BrokenPipeError:
+                silence(stream)  # type: ignore[arg-type]
+    return 0
 
 
 def _explain(error: Any) -> tuple[str, int]:
@@ -146,7 +158,8 @@ def _explain(error: Any) -> tuple[str, int]:
 
 
 def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
+    with contextlib.suppress(BrokenPipeError):
+        print(line, file=sys.stderr, flush=True)
 
 
 def _version(on: bool) -> None:

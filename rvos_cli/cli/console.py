@@ -13,7 +13,7 @@ import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TextIO, TypeAlias
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -47,7 +47,7 @@ class Talk:
             self.note(line)
         elif not self.quiet:
             self._say_waiting()
-            print(line, flush=True)
+            _write(line, sys.stdout)
 
     def table(self, headers: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         """Print a table of the result: with lines and figures flush right on a terminal, plain text elsewhere."""
@@ -69,7 +69,7 @@ class Talk:
         """Print the one JSON document, if JSON was asked for."""
         if self.as_json:
             legible = (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
-            print(json.dumps(value, indent=2, ensure_ascii=not legible), flush=True)
+            _write(json.dumps(value, indent=2, ensure_ascii=not legible), sys.stdout)
 
     def note(self, line: str) -> None:
         """Print a line about the work on stderr."""
@@ -104,7 +104,7 @@ class Talk:
         if self._bars is not None:
             self._bars.console.print(line, markup=False, highlight=False, soft_wrap=True)
         else:
-            print(line, file=sys.stderr, flush=True)
+            _write(line, sys.stderr)
 
     def load(self, weights: str, *, device: str, half: bool | None) -> Segmenter:
         """Load the model; where it runs and why is said when the work begins, so that a failure stays one line."""
@@ -173,6 +173,18 @@ class Talk:
         finally:
             stopped.stop()
             self._bars = None
+
+
+def silence(stream: TextIO) -> None:
+    """Let nothing be written to a stream any more that nobody reads, not even at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+def _write(line: str, stream: TextIO) -> None:
+    try:
+        print(line, file=stream, flush=True)
+    except BrokenPipeError:
+        silence(stream)  # the work is worth its end: what it writes are files
 
 
 def stderr_console() -> Console:

@@ -60,8 +60,6 @@ def segment(
     for path, stem in zip(inputs, distinct_stems(inputs), strict=True):
         try:
             documents.append(segment_one(model, path, output=root / stem, talk=talk, **keywords))
-        except BrokenPipeError:
-            raise  # nobody reads any more
         except Exception as error:  # whatever happens to one input must not cost the others
             failed += 1
             talk.error(f"{path}: {failure_line(error)}", of=error)
