@@ -205,12 +205,15 @@ def plan(folder: str | Path, *, output: str | Path = DEFAULT_ROOT, masks: str | 
     """
     root, out = Path(folder).expanduser(), Path(output).expanduser()
     mask_root = None if masks is None else Path(masks).expanduser()
-    if root.is_file():
+    if os.path.isfile(root):
         raise InputError(f"{root} is a file, not a folder", cure="give it to 'rvos segment' or 'rvos track'")
-    if not root.is_dir():
-        raise InputError(f"there is no folder {root}", cure="give the folder that holds the videos")
-    if mask_root is not None and not mask_root.is_dir():
-        raise MaskError(f"there is no folder {mask_root}", cure="give the folder of the first masks with --masks")
+    # Not Path.is_dir(), which raises where a folder above may not be searched.
+    if not os.path.isdir(root):
+        raise InputError(f"there is no folder {root} that can be read", cure="give the folder that holds the videos")
+    if mask_root is not None and not os.path.isdir(mask_root):
+        raise MaskError(
+            f"there is no folder {mask_root} that can be read", cure="give the folder of the first masks with --masks"
+        )
     barred = {path.resolve() for path in (out, mask_root) if path is not None}
     jobs: list[Job] = []
     for place in _walk(root, barred):

@@ -66,7 +66,8 @@ def seen_twice(logits: Tensor, mirrored: Tensor, rules: DiscoveryRules, *, thres
     from scipy.optimize import linear_sum_assignment  # here: following a mask has no use for it
 
     first, second = _thick(logits.sigmoid() > threshold), _thick(mirrored.sigmoid() > threshold)
-    both = (first[:, None] & second[None]).sum(dim=(2, 3))  # counts, which 16 bits could not hold
+    with torch.autocast(first.device.type, enabled=False):  # counts, which 16 bits could not hold
+        both = first.flatten(1).float() @ second.flatten(1).float().T
     either = first.sum(dim=(1, 2))[:, None] + second.sum(dim=(1, 2))[None] - both
     overlap = (both / either.clamp(min=1)).cpu().numpy()
     kept = torch.full_like(logits, NOWHERE)

@@ -159,9 +159,9 @@ def _write_whole(path: Path, save: Callable[[Path], object]) -> None:
 
 
 def _opened(path: Path, name: str) -> Image.Image:
-    if path.is_dir():
-        raise MaskError(f"the mask {name} is a folder", cure="give the mask of the first frame, one PNG")
     try:
+        if path.is_dir():
+            raise MaskError(f"the mask {name} is a folder", cure="give the mask of the first frame, one PNG")
         image = Image.open(path)
         try:
             image.load()

@@ -49,16 +49,17 @@ class OutputFolder:
         """Check everything and make the folder for the unfinished work."""
         self.folder = Path(folder).expanduser()
         self.options = options
-        self._check_inputs(inputs)
-        existing = [name for name in FINAL_NAMES if (self.folder / name).exists()]
-        if existing and not options.force:
-            raise OutputError(
-                f"{self.folder} holds results already ({', '.join(existing)})",
-                cure="choose another folder with --output, or replace them with --force",
-            )
-        self._made = next((path for path in reversed([self.folder, *self.folder.parents]) if not path.exists()), None)
         self.staging = self.folder / UNFINISHED
         try:
+            self._check_inputs(inputs)
+            existing = [name for name in FINAL_NAMES if (self.folder / name).exists()]
+            if existing and not options.force:
+                raise OutputError(
+                    f"{self.folder} holds results already ({', '.join(existing)})",
+                    cure="choose another folder with --output, or replace them with --force",
+                )
+            above = reversed([self.folder, *self.folder.parents])
+            self._made = next((path for path in above if not path.exists()), None)
             self._begin_anew()
         except OSError as error:
             raise OutputError(

@@ -185,7 +185,7 @@ class Segmenter:
                 objects are to be found, the first frames are read ahead, but not of an iterator: it may be live.
             first_mask: as for ``track``.
             masks: masks of later frames, for objects that appear late or to correct one: a mapping from the frame's
-                index, or an iterable with one mask or None for each frame.
+                index, or an iterable with one mask, or None or an array without an object, for each frame.
             size: network short side in pixels; None takes the weights' own.
             max_objects: most objects to follow at a time, where no mask is given.
             threshold: a pixel belongs to an object above this probability.
@@ -355,8 +355,8 @@ def _per_frame(masks: Masks | None) -> Callable[[int], Mask | None]:
         return lambda index: None
     if isinstance(masks, Mapping):
         return masks.get
-    iterator = iter(masks)
-    return lambda index: next(iterator, None)
+    some = (None if isinstance(mask, np.ndarray) and not mask.any() else mask for mask in masks)
+    return lambda index: next(some, None)
 
 
 def _silent(*_: object) -> None:

@@ -128,7 +128,7 @@ class MatchingTracker(Tracker):
         self._make_room()
         if mask is not None:
             self._take(mask, frame.size)
-            self._newest_id = max(self._newest_id, *self.ids)
+            self._newest_id = max((self._newest_id, *self.ids))
         known = len(self.ids)
         searching = self._free_slots()
         if known + searching[0] == 0:

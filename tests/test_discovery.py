@@ -1,6 +1,7 @@
 """What counts as found where two looks at a frame are compared."""
 
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from rvos_cli.cells import NOWHERE
 from rvos_cli.discovery import DiscoveryRules, seen_twice
@@ -25,6 +26,22 @@ def test_behind_a_find_and_a_slot_without_agreement_both_looks_must_show_nearly_
     assert found_in_both(slots(0, 50, 100), slots(0, None, 108)) == [0]
     assert found_in_both(slots(0, 50, 100), slots(0, None, 102)) == [0, 2]
     assert found_in_both(slots(50, 0, 100), slots(None, 0, 108)) == [1, 2]  # no find stood before the first slot
+
+
+def test_many_slots_need_no_picture_for_each_pair():
+    class Largest(TorchDispatchMode):
+        elements = 0
+
+        def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+            answer = function(*args, **(kwargs or {}))
+            if isinstance(answer, torch.Tensor):
+                self.elements = max(self.elements, answer.numel())
+            return answer
+
+    looks = slots(*range(0, 120, 3))
+    with Largest() as largest:
+        seen_twice(looks, looks, DiscoveryRules(), threshold=0.5)
+    assert largest.elements == looks.numel()
 
 
 def test_two_looks_at_a_thin_thing_agree_although_hardly_a_pixel_does():

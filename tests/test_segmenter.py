@@ -132,10 +132,13 @@ def test_stream_takes_arrays_without_end_one_by_one(tiny_model: Segmenter):
     assert len(taken) <= 4
 
 
-@pytest.mark.parametrize("kind", ["mapping", "iterable"])
+@pytest.mark.parametrize("kind", ["mapping", "iterable", "array"])
 def test_stream_takes_masks_of_later_frames(tiny_model: Segmenter, kind: str):
     late = square_labels(2)
-    masks = {2: late} if kind == "mapping" else iter([None, None, late])
+    nothing = np.zeros_like(late)
+    masks = {"mapping": {2: late}, "iterable": iter([None, None, late]), "array": np.stack([nothing, nothing, late])}[
+        kind
+    ]
     frames = list(tiny_model.stream([squares(index) for index in range(4)], masks=masks))
     assert [bool(frame.labels.any()) for frame in frames[:3]] == [False, False, True]
     assert np.array_equal(frames[2].labels, late)

@@ -249,8 +249,10 @@ def _score_dataset(
 
 def _chosen(text: str) -> list[str]:
     """Return the sequences that ``--sequences`` names."""
-    path = Path(text)
-    parts = path.read_text(encoding="utf-8").split() if path.is_file() else text.split(",")
+    try:
+        parts = Path(text).read_text(encoding="utf-8").split()
+    except OSError:  # names, of which there may be more than a path is long
+        parts = text.split(",")
     names = list(dict.fromkeys(part.strip() for part in parts if part.strip()))
     if not names:
         raise UsageError("--sequences names no sequence", cure="give names with commas between, or a text file")

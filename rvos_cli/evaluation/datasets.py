@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from rvos_cli.errors import DatasetError, UsageError
+from rvos_cli.evaluation.folders import list_files
 from rvos_cli.evaluation.protocols import Task
-from rvos_cli.evaluation.sequences import Sequence, list_files
+from rvos_cli.evaluation.sequences import Sequence
 from rvos_cli.sources import IMAGE_SUFFIXES, natural_key
 
 DEFAULT_SPLITS = {"davis2016": "val", "davis2017": "val", "youtube-vos": "valid", "folder": ""}

@@ -7,7 +7,7 @@ so memory does not grow with the data set.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from multiprocessing import get_context
 from pathlib import Path
@@ -20,6 +20,7 @@ from rvos_cli.errors import DatasetError
 from rvos_cli.evaluation.late_objects import make_scorer
 from rvos_cli.evaluation.protocols import Task
 from rvos_cli.evaluation.scores import DatasetScore, SequenceScore
+from rvos_cli.sources import natural_key
 
 # Below this many frames one process is done before others have started.
 PARALLEL_FROM = 100
@@ -167,9 +168,25 @@ def _sequence_folder(root: Path, name: str) -> Path:
     raise DatasetError(f"{folder} holds no PNG masks", cure="choose the sequences to score with --sequences")
 
 
+def list_files(folder: Path, suffixes: Container[str]) -> dict[str, Path]:
+    """Return stem -> path of the files with one of *suffixes*, in natural order; nothing if there is no folder.
+
+    Raises:
+        DatasetError: two files have one stem.
+    """
+    if not folder.is_dir():
+        return {}
+    names = [entry.name for entry in folder.iterdir() if not entry.name.startswith(".")]
+    paths = [folder / name for name in sorted(names, key=natural_key) if Path(name).suffix.lower() in suffixes]
+    found = {path.stem: path for path in paths}
+    if len(found) < len(paths):
+        double = next(path for path in paths if found[path.stem] != path)
+        raise DatasetError(f"{folder} holds {double.name} and {found[double.stem].name}", cure="remove one of them")
+    return found
+
+
 def _pngs(folder: Path) -> dict[str, Path]:
-    """Return stem -> path in the order of the names."""
-    return {path.stem: path for path in sorted(folder.glob("*.png")) if not path.name.startswith(".")}
+    return list_files(folder, {".png"})
 
 
 def _cores() -> int:

@@ -42,7 +42,7 @@ class SequenceScorer:
     - ``unsupervised``: every frame counts, 255 in the truth counts for nothing. At most 20 proposals; they are assigned
       to the objects so that the mean of (J+F)/2 is largest; what is left over costs nothing.
     - ``foreground``: everything that is not 0 is one object (DAVIS-2016); first and last frame left out. 255 in the
-      truth counts for nothing, unless the first mask holds nothing else: then it is the foreground.
+      truth counts for nothing, unless the first mask that is not empty holds nothing else: then it is the foreground.
 
     The number of objects is the largest id of the first true mask.
     """
@@ -59,7 +59,7 @@ class SequenceScorer:
         self.name = name
         self.objects = 0
         self._fed = 0
-        self._void_is_object = False
+        self._void_is_object: bool | None = None  # until a mask shows something
         self._pending: _Frame | None = None
         self._proposals = 0
         self._region: list[NDArray[np.float64]] = []
@@ -89,6 +89,8 @@ class SequenceScorer:
             )
         if self._fed == 0:
             self._start(truth)
+        if self._void_is_object is None and truth.any():
+            self._void_is_object = self.task == "foreground" and int(truth.min(where=truth > 0, initial=VOID)) == VOID
         if not self.skips_ends:
             self._score(self._pack(prediction, truth))
         elif self._fed:
@@ -142,7 +144,6 @@ class SequenceScorer:
         if largest == VOID:
             largest = int((truth * (truth != VOID)).max())
         if self.task == "foreground":
-            self._void_is_object = not largest
             self.objects = 1
             return
         if not largest:

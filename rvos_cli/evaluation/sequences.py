@@ -7,7 +7,7 @@ Made by ``datasets.py``, used by ``runner.py``.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Container, Generator, Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +19,7 @@ from PIL import Image
 from rvos_cli.errors import DatasetError
 from rvos_cli.evaluation.folders import read_mask
 from rvos_cli.evaluation.protocols import VOID
-from rvos_cli.sources import natural_key, read_image
+from rvos_cli.sources import read_image
 
 Labels = NDArray[np.uint8]
 
@@ -113,23 +113,6 @@ class Sequence:
             fresh = ids - known - {VOID}
             known |= fresh
             yield np.where(np.isin(truth, sorted(fresh)), truth, np.uint8(0)) if fresh else None
-
-
-def list_files(folder: Path, suffixes: Container[str]) -> dict[str, Path]:
-    """Return stem -> path of the files with one of *suffixes*, in natural order; nothing if there is no folder.
-
-    Raises:
-        DatasetError: two files have one stem.
-    """
-    if not folder.is_dir():
-        return {}
-    names = [entry.name for entry in folder.iterdir() if not entry.name.startswith(".")]
-    paths = [folder / name for name in sorted(names, key=natural_key) if Path(name).suffix.lower() in suffixes]
-    found = {path.stem: path for path in paths}
-    if len(found) < len(paths):
-        double = next(path for path in paths if found[path.stem] != path)
-        raise DatasetError(f"{folder} holds {double.name} and {found[double.stem].name}", cure="remove one of them")
-    return found
 
 
 def _read_foreground(path: Path) -> Labels:

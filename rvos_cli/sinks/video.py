@@ -78,7 +78,8 @@ class OverlayVideo(Sink):
         """Paint, encode and write one frame.
 
         Raises:
-            OutputError: the frame's size is not the source's, or the file cannot be written.
+            OutputError: the frame's size is not the source's or more than H.264 has room for, or the file cannot be
+                written.
         """
         expected = (self._info.height, self._info.width, 3)
         if frame.image.shape != expected:
@@ -117,8 +118,8 @@ class OverlayVideo(Sink):
         self.path.parent.mkdir(parents=True, exist_ok=True)
         rate = min(max(self._info.rate or STILL_RATE, Fraction(1)), Fraction(HIGHEST_RATE))
         options = {"movflags": "frag_keyframe+empty_moov+default_base_moof", "flush_packets": "1"}
-        self._container = av.open(address(self._part), "w", format="mp4", container_options=options)
-        stream: Any = self._container.add_stream(self._codec, rate=rate, options=dict(ENCODERS[self._codec]))
+        container = av.open(address(self._part), "w", format="mp4", container_options=options)
+        stream: Any = container.add_stream(self._codec, rate=rate, options=dict(ENCODERS[self._codec]))
         context = stream.codec_context
         context.height, context.width = self._canvas.shape[:2]
         context.pix_fmt = "yuv420p"
@@ -129,7 +130,17 @@ class OverlayVideo(Sink):
         context.color_range = 1
         context.colorspace = 1 if self._colorspace == "ITU709" else 6
         context.color_primaries = context.color_trc = 1
-        self._stream = stream
+        try:
+            context.open()
+        except av.error.FFmpegError as error:
+            container.close()
+            self._part.unlink(missing_ok=True)
+            height, width = self._canvas.shape[:2]
+            raise OutputError(
+                f"a video of {width}x{height} pixels cannot be made ({error.strerror})",
+                cure="leave it out with --no-overlay",
+            ) from error
+        self._container, self._stream = container, stream
 
     def _video_frame(self, painted: NDArray[np.uint8]) -> Any:
         height, width = painted.shape[:2]

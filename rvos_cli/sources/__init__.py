@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -47,17 +48,23 @@ def open_source(input: str | os.PathLike[str] | Iterable[Any]) -> FrameSource:
     if not name:
         raise InputError("the input has an empty name", cure="give a video, a folder of images or an image")
     path = Path(name).expanduser()
-    if path.is_dir():
-        return FolderSource(path, name)
-    if not path.exists():
+    try:
+        found = path.stat()
+    except (FileNotFoundError, NotADirectoryError, ValueError) as error:
         web = re.match(r"[a-z]{2,}:/", name) is not None  # a Path keeps one of an address's two slashes
         raise InputError(
             f"{name} is a web address" if web else f"{name} does not exist",
             cure="download the video and give the file" if web else "check the path",
-        )
-    if not path.is_file():
+        ) from error
+    except OSError as error:
+        raise InputError(
+            f"{name} cannot be read ({error.strerror})", cure="check the path and who may read it"
+        ) from error
+    if stat.S_ISDIR(found.st_mode):
+        return FolderSource(path, name)
+    if not stat.S_ISREG(found.st_mode):
         raise InputError(f"{name} is not a regular file", cure="save the video to a file first")
-    if path.stat().st_size == 0:
+    if found.st_size == 0:
         raise InputError(f"{name} is empty", cure="copy or record it again")
     if path.suffix.lower() in IMAGE_SUFFIXES:
         return FolderSource(path, name)

@@ -73,7 +73,7 @@ class FolderSource(ClosingSource):
         try:
             with Image.open(path) as image:
                 width, height = image.size
-                pictures = getattr(image, "n_frames", 1) if path.suffix.lower() != ".jpg" else 1
+                pictures = getattr(image, "n_frames", 1) if path.suffix.lower() not in {".jpg", ".jpeg"} else 1
         except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
             raise _unreadable(path, error) from error
         if sorted((height, width)) != sorted(size):
@@ -91,8 +91,9 @@ def read_image(path: Path) -> NDArray[np.uint8]:
     try:
         with Image.open(path) as image:
             image.load()
+            deep = image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PNG")
             upright = ImageOps.exif_transpose(image)
-            return np.ascontiguousarray(_to_rgb(upright))
+            return np.ascontiguousarray(_to_rgb(upright, sixteen_bits=deep))
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise _unreadable(path, error) from error
 
@@ -103,11 +104,13 @@ def natural_key(name: str) -> tuple[list[str | int], str]:
     return [int(part) if turn % 2 else part for turn, part in enumerate(parts)], name
 
 
-def _to_rgb(image: Image.Image) -> NDArray[np.uint8]:
+def _to_rgb(image: Image.Image, *, sixteen_bits: bool) -> NDArray[np.uint8]:
     if image.mode.startswith("I"):
-        # Pillow clips 16-bit values to 255 instead of scaling them; the high byte is what ffmpeg shows.
+        # Pillow clips 16-bit values to 255 instead of scaling them; the high byte is what ffmpeg shows. How many of 32
+        # bits are used, only the values tell.
         values = np.asarray(image).astype(np.int64)
-        grey = np.clip(values >> 8 if values.max(initial=0) > 255 else values, 0, 255).astype(np.uint8)
+        deep = sixteen_bits or values.max(initial=0) > 255
+        grey = np.clip(values >> 8 if deep else values, 0, 255).astype(np.uint8)
         return np.repeat(grey[..., None], 3, axis=2)
     if image.mode == "F":
         values = np.nan_to_num(np.asarray(image, np.float64))

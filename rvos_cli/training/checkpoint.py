@@ -14,9 +14,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from rvos_cli.config import ModelConfig
 from rvos_cli.errors import WeightsError
 from rvos_cli.model import RVOS
+from rvos_cli.training.recipes import Recipe
 
 
 class AverageWeights:
@@ -40,9 +40,9 @@ class AverageWeights:
 
 @dataclass
 class RunState:
-    """A run after *step* steps; *config* says which network it trains."""
+    """A run of *recipe* after *step* steps."""
 
-    config: ModelConfig
+    recipe: Recipe
     model: RVOS
     average: AverageWeights
     optimizer: torch.optim.Optimizer
@@ -53,7 +53,8 @@ def save_checkpoint(path: Path, state: RunState) -> None:
     """Write a checkpoint; the one before stays until the new one is whole."""
     entry = {
         "step": state.step,
-        "config": state.config.to_json(),
+        "config": state.recipe.model.to_json(),
+        "recipe": [state.recipe.name, state.recipe.seed],
         "model": state.model.state_dict(),
         "average": state.average.tensors,
         "optimizer": state.optimizer.state_dict(),
@@ -67,15 +68,18 @@ def load_checkpoint(path: Path, state: RunState) -> None:
     """Make *state* what ``save_checkpoint`` wrote.
 
     Raises:
-        WeightsError: the checkpoint is damaged or of another network.
+        WeightsError: the checkpoint is damaged, or of another network, recipe or seed.
     """
     try:
         entry: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-        if entry["config"] != state.config.to_json():
+        if entry["config"] != state.recipe.model.to_json():
             raise WeightsError(f"{path} is of a run with another network", cure="choose another output folder")
+        name, seed = entry.get("recipe", (state.recipe.name, state.recipe.seed))
+        if (name, seed) != (state.recipe.name, state.recipe.seed):
+            raise WeightsError(f"{path} is of a run of {name}, seed {seed}", cure="choose another output folder")
         state.model.load_state_dict(entry["model"])
         state.optimizer.load_state_dict(entry["optimizer"])
-    except (RuntimeError, KeyError, EOFError, OSError, pickle.UnpicklingError) as error:
+    except (RuntimeError, KeyError, ValueError, EOFError, OSError, pickle.UnpicklingError) as error:
         raise WeightsError(f"the checkpoint {path} cannot be read", cure="remove it to start anew") from error
     stored: dict[str, Tensor] = entry["average"]
     for name, tensor in state.average.tensors.items():

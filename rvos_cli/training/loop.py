@@ -138,7 +138,7 @@ def _begin(options: TrainOptions, device: torch.device, on_clip: Callable[[str],
     if device.type == "cpu" and recipe.trunk_rate > 0:
         # The gradient of a depthwise convolution takes twice as long in bfloat16 as in float32 there.
         model.encoder.base.forward = torch.autocast("cpu", enabled=False)(model.encoder.base.forward)
-    state = RunState(recipe.model, model, AverageWeights(model, recipe.average), optimizer)
+    state = RunState(recipe, model, AverageWeights(model, recipe.average), optimizer)
     path = options.output / CHECKPOINT
     again = path.exists()
     if again:
@@ -149,7 +149,7 @@ def _begin(options: TrainOptions, device: torch.device, on_clip: Callable[[str],
 
 def _save(options: TrainOptions, state: RunState) -> None:
     save_checkpoint(options.output / CHECKPOINT, state)
-    save_weights(options.output / WEIGHTS, state.config, state.average.tensors)
+    save_weights(options.output / WEIGHTS, state.recipe.model, state.average.tensors)
 
 
 @contextmanager

@@ -100,6 +100,7 @@ class Recipe:
             against others; 0 leaves them as they are (``made_clips`` only).
         free: only media under a free licence are seen, none of them real video (``made_clips`` only).
         follow_up: name of the recipe that goes on from the result; empty for none.
+        name: what it is called; a checkpoint is of one recipe.
     """
 
     model: ModelConfig = field(default_factory=ModelConfig)
@@ -127,6 +128,7 @@ class Recipe:
     divided: float = 0.0
     free: bool = False
     follow_up: str = ""
+    name: str = field(default="", compare=False)
 
     def stage(self, step: int) -> Stage:
         """Return the stage that *step* belongs to."""
@@ -363,7 +365,7 @@ def recipe(name: str, **changes: object) -> Recipe:
     """
     if name not in RECIPES:
         raise UsageError(f"there is no recipe {name!r}", cure=f"choose one of {', '.join(sorted(RECIPES))}")
-    return changed(RECIPES[name], **changes)
+    return changed(RECIPES[name], name=name, **changes)
 
 
 def changed(plan: Recipe, **changes: object) -> Recipe:

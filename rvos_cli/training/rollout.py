@@ -203,9 +203,9 @@ def _discover(
         waiting = [o for o in visible[b].nonzero().flatten().tolist() if o not in taken]
         finders = free[: len(waiting)] if bool(complete[b]) else free
         if len(finders) and waiting:
-            rows, columns = linear_sum_assignment(
-                assignment_cost(logits[b, finders].float(), truth[b, waiting], valid[b]).cpu().numpy()
-            )
+            cost = assignment_cost(logits[b, finders].float(), truth[b, waiting], valid[b])
+            # A loss that is no number is found later, and said so; here it must not end the step.
+            rows, columns = linear_sum_assignment(torch.nan_to_num(cost, nan=1.0).cpu().numpy())
             for row, column in zip(rows, columns, strict=True):
                 targets[b, finders[row]] = waiting[column]
         empty[b, free[len(finders) :]] = True  # none of a clip that is partly labelled

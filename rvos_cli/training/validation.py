@@ -151,10 +151,18 @@ def _sequences(options: TrainOptions) -> list[Sequence]:
 
 
 def _cut(sequence: Sequence, masks: int) -> Sequence:
-    places = [place for place, path in enumerate(sequence.frames) if path.stem in sequence.masks][:masks]
+    places = [place for place, path in enumerate(sequence.frames) if path.stem in sequence.masks]
+    while places and not _shows_something(sequence, places[0]):
+        del places[0]
+    del places[masks:]
     if len(places) < FEWEST_MASKS:
         raise DatasetError(
-            f"{sequence.name} has {len(places)} true masks, of which none can be scored",
+            f"{sequence.name} has {len(places)} true masks from its first object on, of which none can be scored",
             cure=f"validate with sequences of {FEWEST_MASKS} masks or more",
         )
     return replace(sequence, frames=sequence.frames[places[0] : places[-1] + 1])
+
+
+def _shows_something(sequence: Sequence, place: int) -> bool:
+    truth = sequence.truth(sequence.frames[place].stem)
+    return truth is not None and bool(truth.any())

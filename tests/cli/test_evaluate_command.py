@@ -48,6 +48,14 @@ def test_the_table_names_objects_and_sequences(rvos, oracle, tmp_path):
     assert (done.code, done.out, done.err) == (0, "", "")
 
 
+def test_names_may_be_longer_than_a_path(rvos, oracle, tmp_path):
+    trees.davis2017(tmp_path / "data")
+    names = ",".join(f"sequence-{number}" for number in range(99))
+    done = rvos("evaluate", "--dataset", "davis2017", "--root", "data", "--sequences", names)
+    assert done.code == 1
+    assert "sequence-0" in done.err and "unexpected" not in done.err
+
+
 def test_a_plot_is_drawn(rvos, oracle, tmp_path):
     pytest.importorskip("matplotlib")
     trees.davis2017(tmp_path / "data")

@@ -108,3 +108,13 @@ def test_what_is_missing_or_damaged_is_named(tmp_path: Path) -> None:
 def test_scoring_loads_no_torch() -> None:
     code = "import sys, rvos_cli.evaluation; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_frames_count_in_their_natural_order_whatever_the_case_of_their_suffix(tmp_path: Path) -> None:
+    for folder in ("gt", "pred"):
+        write(tmp_path / folder / "a", 12)
+        for index in range(12):
+            (tmp_path / folder / "a" / f"{index:05d}.png").rename(tmp_path / folder / "a" / f"{index}.PNG")
+    for end in ("0.PNG", "11.PNG"):  # the first and the last, which are not scored
+        Image.new("L", (64, 48)).save(tmp_path / "pred" / "a" / end)
+    assert evaluate_folders(tmp_path / "pred", tmp_path / "gt", "semi-supervised").jf == 1.0

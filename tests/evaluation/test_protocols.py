@@ -102,6 +102,14 @@ def test_foreground_leaves_void_out_where_there_are_ids_too() -> None:
     assert score("foreground", [(labels(o1=HERE, o2=THERE), truth)] * 3).jf == 1.0
 
 
+def test_foreground_asks_the_first_mask_that_shows_something_what_255_means() -> None:
+    nothing = np.zeros_like(TRUTH)
+    truth = labels(o1=HERE, o255=THERE)
+    assert score("foreground", [(nothing, nothing), *[(labels(o1=HERE), truth)] * 3]).jf == 1.0
+    binary = (TRUTH > 0).astype(np.uint8) * 255
+    assert score("foreground", [(nothing, nothing), *[(nothing, binary)] * 3]).jf == 0.0
+
+
 def test_fed_arrays_may_be_overwritten_by_the_caller() -> None:
     scorer = SequenceScorer("semi-supervised")
     prediction, truth = TRUTH.copy(), TRUTH.copy()

@@ -150,6 +150,14 @@ def test_overlay_clock_holds_the_sources_times() -> None:
     assert overlay_clock(Fraction(1, 10**9), None) == Fraction(1, 10**7)
 
 
+@pytest.mark.parametrize("size", [(64, 17000), (17000, 64)])
+def test_a_picture_too_large_for_the_encoder_is_a_named_error(tmp_path: Path, size: tuple[int, int]) -> None:
+    image = np.zeros((*size, 3), np.uint8)
+    with pytest.raises(OutputError, match="--no-overlay"):
+        overlay([image], tmp_path / "overlay.mp4")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_frame_of_another_size_is_a_named_error(tmp_path: Path) -> None:
     with open_source([test_frame(0)]) as source:
         sink = OverlayVideo(tmp_path / "overlay.mp4", replace(source.info, height=50))

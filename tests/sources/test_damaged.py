@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import itertools
+import os
 from fractions import Fraction
 from pathlib import Path
 
@@ -113,6 +114,22 @@ def test_video_with_cover_art_is_read_without_it(tmp_path: Path) -> None:
 def test_sound_alone_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="sound only"):
         open_source(media.sound_only(tmp_path / "a.m4a"))
+
+
+def test_a_name_that_is_too_long_is_refused_in_one_line() -> None:
+    with pytest.raises(InputError, match="cannot be read"):
+        open_source("n" * 300 + ".mp4")
+
+
+@pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="needs somebody who may not read everything")
+def test_what_may_not_be_read_is_refused_in_one_line(tmp_path: Path) -> None:
+    path = media.encode(tmp_path / "closed" / "a.mp4", 2)
+    path.parent.chmod(0)
+    try:
+        with pytest.raises(InputError, match="cannot be read"):
+            open_source(path)
+    finally:
+        path.parent.chmod(0o700)
 
 
 def test_what_is_no_video_is_refused_in_one_line(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from rvos_cli.model import RVOS
 from rvos_cli.training.datasets import ClipDataset
 from rvos_cli.training.loop import TrainingDivergedError, train
 from rvos_cli.training.recipes import RECIPES, Recipe, Stage, TrainOptions, made_clips, recipe
+from rvos_cli.training.rollout import RolloutOptions
 from rvos_cli.training.trunk import imagenet_trunk
 from rvos_cli.weights import load_weights, save_weights
 
@@ -130,6 +131,24 @@ def test_a_loss_that_is_no_number_stops_the_run_and_keeps_the_clips(options: Tra
     with pytest.raises(TrainingDivergedError, match="step 0"):
         train(replace(options, init=str(tmp_path / "broken.safetensors")))
     assert set(torch.load(options.output / "diverged-clips.pt", weights_only=True)) >= {"frames", "labels"}
+
+
+def test_so_it_does_where_slots_look_for_objects(options: TrainOptions, tmp_path: Path):
+    broken = load_weights(options.init).tensors
+    broken["decoder.conv_out.bias"] = broken["decoder.conv_out.bias"] * float("nan")
+    save_weights(tmp_path / "broken.safetensors", CONFIG, broken)
+    stage = Stage(until=1.0, teacher=1.0, real=0.0, photographs=0.9, frames=2, size=(64, 96))
+    plan = replace(TINY, rollout=RolloutOptions(discover=1.0), stages=(stage,), batch=4)
+    with pytest.raises(TrainingDivergedError, match="step 0"):
+        train(replace(options, recipe=plan, init=str(tmp_path / "broken.safetensors")))
+    assert (options.output / "diverged-clips.pt").is_file()
+
+
+@pytest.mark.parametrize("other", [{"name": "lite-refined"}, {"seed": 9}, {"name": "lite-refined", "trunk_rate": 1e-4}])
+def test_a_run_of_another_recipe_is_not_gone_on_with(options: TrainOptions, other: dict[str, object]):
+    train(options)
+    with pytest.raises(WeightsError, match="choose another output folder"):
+        train(replace(options, recipe=replace(TINY, **other)))
 
 
 def test_a_damaged_checkpoint_is_named(options: TrainOptions):

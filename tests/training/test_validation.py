@@ -98,10 +98,21 @@ def test_a_run_is_scored_drawn_and_its_best_kept(options: TrainOptions):
 
 
 def test_what_is_scored_are_the_averaged_weights(options: TrainOptions, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(validation, "Session", Knowing)
+    seen: list[dict[str, torch.Tensor]] = []
+
+    class Noting(Knowing):
+        def __init__(self, network, **rest) -> None:
+            super().__init__(network, **rest)
+            seen.append({name: tensor.clone() for name, tensor in network.state_dict().items()})
+
+    monkeypatch.setattr(validation, "Session", Noting)
     result = train(replace(options, validate_every=99))
-    best, last = load_weights(result.best).tensors, load_weights(result.weights).tensors
-    assert all(torch.equal(best[name], last[name]) for name in best)
+    average = load_weights(result.weights).tensors
+    for tensors in (load_weights(result.best).tensors, *seen):
+        assert all(torch.equal(tensors[name].to(average[name].dtype), average[name]) for name in average)
+    trained = torch.load(options.output / "checkpoint.pt", weights_only=True)["model"]
+    assert any(not torch.equal(trained[name], average[name]) for name in average)
+    assert seen
 
 
 @pytest.mark.parametrize(("missed", "least", "most"), [((), 1.0, 1.0), ((2,), 0.4, 0.75), ((1, 2), 0.0, 0.0)])
@@ -188,6 +199,25 @@ def test_frames_without_a_mask_are_run_but_not_scored(options: TrainOptions, tmp
     (tmp_path / "masks" / "ape" / "7.png").unlink()
     with pytest.raises(DatasetError, match="ape has 2 true masks"):
         make(plain)
+
+
+def test_a_sequence_begins_with_its_first_object(options: TrainOptions, monkeypatch: pytest.MonkeyPatch):
+    given: list[np.ndarray | None] = []
+
+    class Noting(Knowing):
+        def __init__(self, network, **rest) -> None:
+            super().__init__(network, **rest)
+            given.append(self.first_mask)
+
+    monkeypatch.setattr(validation, "Session", Noting)
+    for mask in sorted(options.validate.glob("Annotations/480p/*/00000.png")):
+        with Image.open(mask) as image:
+            empty = image.point(lambda _: 0)
+        empty.save(mask)
+    report = make(options).run(0, RVOS(CONFIG).state_dict(), lambda: False)
+    assert report is not None
+    one_shot = given[::2] if len(given) > 1 else given
+    assert all(mask is not None and mask.any() for mask in one_shot)
 
 
 def test_event_files_without_tensorboard_are_one_clear_line(options: TrainOptions, monkeypatch: pytest.MonkeyPatch):
