@@ -20,11 +20,13 @@ def label_map(logits: Tensor, ids: tuple[int, ...], size: tuple[int, int], thres
     logits, least = logits.float(), math.log(threshold / (1 - threshold))
     labels = torch.zeros(size, dtype=torch.uint8, device=logits.device)
     best = torch.full(size, least, device=logits.device)
-    for identity, plane in zip(ids, logits, strict=True):
-        # An enlarged pixel lies between its neighbours: where none of them is above the threshold, it is not either.
-        rows, columns = (_Enlarged.around(plane.amax(dim=1 - axis) > least, size[axis]) for axis in (0, 1))
-        if rows is None or columns is None:
+    # An enlarged pixel lies between its neighbours: where none of them is above the threshold, it is not either. Rows
+    # and columns of all objects leave a GPU at once.
+    inside = [(logits.amax(dim=2 - axis) > least).cpu().numpy() for axis in (0, 1)]
+    for identity, plane, *over in zip(ids, logits, *inside, strict=True):
+        if not over[0].any():
             continue
+        rows, columns = (_Enlarged.around(over[axis], size[axis], logits.device) for axis in (0, 1))
         here = rows.wanted, columns.wanted
         full = rows.lerp(columns.lerp(plane[rows.source, columns.source], dim=1), dim=0)
         labels[here].masked_fill_(full > best[here], identity)
@@ -51,21 +53,18 @@ class _Enlarged:
     share: Tensor
 
     @classmethod
-    def around(cls, inside: Tensor, length: int) -> _Enlarged | None:
-        """Return what touches any place that is *inside* (n,), enlarged to *length*; None where there is none."""
-        places = inside.nonzero()
-        if not len(places):
-            return None
-        n = len(inside)
+    def around(cls, inside: NDArray[np.bool_], length: int, device: torch.device) -> _Enlarged:
+        """Return what touches any place that is *inside* (n,), of which there are some, enlarged to *length*."""
+        (places,), n = np.nonzero(inside), len(inside)
         scale, first, last = length / n, int(places[0]), int(places[-1])
         start = max(0, math.floor((first - 0.5) * scale - 0.5))
         stop = min(length, math.ceil((last + 1.5) * scale + 0.5))
-        exact = ((torch.arange(start, stop, dtype=torch.float64) + 0.5) / scale - 0.5).clamp(0, n - 1)
-        before = exact.floor().long()
-        after = (before + 1).clamp(max=n - 1)
+        exact = np.clip((np.arange(start, stop) + 0.5) / scale - 0.5, 0, n - 1)
+        before = np.floor(exact)
+        after = np.minimum(before + 1, n - 1)
         origin, end = int(before[0]), int(after[-1]) + 1
-        taps = (x.to(inside.device) for x in (before - origin, after - origin, (exact - before).float()))
-        return cls(slice(origin, end), slice(start, stop), *taps)
+        taps = torch.from_numpy(np.stack([before - origin, after - origin, exact - before])).to(device)
+        return cls(slice(origin, end), slice(start, stop), taps[0].long(), taps[1].long(), taps[2].float())
 
     def lerp(self, x: Tensor, dim: int) -> Tensor:
         """Enlarge axis *dim* of (h, w), *source* of the whole, to what is wanted."""

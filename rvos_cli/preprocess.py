@@ -5,6 +5,8 @@ Knows numpy and torch, no files. ``postprocess`` is the way back.
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -43,10 +45,16 @@ def frame_tensor(
         pixels = pixels.float()
     if pixels.shape[-2:] != size:
         pixels = F.interpolate(pixels, size=size, mode="bilinear", align_corners=False, antialias=True)
-    mean = torch.tensor(config.mean, device=device).view(1, 3, 1, 1)
-    std = torch.tensor(config.std, device=device).view(1, 3, 1, 1)
+    mean, std = (_channels(values, device) for values in (config.mean, config.std))
     normalised = pixels.float().div_(255 * std).sub_(mean / std)
     return normalised.to(dtype).contiguous(memory_format=torch.channels_last)
+
+
+@lru_cache(maxsize=16)
+def _channels(values: tuple[float, ...], device: torch.device) -> Tensor:
+    """Return (1, 3, 1, 1); a GPU would be waited for each time that one is sent there."""
+    with torch.inference_mode(False):
+        return torch.tensor(values, device=device).view(1, 3, 1, 1)
 
 
 def mask_tensor(labels: NDArray[np.uint8], ids: tuple[int, ...], size: tuple[int, int], device: torch.device) -> Tensor:

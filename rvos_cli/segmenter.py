@@ -66,7 +66,7 @@ def load_model(
 class Segmenter:
     """Finds and follows objects in videos with one set of weights on one device.
 
-    One ``Segmenter`` serves video after video and keeps nothing between them.
+    One ``Segmenter`` serves video after video, none of which sees anything of another.
 
     Attributes:
         name: of the weights.

@@ -163,8 +163,8 @@ def load_published(encoder_state: Mapping[str, Any], decoder_state: Mapping[str,
     return _fill(RVOS(config), tensors, "published").eval()
 
 
-def build_model(weights: Weights, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32) -> RVOS:
-    """Return the network of *weights* in eval mode, on *device*, computing in *dtype*.
+def build_model(weights: Weights, device: torch.device | str = "cpu") -> RVOS:
+    """Return the network of *weights* in eval mode, float32, on *device*.
 
     Raises:
         WeightsError: the tensors are not those of the configuration.
@@ -176,7 +176,7 @@ def build_model(weights: Weights, device: torch.device | str = "cpu", dtype: tor
         raise WeightsError(
             f"the weights '{weights.name}' describe no network that rvos knows ({error})", cure=cure
         ) from error
-    return _fill(model, weights.tensors, weights.name).to(device=device, dtype=dtype).eval()
+    return _fill(model, weights.tensors, weights.name).to(device).eval()
 
 
 def require_task(weights: Weights | ModelConfig, task: Task) -> None:

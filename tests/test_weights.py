@@ -229,9 +229,9 @@ def test_tensors_that_do_not_fit_their_configuration_are_one_line(published: Pat
 
 
 def test_build_model_puts_the_network_where_it_is_wanted(published: Path) -> None:
-    model = build_model(load_weights(published), "cpu", torch.bfloat16)
+    model = build_model(load_weights(published), "cpu")
     assert isinstance(model, RVOS) and not model.training
-    assert {value.dtype for value in model.parameters()} == {torch.bfloat16}
+    assert {(value.dtype, value.device.type) for value in model.parameters()} == {(torch.float32, "cpu")}
 
 
 def test_the_wrong_kind_of_weights_is_one_clear_line() -> None:

@@ -17,7 +17,6 @@ from torch import Tensor, nn
 from rvos_cli.model.quantized import LOWEST_LOGIT, QuantizedKeys, quantize
 from rvos_cli.model.reading import BegunReading, Reading, read_fused, read_in_blocks, read_where_needed
 
-KEY_STRIDE = 8
 LARGEST_LOGIT = 74.0  # the sum of the exponentials of a million such is still a float32
 LEAST_WIDTH = 0.5  # as far as 8-bit channels reach at least: there may be more in a frame than in its references
 LARGEST_EXCESS = 30.0  # taken from every logit, leaves what is alike at all, -0.5 and more, above what exp makes zero
@@ -142,13 +141,16 @@ class MatchingCue(nn.Module):
         return BegunReading(read, (query.shape[-2], query.shape[-1]))
 
     def _reading(self, query: Tensor, references: References, kind: int) -> Reading:
-        lowest, highest = self._range(query, references, kind)
-        excess = max(0.0, highest - LARGEST_LOGIT)
-        in_blocks = _on_a_processor(query) and excess < LARGEST_EXCESS
-        less = excess if in_blocks else 0.0
+        in_blocks, in_8_bits, less = False, False, 0.0
+        if _on_a_processor(query):  # elsewhere the range is not asked for, since the device would be waited for
+            lowest, highest = self._range(query, references, kind)
+            excess = max(0.0, highest - LARGEST_LOGIT)
+            in_blocks = excess < LARGEST_EXCESS
+            less = excess if in_blocks else 0.0
+            in_8_bits = in_blocks and self.quantized and lowest - less > LOWEST_LOGIT
         q = self._query_with_places(query, references, kind)
         values = references.masks.flatten(2)  # B, N, R*h*w
-        if in_blocks and self.quantized and lowest - less > LOWEST_LOGIT:
+        if in_8_bits:
             small = self._quantized_keys(references, kind, less)
             return lambda positions: torch.stack(
                 [keys.read(*one) for keys, *one in zip(small, q[:, :, positions], values, strict=True)]

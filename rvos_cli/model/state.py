@@ -26,7 +26,3 @@ class RecurrentState:
     def select(self, indices: Sequence[int]) -> RecurrentState:
         """Return the state of some slots, in the order given."""
         return RecurrentState(tuple(self.slot(index) for index in indices))
-
-    def detach(self) -> RecurrentState:
-        """Return the same values, cut from the graph."""
-        return RecurrentState(tuple(None if slot is None else tuple(h.detach() for h in slot) for slot in self.slots))

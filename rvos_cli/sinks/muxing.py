@@ -18,10 +18,7 @@ from typing import Any
 import av
 
 from rvos_cli.sinks.sound import COPIED, Sound, copied, encoded
-
-# AV_DISPOSITION_DEFAULT and AV_DISPOSITION_ATTACHED_PIC of libavformat
-DEFAULT_STREAM = 0x1
-ATTACHED_PICTURE = 0x400
+from rvos_cli.sources.streams import displayed_stream
 
 
 @dataclass(frozen=True)
@@ -41,8 +38,9 @@ def source_clock(path: Path) -> SourceClock:
     """Read the clock of the stream that ``sources`` shows, by decoding its first frame."""
     try:
         with av.open(address(path), metadata_errors="ignore") as container:
-            streams: list[Any] = [each for each in container.streams.video if not _disposition(each) & ATTACHED_PICTURE]
-            stream = max(streams, key=lambda each: (_disposition(each) & DEFAULT_STREAM, each.width * each.height))
+            stream: Any = displayed_stream(container)
+            if stream is None:
+                return SourceClock()
             for packet in container.demux(stream):
                 with suppress(av.error.FFmpegError):
                     for frame in packet.decode():
@@ -125,10 +123,6 @@ def _join(part: Path, whole: Path, sound: Sound | None, way: Any, trouble: list[
             count += packet.stream.type == "audio"
             output.mux_one(packet)
     return count
-
-
-def _disposition(stream: Any) -> int:
-    return int(stream.disposition.value)  # a Flag or an IntFlag, by PyAV's version
 
 
 def _has_sound(path: Path) -> bool:

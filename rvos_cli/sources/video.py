@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from rvos_cli.errors import InputError
 from rvos_cli.sources.frames import ClosingSource, Frame, SourceInfo
 from rvos_cli.sources.geometry import UPRIGHT, Turn, displayed_size, pixel_aspect, turn_of
+from rvos_cli.sources.streams import displayed_stream
 from rvos_cli.sources.timing import FrameClock, average_rate, expected_frames
 
 MOST_THREADS = 4  # more cost memory (each holds a frame) and a network hardly waits for decoding
@@ -32,10 +33,6 @@ _VIDEO_NAMES = """
 ogv qt rm rmvb ts vob webm wmv y4m
 """
 VIDEO_SUFFIXES = frozenset(f".{name}" for name in _VIDEO_NAMES.split())
-
-# AV_DISPOSITION_DEFAULT and AV_DISPOSITION_ATTACHED_PIC of libavformat
-DEFAULT_STREAM = 0x1
-ATTACHED_PICTURE = 0x400
 
 
 class _DoubtfulError(Exception):
@@ -258,20 +255,11 @@ class VideoSource(ClosingSource):
         return container
 
     def _stream(self, container: Any) -> Any:
-        moving = [stream for stream in container.streams.video if not _is_cover(stream)]
-        if not moving:
+        stream = displayed_stream(container)
+        if stream is None:
             has_sound = any(stream.type == "audio" for stream in container.streams)
             raise InputError(
                 f"{self._name} has {'sound only, no video' if has_sound else 'no video'}",
                 cure="give a file with a video stream",
             )
-        return max(moving, key=lambda stream: (_disposition(stream) & DEFAULT_STREAM, stream.width * stream.height))
-
-
-def _disposition(stream: Any) -> int:
-    flags = stream.disposition
-    return int(getattr(flags, "value", flags))  # a plain enum in PyAV 14 and 15
-
-
-def _is_cover(stream: Any) -> bool:
-    return bool(_disposition(stream) & ATTACHED_PICTURE)
+        return stream

@@ -32,7 +32,7 @@ def draws_of(recipe: Recipe, clips: list[int]) -> list[torch.Generator]:
     return [torch.Generator().manual_seed(seed) for seed in seeds]
 
 
-def batches_from(options: TrainOptions, step: int) -> Iterator[dict[str, Tensor]]:
+def batches_from(options: TrainOptions, step: int, device: torch.device) -> Iterator[dict[str, Tensor]]:
     """Yield this process's batches from *step* on, *accumulate* of them a step."""
     recipe = options.recipe
     while True:
@@ -47,6 +47,7 @@ def batches_from(options: TrainOptions, step: int) -> Iterator[dict[str, Tensor]
             collate_fn=collate,
             worker_init_fn=_leave_signals_to_the_run,
             prefetch_factor=8 if options.workers else None,
+            pin_memory=device.type == "cuda",  # so that a batch travels beside what is computed
         )
         step = end
 

@@ -101,14 +101,12 @@ class Photograph:
     Attributes:
         image: the picture.
         mask: its labels.
-        collection: the set it is of.
         complete: everything that stands out is labelled, each thing by itself.
         separate: what is labelled is labelled each thing by itself.
     """
 
     image: Path
     mask: Path
-    collection: str
     complete: bool
     separate: bool
 
@@ -325,7 +323,7 @@ def _photographs(folder: Path, licences: tuple[str, ...]) -> dict[str, tuple[Pho
     found = {}
     for name, path in _collections(folder, licences):
         complete, separate = path.name not in PARTLY_LABELLED_PAIRS, path.name not in SHARED_LABELS
-        found[name] = tuple(Photograph(image, mask, name, complete, separate) for image, mask in _pairs(path))
+        found[name] = tuple(Photograph(image, mask, complete, separate) for image, mask in _pairs(path))
     return {name: photographs for name, photographs in found.items() if photographs}
 
 

@@ -90,7 +90,7 @@ def train(
                 on_warning(doubt)
         stopped = stack.enter_context(_stop_requests())
         began = saved = time.monotonic()
-        batches = batches_from(options, state.step)
+        batches = batches_from(options, state.step, device)
         while True:
             if log is not None and validation is not None and validation.due(state.step):
                 outcome = validation.run(state.step, state.average.tensors, stopped)

@@ -37,7 +37,7 @@ def first_network(options: TrainOptions) -> RVOS:
                 f"the weights {weights.name} are of another network than the recipe's ({', '.join(differences)})",
                 cure="start without --init",
             )
-        return build_model(replace(weights, config=config), torch.device("cpu"), torch.float32)
+        return build_model(replace(weights, config=config), torch.device("cpu"))
     model = RVOS(config)
     if options.trunk_weights is not None:
         torchvision_trunk(model.encoder.base, options.trunk_weights)
