@@ -112,7 +112,7 @@ def run_batch(
     """Process every video and frame folder below *folder*; one failure does not stop the others.
 
     A job whose outputs are complete, from the same input with the same mask, options and weights, is skipped unless
-    ``outputs.force``; other outputs that an earlier batch has left in its place are replaced.
+    ``outputs.force``; other outputs that an earlier run has left in its place are replaced, somebody else's are not.
 
     Args:
         model: does the work.
@@ -151,7 +151,7 @@ def _run_job(
             "overlay": outputs.overlay,
             "masks": outputs.masks,
             "objects": outputs.objects,
-            "force": True,
+            "force": outputs.force or is_output_folder(job.output),
             "progress": lambda done, total: listener.progressed(job, done, total),
             "notice": lambda kind, line: listener.noticed(job, kind, line),
         }
@@ -203,8 +203,8 @@ def plan(folder: str | Path, *, output: str | Path = DEFAULT_ROOT, masks: str | 
         InputError: there is no such folder, or no input in it.
         MaskError: there is no folder *masks*.
     """
-    root, out = Path(folder).expanduser(), Path(output).expanduser()
-    mask_root = None if masks is None else Path(masks).expanduser()
+    root, out = (Path(os.path.expanduser(path)) for path in (folder, output))
+    mask_root = None if masks is None else Path(os.path.expanduser(masks))
     if os.path.isfile(root):
         raise InputError(f"{root} is a file, not a folder", cure="give it to 'rvos segment' or 'rvos track'")
     # Not Path.is_dir(), which raises where a folder above may not be searched.

@@ -84,7 +84,7 @@ def shipped_folder() -> Path:
 def user_folder() -> Path:
     """Return the user's own weights folder, below ``RVOS_HOME`` where that is set; it need not exist."""
     if home := os.environ.get("RVOS_HOME"):
-        return Path(home).expanduser() / "weights"
+        return Path(os.path.expanduser(home)) / "weights"
     if sys.platform == "win32":
         data = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
     elif sys.platform == "darwin":

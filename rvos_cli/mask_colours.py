@@ -41,7 +41,7 @@ def labels_of_image(image: Image.Image, name: str) -> Values:
     if image.mode == "1":
         return Values(np.asarray(image).astype(np.uint8))
     if image.mode == "P" and not _background_elsewhere(image):
-        return _from_ids(np.asarray(image), name)
+        return _from_ids(np.asarray(image), name, smoothed=False)
     if image.mode == "L" or image.mode.startswith("I") or image.mode == "F":
         return labels_of_array(np.asarray(image), name)
     transparent = "A" in image.mode or "transparency" in image.info
@@ -84,7 +84,8 @@ def _background_elsewhere(image: Image.Image) -> bool:
     return bool(colours[0].any()) and bool(dark)
 
 
-def _from_ids(values: NDArray[Any], name: str) -> Values:
+def _from_ids(values: NDArray[Any], name: str, *, smoothed: bool = True) -> Values:
+    """Read ids, of which 255 alone may also be a white object; its edges may be *smoothed* where values are shades."""
     present, counts = np.unique(values, return_counts=True)
     lowest, highest = int(present[0]), int(present[-1])
     if lowest < 0:
@@ -103,7 +104,8 @@ def _from_ids(values: NDArray[Any], name: str) -> Values:
         return Values(values.astype(np.uint8))
     on, others = int(counts[-1]), int(counts[(present > 0) & (present < IGNORED)].sum())
     shades = len(present) - 2
-    if on > 9 * others or (on > others and shades >= SMOOTHED):  # nobody ignores more than there is
+    thin = not _solid(np.where(values == IGNORED, 0, values)).any()
+    if smoothed and ((thin and on > 9 * others) or (on > others and shades >= SMOOTHED)):
         return Values(
             (values >= 128).astype(np.uint8), (f"{name} has soft edges; it is taken as one object, above half grey",)
         )

@@ -76,7 +76,7 @@ def read_first_mask(mask: str | os.PathLike[str] | NDArray[Any], size: tuple[int
     """
     if isinstance(mask, (str, os.PathLike)):
         name = os.fspath(mask)
-        with _opened(Path(name).expanduser(), name) as image:
+        with _opened(Path(os.path.expanduser(name)), name) as image:
             values = labels_of_image(image, name)
     else:
         name = "the first mask"

@@ -15,6 +15,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
+
 from rvos_cli.config import InferenceOptions, OutputOptions
 from rvos_cli.errors import OutputError
 from rvos_cli.results import RunSummary
@@ -42,14 +44,15 @@ class OutputFolder:
 
     Raises:
         OutputError: older outputs are there without ``force``, an input would be overwritten, ``unfinished/`` is not
-            that of an earlier run, or the folder cannot be made.
+            that of an earlier run, another run is writing there, or the folder cannot be made.
     """
 
     def __init__(self, folder: str | Path, *, options: OutputOptions, inputs: Sequence[Path] = ()) -> None:
         """Check everything and make the folder for the unfinished work."""
-        self.folder = Path(folder).expanduser()
+        self.folder = Path(os.path.expanduser(folder))
         self.options = options
         self.staging = self.folder / UNFINISHED
+        self._lock = FileLock(self.staging / MARK)
         try:
             self._check_inputs(inputs)
             existing = [name for name in FINAL_NAMES if (self.folder / name).exists()]
@@ -67,15 +70,31 @@ class OutputFolder:
             ) from error
 
     def _begin_anew(self) -> None:
-        if self.staging.is_dir() and any(self.staging.iterdir()):
-            if not _is_unfinished(self.folder):
-                raise OutputError(
-                    f"{self.staging} is not the work of an earlier run",
-                    cure="choose another folder with --output, or rename that one",
-                )
-            shutil.rmtree(self.staging, ignore_errors=True)
+        """Take the place of unfinished work, if it is an earlier run's and that run is over."""
+        if self.staging.is_dir() and any(self.staging.iterdir()) and not _is_unfinished(self.folder):
+            raise OutputError(
+                f"{self.staging} is not the work of an earlier run",
+                cure="choose another folder with --output, or rename that one",
+            )
         self.staging.mkdir(parents=True, exist_ok=True)
+        try:
+            self._lock.acquire(timeout=0)
+        except Timeout as error:
+            raise OutputError(
+                f"another run is writing to {self.folder}", cure="wait for its end, or choose another with --output"
+            ) from error
+        except NotImplementedError:
+            pass  # a file system without locks
+        for left in self.staging.iterdir():
+            if left.name != MARK:
+                shutil.rmtree(left, ignore_errors=True) if left.is_dir() else left.unlink()
         (self.staging / MARK).touch()
+
+    def _remove_staging(self) -> None:
+        shutil.rmtree(self.staging, ignore_errors=True)
+        self._lock.release()
+        if os.name == "nt":  # where a locked file cannot be removed
+            shutil.rmtree(self.staging, ignore_errors=True)
 
     def _check_inputs(self, inputs: Sequence[Path]) -> None:
         for path in (each.resolve() for each in inputs):
@@ -131,7 +150,7 @@ class OutputFolder:
                 cure=f"they are whole and lie in {self.staging}",
             ) from error
         write_summary(self.folder / SUMMARY, summary)
-        shutil.rmtree(self.staging, ignore_errors=True)
+        self._remove_staging()
 
     def __enter__(self) -> OutputFolder:
         """Start the run."""
@@ -139,9 +158,13 @@ class OutputFolder:
 
     def __exit__(self, kind: object, error: object, trace: object) -> None:
         """Leave no empty folders behind a run that failed before its first frame."""
+        if not self.staging.is_dir():
+            return  # all is in its place
         if kind is None or any(path.is_file() and path.name != MARK for path in self.staging.rglob("*")):
+            self._lock.release()
+            (self.staging / MARK).touch()  # on some systems it goes with the lock
             return
-        shutil.rmtree(self.staging, ignore_errors=True)
+        self._remove_staging()
         path = self.folder
         while self._made is not None and path != self._made.parent and path.is_dir() and not any(path.iterdir()):
             path.rmdir()
@@ -203,7 +226,7 @@ def is_output_folder(folder: Path) -> bool:
 
 
 def _is_unfinished(folder: Path) -> bool:
-    return (folder / UNFINISHED / MARK).is_file()
+    return os.path.isfile(folder / UNFINISHED / MARK)  # not Path.is_file(), which raises where it may not look
 
 
 def _count(folder: Path) -> int:

@@ -6,6 +6,7 @@ Enters: a name or path of weights, then videos. Leaves: outputs in a folder with
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -18,7 +19,7 @@ from numpy.typing import NDArray
 
 from rvos_cli.config import DEFAULT_WEIGHTS, InferenceOptions, OutputOptions
 from rvos_cli.device import choose_device, choose_dtype
-from rvos_cli.errors import DeviceError, InputError, UsageError
+from rvos_cli.errors import DeviceError, InputError, MaskError, UsageError
 from rvos_cli.masks import read_first_mask
 from rvos_cli.model import RVOS
 from rvos_cli.model.compiled import WORTH_COMPILING, CompiledRVOS
@@ -162,6 +163,8 @@ class Segmenter:
             MaskError: the mask is empty, unreadable or of another shape.
             InputError, OutputError, UsageError: as for ``segment``.
         """
+        if first_mask is None:  # what image readers return for a missing file
+            raise MaskError("there is no first mask", cure="give a file or an array, or let segment() find the objects")
         inference = InferenceOptions(size=size, threshold=threshold, half=self.half)
         outputs = OutputOptions(overlay=overlay, masks=masks, objects=objects, force=force)
         return self._write(input, first_mask, output, inference, outputs, progress or _silent, notice or _silent)
@@ -260,7 +263,7 @@ class Segmenter:
             source = stack.enter_context(open_source(input))
             shape = (source.info.height, source.info.width)
             mask = None if first_mask is None else read_first_mask(first_mask, shape)
-            mask_path = Path(first_mask).expanduser() if isinstance(first_mask, (str, Path)) else None
+            mask_path = Path(os.path.expanduser(first_mask)) if isinstance(first_mask, (str, Path)) else None
             target = DEFAULT_ROOT / source.info.stem if output is None else output
             inputs = [path for path in (source.info.path, mask_path) if path is not None]
             folder = stack.enter_context(OutputFolder(target, options=options, inputs=inputs))

@@ -87,7 +87,7 @@ def load_weights(name_or_path: str | Path = DEFAULT_WEIGHTS) -> Weights:
     entry = find_entry(name_or_path) if isinstance(name_or_path, str) else None
     if entry is not None:
         return _load_entry(entry)
-    path = Path(name_or_path).expanduser()
+    path = Path(os.path.expanduser(name_or_path))
     if not path.exists():
         if isinstance(name_or_path, str) and not path.suffix and not _has_folder(name_or_path):
             return _load_entry(require_entry(name_or_path))
@@ -125,7 +125,7 @@ def import_published(folder_or_zip: str | Path, name: str | None = None) -> Weig
         WeightsError: the name is taken, or the checkpoint is not one.
         OutputError: the user's folder cannot be written.
     """
-    source = Path(folder_or_zip).expanduser()
+    source = Path(os.path.expanduser(folder_or_zip))
     if name is None:
         name = source.resolve().name if source.is_dir() else source.stem
     path = user_folder() / f"{check_name(name)}.safetensors"

@@ -163,7 +163,7 @@ def test_finished_inputs_are_skipped_until_something_changes(tiny_model: Segment
     assert again() == {**skipped, "a.MP4": "done"}
     (out / "a" / "objects" / "01" / "00001.png").unlink()
     assert again() == {**skipped, "a.MP4": "done"}
-    (out / "day" / "b" / "summary.json").unlink()
+    (out / "day" / "b" / "overlay.mp4").unlink()
     assert again() == {**skipped, "b.mp4": "done"}
     write_mask(tree / "a.png", np.where(square_labels() == 1, 1, 0).astype(np.uint8))
     assert again() == {**skipped, "a.MP4": "done"}
@@ -192,6 +192,14 @@ def test_even_a_fault_of_the_program_does_not_stop_the_others(
     report = run_batch(tiny_model, tree, output=tmp_path / "out")
     assert statuses(report) == {"a.MP4": "failed", "b.mp4": "done", "shots": "failed"}
     assert "unexpected ZeroDivisionError" in str(report.failed[0].error)
+
+
+def test_files_of_somebody_else_are_not_replaced(tiny_model: Segmenter, tree: Path):
+    drawn = tree / "day" / "b" / "masks" / "hand.png"
+    write_mask(drawn, square_labels())
+    report = run_batch(tiny_model, tree, output=tree)
+    assert statuses(report) == {"a.MP4": "done", "b.mp4": "failed", "shots": "failed"}
+    assert drawn.is_file() and "--force" in str(report.failed[0].error)
 
 
 def test_a_failure_keeps_nothing_of_its_job(tiny_model: Segmenter, tree: Path, tmp_path: Path, monkeypatch):

@@ -40,3 +40,12 @@ def test_a_run_that_wrote_nothing_leaves_nothing(tmp_path: Path):
     with pytest.raises(KeyboardInterrupt), begun(tmp_path / "a" / "b"):
         raise KeyboardInterrupt
     assert list(tmp_path.iterdir()) == []
+
+
+def test_two_runs_do_not_write_into_one_folder(tmp_path: Path):
+    with begun(tmp_path) as first:
+        (first.staging / "overlay.part.mp4").write_bytes(b"half")
+        with pytest.raises(rvos.OutputError, match="another run is writing"):
+            begun(tmp_path)
+        assert (first.staging / "overlay.part.mp4").read_bytes() == b"half"
+    begun(tmp_path)

@@ -107,7 +107,8 @@ def run(arguments: Sequence[str] | None = None) -> int:
             code: Any = app(
                 arguments if arguments is None else list(arguments), prog_name="rvos", standalone_mode=False
             )
-        sys.stdout.flush()
+        if sys.stdout is not None:
+            sys.stdout.flush()
         if code == INTERRUPTED:  # newer versions of Typer turn the interrupt into its code by themselves
             raise KeyboardInterrupt
         return code if isinstance(code, int) else 0
@@ -150,6 +151,9 @@ def _explain(error: Any) -> tuple[str, int]:
         if type(error).__name__ == "NoArgsIsHelpError":
             return "", 2  # the help has been printed
         return f"{' '.join(error.format_message().split()).rstrip('.')}; see '{command} --help'", 2
+    if isinstance(error, OSError) and error.strerror:
+        what = " -> ".join(str(name) for name in (error.filename, error.filename2) if name is not None)
+        return f"{what + ': ' if what else ''}{error.strerror}; check the path, the space and who may use it", 1
     return (
         f"unexpected {type(error).__name__}: {' '.join(str(error).split())}; this is a fault of rvos: "
         "run it again with RVOS_DEBUG=1 and report what it prints together with 'rvos doctor'",

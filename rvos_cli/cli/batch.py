@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -21,12 +22,16 @@ if TYPE_CHECKING:
 
 def batch(
     folder: Annotated[
-        Path, typer.Argument(metavar="FOLDER", help="Searched for videos and frame folders.", show_default=False)
+        Path,
+        typer.Argument(
+            parser=options.path_of, metavar="FOLDER", help="Searched for videos and frame folders.", show_default=False
+        ),
     ],
     first_masks: Annotated[
         Path | None,
         typer.Option(
             "--masks",
+            parser=options.path_of,
             metavar="DIR",
             help="Folder of first masks, <stem>.png or the first PNG of <stem>/; a mask means track, none segment.",
             show_default="<stem>.png beside each input",
@@ -35,7 +40,12 @@ def batch(
     output: Annotated[
         Path,
         typer.Option(
-            "--output", "-o", metavar="DIR", help="Root of the tree of outputs.", rich_help_panel=options.FILES
+            "--output",
+            "-o",
+            parser=options.path_of,
+            metavar="DIR",
+            help="Root of the tree of outputs.",
+            rich_help_panel=options.FILES,
         ),
     ] = Path("rvos-out"),
     force: Annotated[
@@ -66,7 +76,7 @@ def batch(
     outputs = OutputOptions(overlay=overlay, masks=not no_masks, objects=objects, force=force)
     from rvos_cli.batch import plan, run_batch
 
-    folder = folder.expanduser()
+    folder = Path(os.path.expanduser(folder))
 
     talk = Talk(as_json=as_json, quiet=quiet, verbose=verbose)
     jobs = plan(folder, output=output, masks=first_masks)  # a wrong folder is said before the weights are loaded

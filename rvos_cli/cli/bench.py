@@ -30,7 +30,11 @@ ObjectCount = Annotated[
 Plot = Annotated[
     Path | None,
     typer.Option(
-        "--plot", metavar="FILE", help="Draw the stages as bars (.png, .svg, .pdf).", rich_help_panel=options.FILES
+        "--plot",
+        parser=options.path_of,
+        metavar="FILE",
+        help="Draw the stages as bars (.png, .svg, .pdf).",
+        rich_help_panel=options.FILES,
     ),
 ]
 
@@ -38,7 +42,12 @@ Plot = Annotated[
 def bench(
     input: Annotated[
         Path | None,
-        typer.Argument(metavar="[INPUT]", help="A video, frame folder or image.", show_default="the demo clip"),
+        typer.Argument(
+            parser=options.path_of,
+            metavar="[INPUT]",
+            help="A video, frame folder or image.",
+            show_default="the demo clip",
+        ),
     ] = None,
     frames: Annotated[int, typer.Option("--frames", min=1, help="Frames to measure with, but for the whole.")] = 30,
     objects: ObjectCount = None,

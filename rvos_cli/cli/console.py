@@ -68,7 +68,7 @@ class Talk:
     def document(self, value: Any) -> None:
         """Print the one JSON document, if JSON was asked for."""
         if self.as_json:
-            legible = (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
+            legible = (getattr(sys.stdout, "encoding", None) or "").lower().replace("-", "") == "utf8"
             _write(json.dumps(value, indent=2, ensure_ascii=not legible), sys.stdout)
 
     def note(self, line: str) -> None:
@@ -180,7 +180,9 @@ def silence(stream: TextIO) -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
-def _write(line: str, stream: TextIO) -> None:
+def _write(line: str, stream: TextIO | None) -> None:
+    if stream is None:  # it was closed before the start
+        return
     try:
         print(line, file=stream, flush=True)
     except BrokenPipeError:

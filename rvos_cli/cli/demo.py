@@ -21,6 +21,8 @@ def demo(
 ) -> None:
     """Track and segment the demo clip that comes with rvos; the results of an earlier demo are replaced."""
     talk = Talk(as_json=as_json, quiet=quiet, verbose=verbose)
+    from rvos_cli.outputs import is_output_folder
+
     clip, mask = demo_files()
     root = output or Path("rvos-out/demo")
     model = talk.load(weights, device=device, half=None)
@@ -32,7 +34,7 @@ def demo(
                 first_mask=mask,
                 output=root / "track",
                 size=size,
-                force=True,
+                force=is_output_folder(root / "track"),
                 progress=report,
                 notice=talk.notice,
             )
@@ -40,7 +42,12 @@ def demo(
     if model.config.can_segment:
         with talk.progress("segment") as report:
             summaries["segment"] = model.segment(
-                clip, output=root / "segment", size=size, force=True, progress=report, notice=talk.notice
+                clip,
+                output=root / "segment",
+                size=size,
+                force=is_output_folder(root / "segment"),
+                progress=report,
+                notice=talk.notice,
             )
         talk.summary(summaries["segment"])
     talk.data("look at these, then give rvos a video of your own:")

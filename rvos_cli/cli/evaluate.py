@@ -50,6 +50,7 @@ def evaluate(
         Path | None,
         typer.Option(
             "--pred",
+            parser=options.path_of,
             help="Predicted masks: a folder of PNGs per sequence, or what rvos batch wrote.",
             show_default=False,
             rich_help_panel=STORED,
@@ -59,6 +60,7 @@ def evaluate(
         Path | None,
         typer.Option(
             "--gt",
+            parser=options.path_of,
             help="True masks: a folder of PNGs per sequence, or a DAVIS root.",
             show_default=False,
             rich_help_panel=STORED,
@@ -77,7 +79,11 @@ def evaluate(
     root: Annotated[
         Path | None,
         typer.Option(
-            "--root", help="Where it lies, in its official layout.", show_default=False, rich_help_panel=DATASET
+            "--root",
+            parser=options.path_of,
+            help="Where it lies, in its official layout.",
+            show_default=False,
+            rich_help_panel=DATASET,
         ),
     ] = None,
     split: Annotated[
@@ -93,6 +99,7 @@ def evaluate(
         Path | None,
         typer.Option(
             "--submission",
+            parser=options.path_of,
             metavar="FILE.zip",
             help="Also write the masks as the official server wants them.",
             show_default=False,
@@ -112,9 +119,14 @@ def evaluate(
         str | None,
         typer.Option("--sequences", help="Only these: names with commas between, or a text file with a name a line."),
     ] = None,
-    csv: Annotated[Path | None, typer.Option("--csv", help="Also write the figures to this CSV file.")] = None,
+    csv: Annotated[
+        Path | None, typer.Option("--csv", parser=options.path_of, help="Also write the figures to this CSV file.")
+    ] = None,
     plot: Annotated[
-        Path | None, typer.Option("--plot", help="Also draw bars and curves per frame to this PNG (needs matplotlib).")
+        Path | None,
+        typer.Option(
+            "--plot", parser=options.path_of, help="Also draw bars and curves per frame to this PNG (needs matplotlib)."
+        ),
     ] = None,
     weights: options.Weights = DEFAULT_WEIGHTS,
     device: options.Device = "auto",

@@ -12,19 +12,33 @@ import typer
 
 from rvos_cli.config import MAX_OBJECT_ID, MAX_SIZE, MIN_SIZE
 
+
+def path_of(text: str | Path) -> Path:
+    """Return the path that an argument names; whether it can be read is found out, and told, where it is used."""
+    if not str(text):
+        raise typer.BadParameter("the name is empty")
+    return Path(text)
+
+
 NETWORK, FILES, TALK = "Network", "Files", "Talk"
 
 Inputs = Annotated[
     list[Path],
-    typer.Argument(metavar="INPUT", help="Video files, folders of images, or single images.", show_default=False),
+    typer.Argument(
+        parser=path_of, metavar="INPUT", help="Video files, folders of images, or single images.", show_default=False
+    ),
 ]
 Input = Annotated[
-    Path, typer.Argument(metavar="INPUT", help="A video file, a folder of images, or an image.", show_default=False)
+    Path,
+    typer.Argument(
+        parser=path_of, metavar="INPUT", help="A video file, a folder of images, or an image.", show_default=False
+    ),
 ]
 FirstMask = Annotated[
     Path,
     typer.Option(
         "--first-mask",
+        parser=path_of,
         metavar="PNG",
         help="Mask of the first frame: palette or grey ids, one binary object, or RGB colours.",
         show_default=False,
@@ -35,6 +49,7 @@ Output = Annotated[
     typer.Option(
         "--output",
         "-o",
+        parser=path_of,
         metavar="DIR",
         help="Folder to write to.",
         show_default="rvos-out/<input stem>",

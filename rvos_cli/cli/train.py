@@ -24,7 +24,13 @@ PAPER, WATCH = "Published recipes", "Watching a run"
 def train(
     data: Annotated[
         Path | None,
-        typer.Option("--data", metavar="DIR", help="Folder that holds train/ (recipes lite*).", show_default=False),
+        typer.Option(
+            "--data",
+            parser=options.path_of,
+            metavar="DIR",
+            help="Folder that holds train/ (recipes lite*).",
+            show_default=False,
+        ),
     ] = None,
     recipe: Annotated[
         str,
@@ -40,6 +46,7 @@ def train(
         typer.Option(
             "--output",
             "-o",
+            parser=options.path_of,
             metavar="DIR",
             help="Folder of the run: checkpoint, log, weights.",
             show_default="runs/<recipe>",
@@ -77,6 +84,7 @@ def train(
         Path | None,
         typer.Option(
             "--validate",
+            parser=options.path_of,
             metavar="DIR",
             help="Score the network on this data set: a DAVIS root, or frames/ and masks/.",
             rich_help_panel=WATCH,
@@ -100,7 +108,12 @@ def train(
     ] = 0,
     preview: Annotated[
         Path | None,
-        typer.Option("--preview", metavar="PNG", help="Only draw some of the clips; divided ones if OUTPUT has them."),
+        typer.Option(
+            "--preview",
+            parser=options.path_of,
+            metavar="PNG",
+            help="Only draw some of the clips; divided ones if OUTPUT has them.",
+        ),
     ] = None,
     dataset: Annotated[
         str | None,
@@ -109,7 +122,10 @@ def train(
         ),
     ] = None,
     root: Annotated[
-        Path | None, typer.Option("--root", metavar="DIR", help="The unpacked data set.", rich_help_panel=PAPER)
+        Path | None,
+        typer.Option(
+            "--root", parser=options.path_of, metavar="DIR", help="The unpacked data set.", rich_help_panel=PAPER
+        ),
     ] = None,
     split: Annotated[
         str | None,
@@ -137,7 +153,11 @@ def train(
     trunk_weights: Annotated[
         Path | None,
         typer.Option(
-            "--trunk-weights", metavar="FILE", help="torchvision's ImageNet weights of it.", rich_help_panel=PAPER
+            "--trunk-weights",
+            parser=options.path_of,
+            metavar="FILE",
+            help="torchvision's ImageNet weights of it.",
+            rich_help_panel=PAPER,
         ),
     ] = None,
     trunk_rate: Annotated[

@@ -68,7 +68,12 @@ def info(
 def import_(
     source: Annotated[
         Path,
-        typer.Argument(metavar="FOLDER_OR_ZIP", help="A checkpoint as the authors publish it.", show_default=False),
+        typer.Argument(
+            parser=options.path_of,
+            metavar="FOLDER_OR_ZIP",
+            help="A checkpoint as the authors publish it.",
+            show_default=False,
+        ),
     ],
     name: Annotated[
         str | None, typer.Option("--name", help="What to call it.", show_default="the folder's or zip's own name")
@@ -91,7 +96,11 @@ def export(
     published: Annotated[
         Path,
         typer.Option(
-            "--published", metavar="FOLDER", help="Folder to write to, in the authors' layout.", show_default=False
+            "--published",
+            parser=options.path_of,
+            metavar="FOLDER",
+            help="Folder to write to, in the authors' layout.",
+            show_default=False,
         ),
     ],
     force: Annotated[bool, typer.Option("--force", "-f", help="Replace a checkpoint that is there.")] = False,

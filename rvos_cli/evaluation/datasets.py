@@ -7,6 +7,7 @@ read when they are asked for. What is missing is named before any work starts. F
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -95,7 +96,7 @@ def load_dataset(
     """
     if name not in DATASETS:
         raise UsageError(f"no such data set: {name}", cure=f"use one of {', '.join(DATASETS)}")
-    root = Path(root).expanduser()
+    root = Path(os.path.expanduser(root))
     if not root.is_dir():
         raise DatasetError(f"{root} is no folder", cure=f"name the root of the data set, which holds {LAYOUTS[name]}")
     chosen = list(dict.fromkeys(sequences)) if sequences is not None else None

@@ -71,6 +71,7 @@ class OverlayVideo(Sink):
         self._reformatter: Any = VideoReformatter()
         height, width = info.height, info.width
         self._canvas = np.empty((height + height % 2, width + width % 2, 3), dtype=np.uint8)
+        self._writable = True
         self._count = 0
         self._last = -1  # the last frame's time on the clock
 
@@ -163,7 +164,9 @@ class OverlayVideo(Sink):
         for packet in packets:
             packet.duration = self._frame_duration()
             packet.stream = self._stream
+            self._writable = False  # after a failure the next packet would end the process (PyAV 18)
             self._container.mux_one(packet)
+            self._writable = True
 
     def _frame_duration(self) -> int:
         """The average frame's duration in ticks of the clock."""
@@ -173,7 +176,8 @@ class OverlayVideo(Sink):
 
     def _finish_part(self) -> None:
         try:
-            self._mux(self._stream.codec_context.encode(None))
+            if self._writable:
+                self._mux(self._stream.codec_context.encode(None))
         finally:
             container, self._container = self._container, None
             container.close()

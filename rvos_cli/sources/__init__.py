@@ -47,7 +47,7 @@ def open_source(input: str | os.PathLike[str] | Iterable[Any]) -> FrameSource:
     name = os.fspath(input)
     if not name:
         raise InputError("the input has an empty name", cure="give a video, a folder of images or an image")
-    path = Path(name).expanduser()
+    path = Path(os.path.expanduser(name))
     try:
         found = path.stat()
     except (FileNotFoundError, NotADirectoryError, ValueError) as error:

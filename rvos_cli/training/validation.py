@@ -6,6 +6,7 @@ J&F of all objects as one (the task foreground of ``evaluation``). Only the firs
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Mapping
 from collections.abc import Sequence as Several
@@ -144,7 +145,7 @@ def _sequences(options: TrainOptions) -> list[Sequence]:
     """Return the sequences to look at, cut to the frames from their first mask on."""
     if options.validate is None:
         return []
-    root = options.validate.expanduser()
+    root = Path(os.path.expanduser(options.validate))
     name = next((name for name, held_out in HELD_OUT.items() if (root / held_out).is_file()), "folder")
     dataset = load_dataset(name, root)
     return [_cut(sequence, options.validate_frames) for sequence in dataset.sequences]

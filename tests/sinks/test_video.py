@@ -189,6 +189,14 @@ def test_failed_run_leaves_a_playable_part_under_another_name(tmp_path: Path) ->
     assert [index_of(image) for image in decode(tmp_path / "overlay.part.mp4", SIZE)] == list(range(30))
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
+def test_a_full_disk_is_a_named_error_and_not_the_end_of_the_process(tmp_path: Path) -> None:
+    (tmp_path / "overlay.part.mp4").symlink_to("/dev/full")
+    noise = np.random.default_rng(0).integers(0, 256, (20, *SIZE, 3), np.uint8)
+    with pytest.raises(OutputError, match=r"overlay\.part\.mp4 cannot be written"):
+        overlay(list(noise), tmp_path / "overlay.mp4")
+
+
 def test_part_of_a_killed_run_plays(tmp_path: Path) -> None:
     with open_source([test_frame(index % 256) for index in range(200)]) as source:
         sink = OverlayVideo(tmp_path / "overlay.mp4", source.info)
