@@ -198,9 +198,9 @@ class Segmenter:
                 asked for.
             InputError: the input cannot be read.
             MaskError: a mask cannot be used.
-            UsageError: an option is out of its bounds, or ``masks`` is a single array.
+            UsageError: an option is out of its bounds, or ``masks`` is a single mask.
         """
-        if isinstance(masks, np.ndarray) and masks.ndim == 2:
+        if isinstance(masks, (str, os.PathLike)) or (isinstance(masks, np.ndarray) and masks.ndim == 2):
             raise UsageError("masks= is one mask", cure="give it as first_mask=, or as {frame index: mask}")
         options = InferenceOptions(size=size, max_objects=max_objects, threshold=threshold, half=self.half)
         require_task(self._weights, "segment" if first_mask is None and masks is None else "track")
@@ -347,9 +347,10 @@ def _run(
 
 
 def found_line(ids: Sequence[int]) -> str:
-    """Return ``found N objects: ids 1, 2, ...``."""
-    numbers = f": ids {', '.join(map(str, ids))}" if ids else ""
-    return f"found {len(ids)} objects{numbers}"
+    """Return ``found N objects: ids 1, 2, ...``, or of a single one ``found 1 object: id 1``."""
+    plural = "s" * (len(ids) != 1)
+    numbers = f": id{plural} {', '.join(map(str, ids))}" if ids else ""
+    return f"found {len(ids)} object{plural}{numbers}"
 
 
 def _per_frame(masks: Masks | None) -> Callable[[int], Mask | None]:

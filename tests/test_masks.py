@@ -165,6 +165,19 @@ def test_255_among_ids_is_ignored_with_a_warning(tmp_path: Path) -> None:
     assert "ignore" in first.warnings[0]
 
 
+@pytest.mark.parametrize("mode", ["P", "L"])
+def test_ids_stay_however_much_is_ignored(tmp_path: Path, mode: str) -> None:
+    labels = np.full(SIZE, 255, np.uint8)
+    labels[:6], labels[1:5, 2:8], labels[1:5, 20:24] = 0, 1, 2
+    image = Image.fromarray(labels)
+    if mode == "P":
+        image.putpalette(DAVIS_PALETTE.tobytes())
+    image.save(tmp_path / "first.png")
+    first = read_first_mask(tmp_path / "first.png", SIZE)
+    assert first.ids == (1, 2) and first.labels[-1, 0] == 0
+    assert "ignore" in first.warnings[0]
+
+
 def test_soft_edges_of_a_white_object_are_cut_at_half(tmp_path: Path) -> None:
     y, x = np.mgrid[:100, :100]
     soft = np.clip((30.5 - np.hypot(y - 50, x - 50)) * 255, 0, 255).astype(np.uint8)

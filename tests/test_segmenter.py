@@ -164,6 +164,21 @@ def test_the_wrong_kind_of_weights_is_told_before_the_video_is_opened(zero_shot_
         model.stream(tmp_path / "missing.mp4", first_mask=tmp_path / "missing.png")
 
 
+def test_a_missing_first_mask_is_no_wish_to_find_objects(tiny_model: Segmenter, clip: Path, tmp_path: Path):
+    with pytest.raises(rvos.MaskError, match="no first mask"):
+        tiny_model.track(clip, first_mask=None, output=tmp_path / "out")
+    with pytest.raises(rvos.UsageError, match="one mask"):
+        tiny_model.stream(clip, masks="first.png")
+    assert not (tmp_path / "out").exists()
+
+
+def test_numpy_numbers_are_numbers_and_fractions_are_no_sizes(tiny_model: Segmenter, colours: None, tmp_path: Path):
+    summary = tiny_model.segment([squares(0)], output=tmp_path / "out", size=np.int64(64), max_objects=np.uint8(3))
+    assert summary.frames == 1
+    with pytest.raises(rvos.UsageError, match="whole number"):
+        tiny_model.segment([squares(0)], output=tmp_path / "other", size=64.5)
+
+
 def test_older_results_stay_as_they_are_without_force(
     tiny_model: Segmenter, clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):

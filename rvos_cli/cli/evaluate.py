@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 # Rich cuts a table to 80 columns where there is no terminal; this one has nothing that could be cut.
 PIPE_WIDTH = 120
+FULL_WIDTH = 100  # of a terminal that has room for the columns' whole names
 STORED, DATASET = "Stored masks", "Data set"
 
 
@@ -144,6 +145,10 @@ def evaluate(
     """
     talk = Talk(as_json=as_json, quiet=quiet, verbose=verbose)
     names = _chosen(sequences) if sequences is not None else None
+    if plot is not None:
+        from rvos_cli.evaluation.report import require_plot
+
+        require_plot(plot)
     document: dict[str, Any] = {}
     score: DatasetScore | None
     if dataset is None:
@@ -172,14 +177,14 @@ def _report(
 ) -> None:
     from rvos_cli.evaluation.report import write_csv, write_plot
 
-    if score is not None:
-        if csv is not None:
-            write_csv(csv, score)
-        if plot is not None:
-            write_plot(plot, score)
-        if not talk.as_json and not talk.quiet:
-            _print_table(score)
+    # What may fail comes last: the figures can have cost hours.
+    if score is not None and not talk.as_json and not talk.quiet:
+        _print_table(score)
     talk.document({**document, **(score.to_dict() if score is not None else {})})
+    if score is not None and csv is not None:
+        write_csv(csv, score)
+    if score is not None and plot is not None:
+        write_plot(plot, score)
 
 
 def _score_stored(
@@ -191,14 +196,15 @@ def _score_stored(
     from rvos_cli.evaluation import evaluate_folders, sequence_names
 
     names = sequence_names(gt, task) if names is None else names
+    console = Console(stderr=True)
     progress = Progress(
         TextColumn("scoring"),
         BarColumn(),
         MofNCompleteColumn(),
         TimeRemainingColumn(),
-        console=Console(stderr=True),
+        console=console,
         transient=True,
-        disable=talk.quiet or talk.as_json,
+        disable=talk.quiet or talk.as_json or not console.is_terminal,
     )
     with progress:
         bar = progress.add_task("scoring", total=len(names))
@@ -265,6 +271,8 @@ def _chosen(text: str) -> list[str]:
         parts = Path(text).read_text(encoding="utf-8").split()
     except OSError:  # names, of which there may be more than a path is long
         parts = text.split(",")
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{text} is no text file", cure="give names with commas between, or a text file") from error
     names = list(dict.fromkeys(part.strip() for part in parts if part.strip()))
     if not names:
         raise UsageError("--sequences names no sequence", cure="give names with commas between, or a text file")
@@ -272,16 +280,25 @@ def _chosen(text: str) -> list[str]:
 
 
 def _print_table(score: DatasetScore) -> None:
+    from rich.box import SIMPLE
     from rich.console import Console
     from rich.table import Table
 
     from rvos_cli.evaluation.report import COLUMNS, rows
 
-    table = Table(title=f"{score.task}, sequences: {len(score.sequences)}, objects: {len(score.objects)}")
-    table.add_column("sequence", no_wrap=True)
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=PIPE_WIDTH)
+    narrow = console.width < FULL_WIDTH
+    title = f"{score.task}, sequences: {len(score.sequences)}, objects: {len(score.objects)}"
+    table = Table(title=title, box=SIMPLE, pad_edge=False, padding=(0, 0 if narrow else 1, 0, 1))
+    table.add_column("sequence", overflow="fold")
     table.add_column("object", justify="right")
     for column in COLUMNS:
-        table.add_column(column.removesuffix("-Mean"), justify="right")
+        name = column.removesuffix("-Mean")
+        if narrow:
+            name = name.replace("-Recall", "-Rec").replace("-Decay", "-Dec")
+        table.add_column(name, justify="right", no_wrap=True)
     several = {sequence.name for sequence in score.sequences if len(sequence.objects) > 1}
     for row in rows(score):
         total = row["sequence"] == "all" and row["object"] == "all"
@@ -290,7 +307,4 @@ def _print_table(score: DatasetScore) -> None:
         if total:
             table.add_section()
         table.add_row(str(row["sequence"]), str(row["object"]), *(f"{row[column]:.3f}" for column in COLUMNS))
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=PIPE_WIDTH)
     console.print(table)

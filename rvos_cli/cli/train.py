@@ -181,7 +181,10 @@ def train(
     as_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Train weights, or go on with a run that was stopped (same output folder)."""
+    """Train weights, or go on with a run that was stopped (same output folder).
+
+    Ctrl-C stops after the step under way, saves, and ends with code 130; SIGTERM does the same, with code 0.
+    """
     import torch
 
     from rvos_cli.training.ablation import is_published, vary
@@ -274,6 +277,8 @@ def train(
             "best": None if result.best is None else str(result.best),
         }
     )
+    if result.interrupted:
+        raise SystemExit(130)
 
 
 def _source(recipe: str, published: bool, data: Path | None, switches: Mapping[str, object]) -> Path:

@@ -7,6 +7,7 @@ so memory does not grow with the data set.
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable, Container, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from multiprocessing import get_context
@@ -68,7 +69,7 @@ def evaluate_folders(
             if on_sequence is not None:
                 on_sequence(scores[job[0]])
     else:
-        with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_leave_interrupts) as pool:
             try:
                 for done in as_completed([pool.submit(_evaluate_job, job) for job in jobs]):
                     score = done.result()
@@ -192,6 +193,11 @@ def _pngs(folder: Path) -> dict[str, Path]:
 def _cores() -> int:
     available: Sequence[int] | set[int] = getattr(os, "sched_getaffinity", lambda _: range(os.cpu_count() or 1))(0)
     return len(available)
+
+
+def _leave_interrupts() -> None:
+    """Leave Ctrl-C to the process that gives out the jobs."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _evaluate_job(job: tuple[str, Path, Path, Task]) -> SequenceScore:

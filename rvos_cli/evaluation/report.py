@@ -55,6 +55,20 @@ def write_csv(path: str | Path, score: DatasetScore) -> None:
             writer.writerow({key: f"{value:.6f}" if isinstance(value, float) else value for key, value in row.items()})
 
 
+def require_plot(path: Path) -> None:
+    """Refuse a plot that cannot be drawn before there is anything to draw.
+
+    Raises:
+        UsageError: matplotlib is not installed, or it does not know the suffix.
+    """
+    try:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+    except ImportError as error:
+        raise UsageError("a plot needs matplotlib", cure="pip install 'rvos-cli[plot]'") from error
+    if path.suffix[1:].lower() not in FigureCanvasAgg.get_supported_filetypes():
+        raise UsageError(f"no plot can be written as {path.name}", cure="name a file that ends in .png, .svg or .pdf")
+
+
 def write_plot(path: str | Path, score: DatasetScore) -> None:
     """Draw a bar of J and F per sequence and, below, each sequence's (J+F)/2 frame by frame; the suffix is the format.
 
@@ -63,14 +77,9 @@ def write_plot(path: str | Path, score: DatasetScore) -> None:
         OutputError: the file cannot be written.
     """
     path = Path(path)
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise UsageError("a plot needs matplotlib", cure="pip install 'rvos-cli[plot]'") from error
-    kinds = FigureCanvasAgg.get_supported_filetypes()
-    if path.suffix[1:].lower() not in kinds:
-        raise UsageError(f"no plot can be written as {path.name}", cure="name a file that ends in .png, .svg or .pdf")
+    require_plot(path)
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
 
     columns = min(3, len(score.sequences))
     curve_rows = -(-len(score.sequences) // columns)

@@ -154,6 +154,8 @@ def _refuse_equal_stems(files: list[str], folder: Path) -> None:
 def _unreadable(path: Path, error: Exception) -> InputError:
     if isinstance(error, FileNotFoundError):
         return InputError(f"{path} does not exist", cure="check the path")
+    if isinstance(error, Image.DecompressionBombError):
+        return InputError(f"the image {path} has too many pixels", cure="make it smaller")
     reason = "it is not an image that Pillow knows" if isinstance(error, UnidentifiedImageError) else str(error)
     return InputError(f"the image {path} cannot be read ({reason})", cure="repair or remove it")
 

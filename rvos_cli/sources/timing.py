@@ -63,14 +63,15 @@ def average_rate(stream: Any, timed: bool) -> Fraction:
     return NOMINAL_RATE
 
 
-def expected_frames(stream: Any, container_duration: int | None, rate: Fraction) -> int | None:
+def expected_frames(stream: Any, length: Fraction, rate: Fraction) -> int | None:
     """Estimate the number of displayed frames, None where the file does not tell.
 
-    *container_duration* is in microseconds. An edit list hides frames that the file still counts, hence the minimum.
+    *length* is the container's, in seconds, 0 if unknown. An edit list hides frames that the file still counts, hence
+    the minimum.
     """
     estimates = [stream.frames] if stream.frames else []
     if stream.duration and stream.time_base:
         estimates.append(round(stream.duration * stream.time_base * rate))
-    elif container_duration and not estimates:
-        estimates.append(round(Fraction(container_duration, 1_000_000) * rate))
+    elif length and not estimates:
+        estimates.append(round(length * rate))
     return min((count for count in estimates if count > 0), default=None)

@@ -100,7 +100,7 @@ class VideoSource(ClosingSource):
                 kind="video",
                 height=height,
                 width=width,
-                frames=expected_frames(stream, container.duration, self._rate),
+                frames=expected_frames(stream, _length(container), self._rate),
                 rate=self._rate,
                 audio=any(other.type == "audio" for other in container.streams),
                 path=path,
@@ -186,7 +186,7 @@ class VideoSource(ClosingSource):
             if packet.stream_index == stream.index and packet.size:
                 reading.packets += not packet.is_discard
                 yield packet
-        expected = Fraction(container.duration or 0, av.time_base)
+        expected = _length(container)
         frame = 1 / stream.average_rate if stream.average_rate else Fraction(0)
         if expected - reading.reached > max(Fraction(1, 5), 2 * frame, expected / 100) and reading.reached > 0:
             reading.broken_off = True
@@ -263,3 +263,12 @@ class VideoSource(ClosingSource):
                 cure="give a file with a video stream",
             )
         return stream
+
+
+def _length(container: Any) -> Fraction:
+    """Return how long a file says that it is, in seconds, 0 if it does not.
+
+    In Matroska that is where it ends, counted from 0, wherever it begins.
+    """
+    start, length = (Fraction(ticks or 0, av.time_base) for ticks in (container.start_time, container.duration))
+    return length - start if container.format.name.startswith("matroska") and 0 < start < length else length

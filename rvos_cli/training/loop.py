@@ -41,6 +41,7 @@ class TrainResult:
         step: steps done.
         finished: whether the run is over: all steps are done, or patience is at its end.
         early: whether it is over because of the latter.
+        interrupted: whether Ctrl-C stopped it before its end.
         weights: the weights file (running average).
         best: that of the best validation; None without one.
     """
@@ -48,6 +49,7 @@ class TrainResult:
     step: int
     finished: bool
     early: bool
+    interrupted: bool
     weights: Path
     best: Path | None
 
@@ -116,10 +118,12 @@ def train(
         if log is not None:
             _save(options, state)
     best = options.output / BEST
+    finished = verdict == _ENOUGH or state.step >= options.recipe.steps
     return TrainResult(
         step=state.step,
-        finished=verdict == _ENOUGH or state.step >= options.recipe.steps,
+        finished=finished,
         early=verdict == _ENOUGH,
+        interrupted=stopped.by == signal.SIGINT and not finished,
         weights=options.output / WEIGHTS,
         best=best if options.validate is not None and best.exists() else None,
     )
@@ -152,18 +156,26 @@ def _save(options: TrainOptions, state: RunState) -> None:
     save_weights(options.output / WEIGHTS, state.recipe.model, state.average.tensors)
 
 
+class _StopRequests:
+    """Tells whether a signal has asked to stop, and *by* which."""
+
+    by: int | None = None
+
+    def __call__(self) -> bool:
+        return self.by is not None
+
+
 @contextmanager
-def _stop_requests() -> Iterator[Callable[[], bool]]:
+def _stop_requests() -> Iterator[_StopRequests]:
     """Turn SIGTERM and Ctrl-C into a wish to stop after the step under way."""
-    asked = False
+    asked = _StopRequests()
 
     def ask(number: int, frame: FrameType | None) -> None:
-        nonlocal asked
-        asked = True
+        asked.by = number
 
     before = {number: signal.signal(number, ask) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
-        yield lambda: asked
+        yield asked
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -1,6 +1,8 @@
 """The one place where failures become a line and a code, and how the process behaves around it."""
 
 import os
+import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -149,6 +151,44 @@ def test_a_reader_that_goes_away_causes_no_complaint():
         assert process.stderr is not None
         process.stdout.close()
         assert process.stderr.read() == ""
+
+
+@pytest.mark.parametrize("words", [["-q"], ["--json"], []])
+@pytest.mark.skipif(os.name == "nt", reason="a shell is needed that closes a stream")
+def test_the_work_needs_no_stdout(words: list[str], tiny_weights: Path, clip: Path, tmp_path: Path):
+    command = [
+        sys.executable,
+        "-m",
+        "rvos_cli",
+        "segment",
+        clip,
+        "--weights",
+        tiny_weights,
+        "-o",
+        tmp_path / "out",
+        *words,
+    ]
+    done = subprocess.run(f"{shlex.join(map(str, command))} >&-", shell=True, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "out" / "summary.json").is_file()
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
+def test_what_the_system_refuses_is_no_fault_of_rvos():
+    done = subprocess.run(
+        f"'{sys.executable}' -m rvos_cli doctor >/dev/full", shell=True, capture_output=True, text=True
+    )
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: No space left on device") and len(done.stderr.splitlines()) == 1
+
+
+def test_an_empty_name_is_wrong_usage_and_one_of_nobody_s_home_a_name(rvos, clip: Path, tiny_weights: Path):
+    for words in (["segment", ""], ["segment", clip, "-o", ""], ["track", clip, "--first-mask", ""]):
+        done = rvos(*map(str, words))
+        assert (done.code, "name is empty" in done.err) == (2, True), done.err
+    shutil.copy(clip, "~nobody.mp4")
+    done = rvos("segment", "~nobody.mp4", "--weights", str(tiny_weights), "-q")
+    assert done.code == 0, done.err
 
 
 @pytest.mark.parametrize("unread", ["stdout", "stderr"])

@@ -48,6 +48,17 @@ def test_the_table_names_objects_and_sequences(rvos, oracle, tmp_path):
     assert (done.code, done.out, done.err) == (0, "", "")
 
 
+def test_figures_are_told_before_a_file_fails_and_a_plot_is_checked_before_all(rvos, oracle, tmp_path):
+    trees.davis2017(tmp_path / "data")
+    words = ("evaluate", "--dataset", "davis2017", "--root", "data", "--task", "unsupervised", "--json")
+    Path("file").touch()
+    done = rvos(*words, "--csv", "file/figures.csv")
+    assert done.code == 1 and "file/figures.csv" in done.error_lines[-1]
+    assert json.loads(done.out)["scored"]
+    done = rvos(*words, "--plot", "figures.txt")
+    assert (done.code, done.out) == (2, "")
+
+
 def test_names_may_be_longer_than_a_path(rvos, oracle, tmp_path):
     trees.davis2017(tmp_path / "data")
     names = ",".join(f"sequence-{number}" for number in range(99))

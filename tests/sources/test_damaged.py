@@ -42,6 +42,14 @@ def test_damaged_tail_loses_no_frame_to_threads(tmp_path: Path, threads: int, mo
     assert_as_ffmpeg_decodes(path, read(path))
 
 
+def test_a_file_that_begins_late_is_whole(tmp_path: Path) -> None:
+    path = media.encode(tmp_path / "a.mkv", 20, options=(*REORDERED, "-output_ts_offset", "5"))
+    with open_source(path) as source:
+        assert source.info.frames == 20
+        assert len(list(source)) == 20
+        assert source.warnings == []
+
+
 def test_damage_in_the_middle_is_passed_over_with_a_warning(tmp_path: Path) -> None:
     path = media.spoil(media.encode(tmp_path / "a.mp4", 60, options=REORDERED), 0.4, 0.5)
     source = open_source(path)

@@ -78,7 +78,10 @@ def test_weights_of_another_network_are_no_start(options: TrainOptions):
         train(replace(options, recipe=replace(TINY, model=ModelConfig(hidden_size=32, key_dim=8))))
 
 
-def test_kill_stops_after_the_step_under_way_and_saves(options: TrainOptions, tmp_path: Path):
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)])
+def test_a_signal_stops_after_the_step_under_way_and_saves(
+    options: TrainOptions, tmp_path: Path, number: int, code: int
+):
     start = tmp_path / "full.safetensors"
     save_weights(start, ModelConfig(), RVOS(ModelConfig()).state_dict())
     words = ["train", "--data", options.data, "--init", start, "-o", options.output, "--device", "cpu"]
@@ -91,10 +94,10 @@ def test_kill_stops_after_the_step_under_way_and_saves(options: TrainOptions, tm
     path = options.output / "log.csv"
     while process.poll() is None and (not path.exists() or len(path.read_text().splitlines()) < 3):
         time.sleep(0.1)
-    os.killpg(process.pid, signal.SIGTERM)  # as a terminal or a scheduler does: the workers get it too
+    os.killpg(process.pid, number)  # as a terminal or a scheduler does: the workers get it too
     with process:
         said, _ = process.communicate(timeout=120)
-    assert process.returncode == 0
+    assert process.returncode == code
     assert "stopped at step" in said
     step = torch.load(options.output / "checkpoint.pt", weights_only=True)["step"]
     assert step == len(log(options.output)) - 1 >= 2
