@@ -20,20 +20,19 @@ from rvos_cli.masks import write_binary_png, write_indexed_png
 from rvos_cli.results import FrameMasks
 from rvos_cli.sinks.atomic import unwritable, write_bytes
 from rvos_cli.sinks.sink import Sink
-
-THREADS = max(1, min(4, (os.cpu_count() or 1) // 2))
+from rvos_cli.threads import SIDE_THREADS
 
 
 class _PictureThreads:
     """Runs writing jobs in a few threads; takes a new one only when few are waiting; tells the first failure."""
 
     def __init__(self) -> None:
-        self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="rvos-png")
+        self._pool = ThreadPoolExecutor(SIDE_THREADS, thread_name_prefix="rvos-png")
         self._waiting: deque[tuple[Path, Future[None]]] = deque()
 
     def submit(self, path: Path, job: Callable[[], None]) -> None:
         """Queue *job*, which writes *path*; block while two jobs per thread are waiting."""
-        while len(self._waiting) >= 2 * THREADS or (self._waiting and self._waiting[0][1].done()):
+        while len(self._waiting) >= 2 * SIDE_THREADS or (self._waiting and self._waiting[0][1].done()):
             self._settle()
         self._waiting.append((path, self._pool.submit(job)))
 

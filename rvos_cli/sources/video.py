@@ -6,7 +6,6 @@ First station of the flow; PyAV (the ffmpeg libraries) decodes from start to end
 
 from __future__ import annotations
 
-import os
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -23,8 +22,8 @@ from rvos_cli.sources.frames import ClosingSource, Frame, SourceInfo
 from rvos_cli.sources.geometry import UPRIGHT, Turn, displayed_size, pixel_aspect, turn_of
 from rvos_cli.sources.streams import displayed_stream
 from rvos_cli.sources.timing import FrameClock, average_rate, expected_frames
+from rvos_cli.threads import SIDE_THREADS
 
-MOST_THREADS = 4  # more cost memory (each holds a frame) and a network hardly waits for decoding
 LONGEST_DELAY = 32  # frames that a decoder holds back: 16 to reorder them, and one per thread
 
 # What a folder is searched for; a file that is named as input is opened whatever its name.
@@ -128,7 +127,7 @@ class VideoSource(ClosingSource):
         given = 0
         reading = _Reading()
         try:
-            for frame in self._decode(min(MOST_THREADS, os.cpu_count() or 1), reading):
+            for frame in self._decode(SIDE_THREADS, reading):
                 given += 1
                 yield frame
         except _DoubtfulError:

@@ -92,7 +92,7 @@ def test_slow_disk_holds_few_label_maps(tmp_path: Path, monkeypatch: pytest.Monk
     thread = threading.Thread(target=feed)
     thread.start()
     time.sleep(0.2)
-    assert 0 < len(taken) <= 2 * pictures.THREADS + 1
+    assert 0 < len(taken) <= 2 * pictures.SIDE_THREADS + 1
     gate.set()
     thread.join(10)
     sink.close()

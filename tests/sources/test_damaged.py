@@ -35,8 +35,7 @@ def test_damaged_tail_keeps_what_decodes_and_says_where_it_ends(tmp_path: Path, 
 
 @pytest.mark.parametrize("threads", [1, 2, 4, 7])
 def test_damaged_tail_loses_no_frame_to_threads(tmp_path: Path, threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(video_module, "MOST_THREADS", threads)
-    monkeypatch.setattr(video_module.os, "cpu_count", lambda: threads)
+    monkeypatch.setattr(video_module, "SIDE_THREADS", threads)
     whole = media.encode(tmp_path / "a.mp4", 60, options=(*REORDERED, "-movflags", "+faststart"))
     path = media.cut(whole, 0.8)
     assert_as_ffmpeg_decodes(path, read(path))

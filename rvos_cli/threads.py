@@ -1,0 +1,12 @@
+"""How many threads whatever stands beside the network may have: decoding, encoding, packing PNGs.
+
+With more threads than half of the processors a codec does not end sooner where the network needs them all; it only
+works more (a tenth for encoding, a quarter for decoding, on two cores).
+"""
+
+from __future__ import annotations
+
+import os
+
+MOST_THREADS = 4  # more cost memory (each holds a frame), and a network hardly waits for them
+SIDE_THREADS = max(1, min(MOST_THREADS, (os.cpu_count() or 1) // 2))
