@@ -236,7 +236,7 @@ def distinct_stems(inputs: Sequence[Path]) -> list[str]:
     taken = {*FINAL_NAMES, UNFINISHED}
     names = []
     for path, stem in zip(inputs, stems, strict=True):
-        name = stem if counts[stem] == 1 or path.is_dir() else f"{stem}-{path.suffix.lstrip('.').lower()}"
+        name = stem if counts[stem] == 1 or os.path.isdir(path) else f"{stem}-{path.suffix.lstrip('.').lower()}"
         choices = (name, *(f"{name}-{number}" for number in range(2, len(inputs) + 3)))
         names.append(next(choice for choice in choices if choice not in taken))
         taken.add(names[-1])
@@ -248,7 +248,7 @@ def _walk(folder: Path, barred: set[Path], above: frozenset[Path] = frozenset())
     yield folder
     above |= {folder.resolve()}
     for child in _children(folder):
-        if child.is_dir() and child.resolve() not in above and not _is_left_out(child, barred):
+        if os.path.isdir(child) and child.resolve() not in above and not _is_left_out(child, barred):
             yield from _walk(child, barred, above)
 
 
@@ -257,8 +257,8 @@ def _inputs_of(folder: Path, barred: set[Path]) -> list[Path]:
     return [
         child
         for child in _children(folder)
-        if (child.suffix.lower() in VIDEO_SUFFIXES and child.is_file())
-        or (child.is_dir() and not _is_left_out(child, barred) and _is_frame_folder(child))
+        if (child.suffix.lower() in VIDEO_SUFFIXES and os.path.isfile(child))
+        or (os.path.isdir(child) and not _is_left_out(child, barred) and _is_frame_folder(child))
     ]
 
 
@@ -278,12 +278,12 @@ def _is_frame_folder(folder: Path) -> bool:
     children = _children(folder)
     if any(child.suffix.lower() in VIDEO_SUFFIXES for child in children):
         return False  # images beside videos are masks and thumbnails
-    masked = {child.name for child in children if child.is_dir()}
+    masked = {child.name for child in children if os.path.isdir(child)}
     images = [
         child
         for child in children
         if child.suffix.lower() in IMAGE_SUFFIXES
-        and child.is_file()
+        and os.path.isfile(child)
         and not (child.suffix.lower() == ".png" and child.stem in masked)
     ]
     return bool(images) and not _is_palette_image(images[0])
@@ -302,7 +302,7 @@ def _is_palette_image(path: Path) -> bool:
 
 def _stem(path: Path) -> str:
     """Return what outputs and masks of an input are called; a link keeps its own name."""
-    return Path(os.path.abspath(path)).name if path.is_dir() else path.stem
+    return Path(os.path.abspath(path)).name if os.path.isdir(path) else path.stem
 
 
 def _find_mask(path: Path, parent: Path, masks: Path | None) -> Path | None:
@@ -312,9 +312,9 @@ def _find_mask(path: Path, parent: Path, masks: Path | None) -> Path | None:
     if masks is not None:
         places = [masks / parent, masks, *places]
     for place in places:
-        if (place / f"{stem}.png").is_file():
+        if os.path.isfile(place / f"{stem}.png"):
             return place / f"{stem}.png"
-        if masks is not None and place in (masks / parent, masks) and (place / stem).is_dir():
+        if masks is not None and place in (masks / parent, masks) and os.path.isdir(place / stem):
             images = [child for child in _children(place / stem) if child.suffix.lower() == ".png"]
             if images:
                 return images[0]

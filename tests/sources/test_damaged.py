@@ -128,10 +128,11 @@ def test_a_name_that_is_too_long_is_refused_in_one_line() -> None:
         open_source("n" * 300 + ".mp4")
 
 
-@pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="needs somebody who may not read everything")
 def test_what_may_not_be_read_is_refused_in_one_line(tmp_path: Path) -> None:
     path = media.encode(tmp_path / "closed" / "a.mp4", 2)
     path.parent.chmod(0)
+    if os.access(path, os.R_OK):
+        pytest.skip("whoever runs this may read everything")
     try:
         with pytest.raises(InputError, match="cannot be read"):
             open_source(path)
