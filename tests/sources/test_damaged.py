@@ -129,6 +129,7 @@ def test_a_name_that_is_too_long_is_refused_in_one_line() -> None:
 
 
 def test_what_may_not_be_read_is_refused_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "closed").mkdir()
     path = media.encode(tmp_path / "closed" / "a.mp4", 2)
     path.parent.chmod(0)
     if os.access(path, os.R_OK):
