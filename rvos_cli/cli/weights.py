@@ -33,7 +33,7 @@ def list_(as_json: options.Json = False) -> None:
             ", ".join(entry.tasks),
             f"{entry.bytes / MEGABYTE:.1f} MB",
             entry.license or "not stated",
-            entry.origin if entry.present else "to be fetched",
+            entry.origin if entry.present else "to be fetched" if entry.url else "missing",
             entry.summary,
         )
         for entry in entries

@@ -62,6 +62,9 @@ def test_an_imported_checkpoint_can_be_named_and_used(rvos, published, clip):
     tracked = rvos("track", clip, "--first-mask", "first.png", "--weights", "paper")
     assert tracked.code == 1
     assert "zero-shot" in tracked.error_lines[0]
+    Path(json.loads(rvos("weights", "info", "paper", "--json").out)["path"]).unlink()
+    (line,) = (line for line in rvos("weights", "list").out.splitlines() if line.startswith("paper"))
+    assert "missing" in line
 
 
 def test_verify_finds_a_damaged_file(rvos, shipped):
