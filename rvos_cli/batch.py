@@ -168,7 +168,9 @@ def _run_job(
 
 def _let_go(error: BaseException | None) -> None:
     """Empty the frames that a failure came through: they hold the job's network states and pictures."""
-    while error is not None:
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
         traceback.clear_frames(error.__traceback__)
         error = error.__cause__ or error.__context__
 

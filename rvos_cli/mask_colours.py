@@ -19,6 +19,7 @@ from rvos_cli.errors import MaskError
 IGNORED = 255  # a pixel of a DAVIS annotation that belongs to nobody
 OPAQUE = 128
 SMOOTHED = 8  # shades or thin colours that nobody paints as so many objects
+COUNTED = 20  # ids up to this are such, however much is white: an edge has brighter shades, too
 FLAT = "save it as PNG without smoothing, one flat colour or grey value per object"
 
 
@@ -41,7 +42,7 @@ def labels_of_image(image: Image.Image, name: str) -> Values:
     if image.mode == "1":
         return Values(np.asarray(image).astype(np.uint8))
     if image.mode == "P" and not _background_elsewhere(image):
-        return _from_ids(np.asarray(image), name, smoothed=False)
+        return _from_ids(np.asarray(image), name, smoothed=_has_grey_palette(image))
     if image.mode == "L" or image.mode.startswith("I") or image.mode == "F":
         return labels_of_array(np.asarray(image), name)
     transparent = "A" in image.mode or "transparency" in image.info
@@ -84,6 +85,11 @@ def _background_elsewhere(image: Image.Image) -> bool:
     return bool(colours[0].any()) and bool(dark)
 
 
+def _has_grey_palette(image: Image.Image) -> bool:
+    colours = np.array(image.getpalette("RGB"), np.uint8).reshape(-1, 3)
+    return bool((colours == np.arange(len(colours), dtype=np.uint8)[:, None]).all())
+
+
 def _from_ids(values: NDArray[Any], name: str, *, smoothed: bool = True) -> Values:
     """Read ids, of which 255 alone may also be a white object; its edges may be *smoothed* where values are shades."""
     present, counts = np.unique(values, return_counts=True)
@@ -104,8 +110,8 @@ def _from_ids(values: NDArray[Any], name: str, *, smoothed: bool = True) -> Valu
         return Values(values.astype(np.uint8))
     on, others = int(counts[-1]), int(counts[(present > 0) & (present < IGNORED)].sum())
     shades = len(present) - 2
-    thin = not _solid(np.where(values == IGNORED, 0, values)).any()
-    if smoothed and ((thin and on > 9 * others) or (on > others and shades >= SMOOTHED)):
+    painted = shades > 0 and int(present[-2]) <= COUNTED
+    if smoothed and not painted and (on > 9 * others or (on > others and shades >= SMOOTHED)):
         return Values(
             (values >= 128).astype(np.uint8), (f"{name} has soft edges; it is taken as one object, above half grey",)
         )

@@ -6,6 +6,7 @@ the whole result at once, ``summary.json`` last. Stands around the sinks; knows 
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -15,10 +16,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
 from rvos_cli.config import InferenceOptions, OutputOptions
 from rvos_cli.errors import OutputError
+from rvos_cli.locks import FileLock
 from rvos_cli.results import RunSummary
 from rvos_cli.sinks import MaskFolder, ObjectFolders, OverlayVideo, Sink, write_summary
 from rvos_cli.sources import SourceInfo
@@ -53,6 +53,7 @@ class OutputFolder:
         self.options = options
         self.staging = self.folder / UNFINISHED
         self._lock = FileLock(self.staging / MARK)
+        self._made: Path | None = None
         try:
             self._check_inputs(inputs)
             existing = [name for name in FINAL_NAMES if (self.folder / name).exists()]
@@ -65,6 +66,7 @@ class OutputFolder:
             self._made = next((path for path in above if not path.exists()), None)
             self._begin_anew()
         except OSError as error:
+            self._leave_no_trace()
             raise OutputError(
                 f"{self.folder} cannot be written ({error.strerror or error})", cure="choose another with --output"
             ) from error
@@ -77,24 +79,36 @@ class OutputFolder:
                 cure="choose another folder with --output, or rename that one",
             )
         self.staging.mkdir(parents=True, exist_ok=True)
-        try:
-            self._lock.acquire(timeout=0)
-        except Timeout as error:
+        if not self._lock.acquire():
             raise OutputError(
                 f"another run is writing to {self.folder}", cure="wait for its end, or choose another with --output"
-            ) from error
-        except NotImplementedError:
-            pass  # a file system without locks
-        for left in self.staging.iterdir():
-            if left.name != MARK:
-                shutil.rmtree(left, ignore_errors=True) if left.is_dir() else left.unlink()
-        (self.staging / MARK).touch()
+            )
+        self._empty()
 
-    def _remove_staging(self) -> None:
-        shutil.rmtree(self.staging, ignore_errors=True)
+    def _empty(self) -> None:
+        """Remove what is in the folder for the unfinished work, but for the mark, which says whose it is."""
+        for left in self.staging.iterdir():
+            if left.name == MARK:
+                continue
+            if left.is_dir() and not left.is_symlink():
+                shutil.rmtree(left, ignore_errors=True)
+            else:
+                left.unlink()
+
+    def _leave_no_trace(self) -> None:
+        """Remove the folder for the unfinished work, and what was made for it and is empty."""
+        with contextlib.suppress(OSError):
+            self._empty()
+            if os.name == "nt":
+                self._lock.release()  # an open file cannot be removed there
+            (self.staging / MARK).unlink(missing_ok=True)
+            self.staging.rmdir()
         self._lock.release()
-        if os.name == "nt":  # where a locked file cannot be removed
-            shutil.rmtree(self.staging, ignore_errors=True)
+        path = self.folder
+        with contextlib.suppress(OSError):
+            while self._made is not None and path != self._made.parent:
+                path.rmdir()
+                path = path.parent
 
     def _check_inputs(self, inputs: Sequence[Path]) -> None:
         for path in (each.resolve() for each in inputs):
@@ -150,7 +164,7 @@ class OutputFolder:
                 cure=f"they are whole and lie in {self.staging}",
             ) from error
         write_summary(self.folder / SUMMARY, summary)
-        self._remove_staging()
+        self._leave_no_trace()
 
     def __enter__(self) -> OutputFolder:
         """Start the run."""
@@ -158,17 +172,9 @@ class OutputFolder:
 
     def __exit__(self, kind: object, error: object, trace: object) -> None:
         """Leave no empty folders behind a run that failed before its first frame."""
-        if not self.staging.is_dir():
-            return  # all is in its place
-        if kind is None or any(path.is_file() and path.name != MARK for path in self.staging.rglob("*")):
-            self._lock.release()
-            (self.staging / MARK).touch()  # on some systems it goes with the lock
-            return
-        self._remove_staging()
-        path = self.folder
-        while self._made is not None and path != self._made.parent and path.is_dir() and not any(path.iterdir()):
-            path.rmdir()
-            path = path.parent
+        if kind is not None and not any(path.is_file() and path.name != MARK for path in self.staging.rglob("*")):
+            self._leave_no_trace()
+        self._lock.release()
 
 
 def run_digest(

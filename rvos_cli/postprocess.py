@@ -56,15 +56,18 @@ class _Enlarged:
     def around(cls, inside: NDArray[np.bool_], length: int, device: torch.device) -> _Enlarged:
         """Return what touches any place that is *inside* (n,), of which there are some, enlarged to *length*."""
         (places,), n = np.nonzero(inside), len(inside)
-        scale, first, last = length / n, int(places[0]), int(places[-1])
-        start = max(0, math.floor((first - 0.5) * scale - 0.5))
-        stop = min(length, math.ceil((last + 1.5) * scale + 0.5))
+        scale, head, tail = length / n, int(places[0]), int(places[-1])
+        start = max(0, math.floor((head - 0.5) * scale - 0.5))
+        stop = min(length, math.ceil((tail + 1.5) * scale + 0.5))
         exact = np.clip((np.arange(start, stop) + 0.5) / scale - 0.5, 0, n - 1)
         before = np.floor(exact)
         after = np.minimum(before + 1, n - 1)
         origin, end = int(before[0]), int(after[-1]) + 1
-        taps = torch.from_numpy(np.stack([before - origin, after - origin, exact - before])).to(device)
-        return cls(slice(origin, end), slice(start, stop), taps[0].long(), taps[1].long(), taps[2].float())
+        taps = np.stack([before - origin, after - origin, exact - before]).astype(
+            np.float32
+        )  # some GPUs lack float64
+        first, second, share = torch.from_numpy(taps).to(device)
+        return cls(slice(origin, end), slice(start, stop), first.long(), second.long(), share)
 
     def lerp(self, x: Tensor, dim: int) -> Tensor:
         """Enlarge axis *dim* of (h, w), *source* of the whole, to what is wanted."""

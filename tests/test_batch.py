@@ -226,6 +226,15 @@ def test_a_failure_keeps_nothing_of_its_job(tiny_model: Segmenter, tree: Path, t
     assert [state() for state in alive] == [None]
 
 
+def test_a_failure_that_is_its_own_cause_is_one_too(tiny_model: Segmenter, tree: Path, tmp_path: Path, monkeypatch):
+    def fail(*_: object, **__: object) -> None:
+        error = RuntimeError("round")
+        raise error from error
+
+    monkeypatch.setattr(Segmenter, "segment", fail)
+    assert len(run_batch(tiny_model, tree, output=tmp_path / "out").failed) == 1
+
+
 def test_what_the_reader_calls_video_the_batch_finds(tree: Path, tmp_path: Path):
     shutil.copy(tree / "day" / "b.mp4", tree / "day" / "c.h265")
     assert "c.h265" in [job.input.name for job in plan(tree, output=tmp_path / "out")]

@@ -10,13 +10,14 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "rvos_cli"
 FORBIDDEN_NAMES = {"utils", "util", "helpers", "helper", "base", "types", "common", "misc"}
 
-ROOT = {"errors", "threads", "version"}
+ROOT = {"errors", "locks", "threads", "version"}
 VALUES = {"config", "results", *ROOT}
 # Part of the package -> parts it may import, besides itself.
 ALLOWED = {
     "errors": set(),
     "version": set(),
     "threads": set(),
+    "locks": set(),
     "config": {"errors"},
     "results": set(),
     "device": {"errors"},

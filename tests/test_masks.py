@@ -186,6 +186,19 @@ def test_soft_edges_of_a_white_object_are_cut_at_half(tmp_path: Path) -> None:
     assert "soft edges" in first.warnings[0]
 
 
+def test_soft_edges_are_such_in_a_grey_palette_and_as_blocks_too(tmp_path: Path) -> None:
+    y, x = np.mgrid[:100, :100]
+    soft = np.clip((30.5 - np.hypot(y - 50, x - 50)) * 255, 0, 255).astype(np.uint8)
+    image = Image.fromarray(soft)
+    image.putpalette(np.repeat(np.arange(256, dtype=np.uint8), 3).tobytes())
+    image.save(tmp_path / "palette.png")
+    blocks = np.kron(np.where(soft > 200, 255, soft // 85 * 85), np.ones((4, 4))).astype(np.uint8)
+    Image.fromarray(blocks).save(tmp_path / "blocks.png")
+    for name, shape in (("palette.png", soft), ("blocks.png", blocks)):
+        first = read_first_mask(tmp_path / name, shape.shape)
+        assert first.ids == (1,) and (first.labels == (shape >= 128)).all()
+
+
 def test_smoothed_colours_are_refused_with_a_cure(tmp_path: Path) -> None:
     colours = np.zeros((50, 80, 3), np.uint8)
     colours[10:40, 10:30], colours[10:40, 40:70] = (255, 0, 0), (0, 0, 255)

@@ -94,3 +94,16 @@ def test_a_single_place_in_a_corner_is_seen(corner: tuple[int, int]):
 
 def test_of_two_equal_objects_the_first_wins():
     assert (label_map(torch.ones(2, 4, 4), (5, 3), (8, 8), 0.5) == 5).all()
+
+
+def test_nothing_of_64_bits_is_sent_to_a_device(monkeypatch):
+    """Apple's GPUs refuse it."""
+    sent, to = [], torch.Tensor.to
+
+    def noting(self, *where, **rest):
+        sent.append(self.dtype)
+        return to(self, *where, **rest)
+
+    monkeypatch.setattr(torch.Tensor, "to", noting)
+    label_map(torch.full((2, 8, 8), 3.0), (1, 2), (16, 16), 0.5)
+    assert torch.float32 in sent and torch.float64 not in sent

@@ -15,6 +15,7 @@ def demo(
     weights: options.Weights = DEFAULT_WEIGHTS,
     device: options.Device = "auto",
     size: options.Size = None,
+    force: options.Force = False,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
@@ -34,7 +35,7 @@ def demo(
                 first_mask=mask,
                 output=root / "track",
                 size=size,
-                force=is_output_folder(root / "track"),
+                force=force or is_output_folder(root / "track"),
                 progress=report,
                 notice=talk.notice,
             )
@@ -45,7 +46,7 @@ def demo(
                 clip,
                 output=root / "segment",
                 size=size,
-                force=is_output_folder(root / "segment"),
+                force=force or is_output_folder(root / "segment"),
                 progress=report,
                 notice=talk.notice,
             )

@@ -6,7 +6,8 @@ where asked for.
 
 from __future__ import annotations
 
-from contextlib import nullcontext
+import io
+from contextlib import ExitStack, nullcontext
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -177,14 +178,15 @@ def _report(
 ) -> None:
     from rvos_cli.evaluation.report import write_csv, write_plot
 
-    # What may fail comes last: the figures can have cost hours.
-    if score is not None and not talk.as_json and not talk.quiet:
-        _print_table(score)
-    talk.document({**document, **(score.to_dict() if score is not None else {})})
-    if score is not None and csv is not None:
-        write_csv(csv, score)
-    if score is not None and plot is not None:
-        write_plot(plot, score)
+    # Whatever fails, the rest is told: the figures can have cost hours.
+    with ExitStack() as stack:
+        if score is not None and plot is not None:
+            stack.callback(write_plot, plot, score)
+        if score is not None and csv is not None:
+            stack.callback(write_csv, csv, score)
+        if score is not None and not talk.as_json:
+            talk.data(_table(score))
+        talk.document({**document, **(score.to_dict() if score is not None else {})})
 
 
 def _score_stored(
@@ -279,16 +281,17 @@ def _chosen(text: str) -> list[str]:
     return names
 
 
-def _print_table(score: DatasetScore) -> None:
+def _table(score: DatasetScore) -> str:
+    """Return the figures as a table that fits the terminal."""
     from rich.box import SIMPLE
     from rich.console import Console
     from rich.table import Table
 
     from rvos_cli.evaluation.report import COLUMNS, rows
 
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=PIPE_WIDTH)
+    here = Console()
+    text = io.StringIO()
+    console = Console(file=text, force_terminal=here.is_terminal, width=here.width if here.is_terminal else PIPE_WIDTH)
     narrow = console.width < FULL_WIDTH
     title = f"{score.task}, sequences: {len(score.sequences)}, objects: {len(score.objects)}"
     table = Table(title=title, box=SIMPLE, pad_edge=False, padding=(0, 0 if narrow else 1, 0, 1))
@@ -308,3 +311,4 @@ def _print_table(score: DatasetScore) -> None:
             table.add_section()
         table.add_row(str(row["sequence"]), str(row["object"]), *(f"{row[column]:.3f}" for column in COLUMNS))
     console.print(table)
+    return text.getvalue().rstrip("\n")

@@ -24,6 +24,7 @@ from rvos_cli.model.rvos import CUE_PLANES, RVOS, TAKEN_PLANE
 from rvos_cli.model.slots import Kernels, PlainSlots, convolve, convolve_all, cut_kernels
 from rvos_cli.model.state import Hidden
 
+_PREPARING = threading.Lock()  # videos may be run from several threads; a network with a lock could not be copied
 LARGEST_CACHE = 4  # sizes of frames; each takes some 100 MB
 WORTH_COMPILING = 100  # frames after which the one to three seconds that it takes have come back, some 20 ms a frame
 
@@ -91,7 +92,6 @@ class _CompiledEncoder(nn.Module):
         self.matching = model.matching if model.config.matching else None
         # of a size of frame and a number of threads; None where it cannot be compiled
         self._compiled: dict[tuple[torch.Size, int], Future[_Parts | None]] = {}
-        self._preparing = threading.Lock()  # videos may be run from several threads
 
     def forward(self, frame: Tensor) -> Features:
         parts = self._for(frame)
@@ -109,7 +109,7 @@ class _CompiledEncoder(nn.Module):
         if frame.device.type != "cpu" or frame.shape[0] != 1:
             return None
         key = frame.shape, torch.get_num_threads()
-        with self._preparing:
+        with _PREPARING:
             if key not in self._compiled:
                 while len(self._compiled) >= LARGEST_CACHE:
                     del self._compiled[next(iter(self._compiled))]

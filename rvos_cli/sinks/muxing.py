@@ -6,6 +6,7 @@ while it loads. Everything streams: packets of both files are read side by side,
 
 from __future__ import annotations
 
+import errno
 import heapq
 import os
 from collections.abc import Iterator
@@ -50,6 +51,27 @@ def source_clock(path: Path) -> SourceClock:
     except (av.error.FFmpegError, OSError, ValueError):
         pass
     return SourceClock()
+
+
+def require_whole(path: Path) -> None:
+    """Look whether the boxes of an MP4 file are whole: closing it does not tell that the disk was full.
+
+    Raises:
+        OSError: the file ends within a box.
+    """
+    size, place = path.stat().st_size, 0
+    with path.open("rb") as file:
+        while place < size:
+            file.seek(place)
+            head = file.read(16)
+            length = int.from_bytes(head[:4], "big")
+            if length == 1:  # a large box has its length behind its name
+                length = int.from_bytes(head[8:16], "big")
+            if length < 8:
+                break
+            place += length
+    if place != size:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
 
 
 def address(path: Path) -> str:
@@ -122,6 +144,7 @@ def _join(part: Path, whole: Path, sound: Sound | None, way: Any, trouble: list[
         for packet in heapq.merge(*tracks, key=_time):
             count += packet.stream.type == "audio"
             output.mux_one(packet)
+    require_whole(whole)
     return count
 
 

@@ -21,7 +21,7 @@ from rvos_cli.errors import OutputError
 from rvos_cli.overlay import blend
 from rvos_cli.results import FrameMasks
 from rvos_cli.sinks.atomic import unwritable
-from rvos_cli.sinks.muxing import SourceClock, address, finish_video, source_clock
+from rvos_cli.sinks.muxing import SourceClock, address, finish_video, require_whole, source_clock
 from rvos_cli.sinks.sink import Sink
 from rvos_cli.threads import SIDE_THREADS
 
@@ -180,6 +180,7 @@ class OverlayVideo(Sink):
         finally:
             container, self._container = self._container, None
             container.close()
+        require_whole(self._part)
 
 
 def overlay_clock(source: Fraction | None, rate: Fraction | None) -> Fraction:

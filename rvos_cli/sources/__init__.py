@@ -6,6 +6,7 @@ First station of the flow: ``sources -> preprocess -> model``; knows numpy and f
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import stat
@@ -32,6 +33,10 @@ __all__ = [
 ]
 
 
+# What a path of nothing is called; on Windows a name with a colon or an asterisk is an invalid argument.
+NOWHERE = {errno.ENOENT, errno.ENOTDIR, errno.EINVAL}
+
+
 def open_source(input: str | os.PathLike[str] | Iterable[Any]) -> FrameSource:
     """Open a video file, a folder of images, an image, or an iterable of (H, W, 3) uint8 RGB arrays.
 
@@ -50,15 +55,15 @@ def open_source(input: str | os.PathLike[str] | Iterable[Any]) -> FrameSource:
     path = Path(os.path.expanduser(name))
     try:
         found = path.stat()
-    except (FileNotFoundError, NotADirectoryError, ValueError) as error:
+    except (OSError, ValueError) as error:
+        if isinstance(error, OSError) and error.errno not in NOWHERE:
+            raise InputError(
+                f"{name} cannot be read ({error.strerror})", cure="check the path and who may read it"
+            ) from error
         web = re.match(r"[a-z]{2,}:/", name) is not None  # a Path keeps one of an address's two slashes
         raise InputError(
             f"{name} is a web address" if web else f"{name} does not exist",
             cure="download the video and give the file" if web else "check the path",
-        ) from error
-    except OSError as error:
-        raise InputError(
-            f"{name} cannot be read ({error.strerror})", cure="check the path and who may read it"
         ) from error
     if stat.S_ISDIR(found.st_mode):
         return FolderSource(path, name)

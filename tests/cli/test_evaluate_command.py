@@ -1,7 +1,9 @@
 """``rvos evaluate --dataset``: the tiny network and stand-ins on small data sets."""
 
+import contextlib
 import csv
 import json
+import sys
 from pathlib import Path
 from zipfile import ZipFile
 
@@ -57,6 +59,20 @@ def test_figures_are_told_before_a_file_fails_and_a_plot_is_checked_before_all(r
     assert json.loads(done.out)["scored"]
     done = rvos(*words, "--plot", "figures.txt")
     assert (done.code, done.out) == (2, "")
+
+
+def test_files_are_written_although_nobody_reads_the_table(rvos, oracle, tmp_path, monkeypatch):
+    trees.davis2017(tmp_path / "data")
+
+    def unread(line: str, stream: object) -> None:
+        if stream is sys.stdout:
+            raise OSError("nobody reads")
+
+    monkeypatch.setattr("rvos_cli.cli.console._write", unread)
+    words = ("evaluate", "--dataset", "davis2017", "--root", "data", "--task", "unsupervised", "--csv", "figures.csv")
+    with contextlib.suppress(OSError):
+        rvos(*words)
+    assert Path("figures.csv").stat().st_size > 100
 
 
 def test_names_may_be_longer_than_a_path(rvos, oracle, tmp_path):

@@ -1,6 +1,7 @@
 """The compiled network against the plain one, and when the plain one is used."""
 
 import os
+import pickle
 import subprocess
 import sys
 import threading
@@ -250,6 +251,13 @@ def test_the_weights_are_shared_and_untouched(lite):
     three_frames(fast)
     assert fast.decoder is lite.decoder
     assert all(torch.equal(before[name], value) for name, value in lite.state_dict().items())
+
+
+def test_it_can_be_copied_and_pickled(lite):
+    fast = CompiledRVOS(lite)
+    plain = three_frames(lite)
+    for other in (deepcopy(fast), pickle.loads(pickle.dumps(fast))):
+        assert largest_difference(plain, three_frames(other)) < 0.1
 
 
 SIGNALLED = """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import replace
 from fractions import Fraction
@@ -17,7 +18,7 @@ from PIL import Image
 from rvos_cli.errors import OutputError
 from rvos_cli.overlay import blend
 from rvos_cli.results import FrameMasks
-from rvos_cli.sinks import MaskFolder, ObjectFolders, OverlayVideo
+from rvos_cli.sinks import MaskFolder, ObjectFolders, OverlayVideo, muxing, video
 from rvos_cli.sinks.video import overlay_clock
 from rvos_cli.sources import SourceInfo, open_source
 
@@ -195,6 +196,22 @@ def test_a_full_disk_is_a_named_error_and_not_the_end_of_the_process(tmp_path: P
     noise = np.random.default_rng(0).integers(0, 256, (20, *SIZE, 3), np.uint8)
     with pytest.raises(OutputError, match=r"overlay\.part\.mp4 cannot be written"):
         overlay(list(noise), tmp_path / "overlay.mp4")
+
+
+def test_a_disk_that_is_full_at_the_end_is_told_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Closing a file that lacks its end says nothing; a file that is cut stands for one."""
+    finish = OverlayVideo._finish_part
+
+    def cut(sink: OverlayVideo) -> None:
+        monkeypatch.setattr(video, "require_whole", lambda path: None)
+        finish(sink)
+        os.truncate(sink._part, sink._part.stat().st_size - 40)
+        muxing.require_whole(sink._part)
+
+    monkeypatch.setattr(OverlayVideo, "_finish_part", cut)
+    with pytest.raises(OutputError, match="No space left"):
+        overlay([np.zeros((*SIZE, 3), np.uint8)] * 9, tmp_path / "overlay.mp4")
+    assert not (tmp_path / "overlay.mp4").exists()
 
 
 def test_part_of_a_killed_run_plays(tmp_path: Path) -> None:
