@@ -63,9 +63,7 @@ class _Enlarged:
         before = np.floor(exact)
         after = np.minimum(before + 1, n - 1)
         origin, end = int(before[0]), int(after[-1]) + 1
-        taps = np.stack([before - origin, after - origin, exact - before]).astype(
-            np.float32
-        )  # some GPUs lack float64
+        taps = np.stack([before - origin, after - origin, exact - before]).astype(np.float32)  # some GPUs lack float64
         first, second, share = torch.from_numpy(taps).to(device)
         return cls(slice(origin, end), slice(start, stop), first.long(), second.long(), share)
 

@@ -6,7 +6,6 @@ where asked for.
 
 from __future__ import annotations
 
-import io
 from contextlib import ExitStack, nullcontext
 from enum import Enum
 from pathlib import Path
@@ -16,6 +15,7 @@ import typer
 
 from rvos_cli.cli import options
 from rvos_cli.cli.console import Talk
+from rvos_cli.cli.score_table import score_table
 from rvos_cli.config import DEFAULT_WEIGHTS, InferenceOptions
 from rvos_cli.errors import DatasetError, UsageError
 
@@ -23,9 +23,6 @@ if TYPE_CHECKING:
     from rvos_cli.evaluation import Dataset, DatasetScore, Submission, Task
     from rvos_cli.segmenter import Segmenter
 
-# Rich cuts a table to 80 columns where there is no terminal; this one has nothing that could be cut.
-PIPE_WIDTH = 120
-FULL_WIDTH = 100  # of a terminal that has room for the columns' whole names
 STORED, DATASET = "Stored masks", "Data set"
 
 
@@ -185,7 +182,7 @@ def _report(
         if score is not None and csv is not None:
             stack.callback(write_csv, csv, score)
         if score is not None and not talk.as_json:
-            talk.data(_table(score))
+            talk.data(score_table(score))
         talk.document({**document, **(score.to_dict() if score is not None else {})})
 
 
@@ -279,36 +276,3 @@ def _chosen(text: str) -> list[str]:
     if not names:
         raise UsageError("--sequences names no sequence", cure="give names with commas between, or a text file")
     return names
-
-
-def _table(score: DatasetScore) -> str:
-    """Return the figures as a table that fits the terminal."""
-    from rich.box import SIMPLE
-    from rich.console import Console
-    from rich.table import Table
-
-    from rvos_cli.evaluation.report import COLUMNS, rows
-
-    here = Console()
-    text = io.StringIO()
-    console = Console(file=text, force_terminal=here.is_terminal, width=here.width if here.is_terminal else PIPE_WIDTH)
-    narrow = console.width < FULL_WIDTH
-    title = f"{score.task}, sequences: {len(score.sequences)}, objects: {len(score.objects)}"
-    table = Table(title=title, box=SIMPLE, pad_edge=False, padding=(0, 0 if narrow else 1, 0, 1))
-    table.add_column("sequence", overflow="fold")
-    table.add_column("object", justify="right")
-    for column in COLUMNS:
-        name = column.removesuffix("-Mean")
-        if narrow:
-            name = name.replace("-Recall", "-Rec").replace("-Decay", "-Dec")
-        table.add_column(name, justify="right", no_wrap=True)
-    several = {sequence.name for sequence in score.sequences if len(sequence.objects) > 1}
-    for row in rows(score):
-        total = row["sequence"] == "all" and row["object"] == "all"
-        if row["object"] == "all" and not total and row["sequence"] not in several:
-            continue
-        if total:
-            table.add_section()
-        table.add_row(str(row["sequence"]), str(row["object"]), *(f"{row[column]:.3f}" for column in COLUMNS))
-    console.print(table)
-    return text.getvalue().rstrip("\n")
