@@ -19,6 +19,7 @@ from typing import Any
 import av
 
 from rvos_cli.sinks.sound import COPIED, Sound, copied, encoded
+from rvos_cli.sources.boxes import end_of_boxes
 from rvos_cli.sources.streams import displayed_stream
 
 
@@ -54,23 +55,12 @@ def source_clock(path: Path) -> SourceClock:
 
 
 def require_whole(path: Path) -> None:
-    """Look whether the boxes of an MP4 file are whole: closing it does not tell that the disk was full.
+    """Look whether an MP4 file is whole: closing it does not tell that the disk was full.
 
     Raises:
         OSError: the file ends within a box.
     """
-    size, place = path.stat().st_size, 0
-    with path.open("rb") as file:
-        while place < size:
-            file.seek(place)
-            head = file.read(16)
-            length = int.from_bytes(head[:4], "big")
-            if length == 1:  # a large box has its length behind its name
-                length = int.from_bytes(head[8:16], "big")
-            if length < 8:
-                break
-            place += length
-    if place != size:
+    if end_of_boxes(path) != path.stat().st_size:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
 
 

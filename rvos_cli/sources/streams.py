@@ -14,7 +14,8 @@ def displayed_stream(container: Any) -> Any | None:
 
     It is the default one, of several or none of that kind the largest; pictures of a cover are no video.
     """
-    moving = [stream for stream in container.streams.video if not _disposition(stream) & ATTACHED_PICTURE]
+    known = (stream for stream in container.streams.video if stream.codec_context is not None)  # None: a cut header
+    moving = [stream for stream in known if not _disposition(stream) & ATTACHED_PICTURE]
     return max(moving, key=lambda each: (_disposition(each) & DEFAULT_STREAM, each.width * each.height), default=None)
 
 

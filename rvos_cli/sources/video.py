@@ -18,6 +18,7 @@ from av.video.reformatter import Interpolation, VideoReformatter
 from numpy.typing import NDArray
 
 from rvos_cli.errors import InputError
+from rvos_cli.sources.boxes import end_of_boxes
 from rvos_cli.sources.frames import ClosingSource, Frame, SourceInfo
 from rvos_cli.sources.geometry import UPRIGHT, Turn, displayed_size, pixel_aspect, turn_of
 from rvos_cli.sources.streams import displayed_stream
@@ -189,7 +190,15 @@ class VideoSource(ClosingSource):
         frame = 1 / stream.average_rate if stream.average_rate else Fraction(0)
         if expected - reading.reached > max(Fraction(1, 5), 2 * frame, expected / 100) and reading.reached > 0:
             reading.broken_off = True
+        if "mp4" in container.format.name and self._is_cut():
+            reading.broken_off = True  # by so little that its length does not tell
         yield None
+
+    def _is_cut(self) -> bool:
+        try:
+            return end_of_boxes(self._path) > self._path.stat().st_size
+        except OSError:
+            return True  # it has gone
 
     def _report(self, reading: _Reading, given: int) -> None:
         if reading.broken_off or reading.damaged_since:

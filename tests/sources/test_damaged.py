@@ -33,6 +33,21 @@ def test_damaged_tail_keeps_what_decodes_and_says_where_it_ends(tmp_path: Path, 
         assert f"ends at frame {len(frames) - 1}, after {len(frames)} frames" in source.warnings[0]
 
 
+def test_a_tail_of_a_few_frames_is_missed_too(tmp_path: Path) -> None:
+    options = (*REORDERED, "-movflags", "+faststart")
+    source = open_source(media.cut(media.encode(tmp_path / "a.mp4", 12, options=options, sound=True), 0.6))
+    frames = list(source)
+    assert 5 < len(frames) < 12
+    assert len(source.warnings) == 1 and f"after {len(frames)} frames" in source.warnings[0]
+
+
+@pytest.mark.parametrize("share", [0.16, 0.2, 0.24])
+def test_a_header_that_is_cut_is_one_line(tmp_path: Path, share: float) -> None:
+    options = ("-c:v", "libx264", "-bf", "0", "-pix_fmt", "yuv420p", "-movflags", "+faststart")
+    with pytest.raises(InputError):
+        list(open_source(media.cut(media.encode(tmp_path / "a.mp4", 12, options=options), share)))
+
+
 @pytest.mark.parametrize("threads", [1, 2, 4, 7])
 def test_damaged_tail_loses_no_frame_to_threads(tmp_path: Path, threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(video_module, "SIDE_THREADS", threads)
