@@ -43,6 +43,11 @@ class FileLock:
         self._file = file
         return True
 
+    @property
+    def held(self) -> bool:
+        """Whether it is held by this very object."""
+        return self._file is not None
+
     def release(self) -> None:
         """Let others have it; the file stays."""
         file, self._file = self._file, None

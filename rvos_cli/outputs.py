@@ -98,10 +98,11 @@ class OutputFolder:
     def _leave_no_trace(self) -> None:
         """Remove the folder for the unfinished work, and what was made for it and is empty."""
         with contextlib.suppress(OSError):
-            self._empty()
-            if os.name == "nt":
-                self._lock.release()  # an open file cannot be removed there
-            (self.staging / MARK).unlink(missing_ok=True)
+            if self._lock.held:  # or it may be another run's
+                self._empty()
+                if os.name == "nt":
+                    self._lock.release()  # an open file cannot be removed there
+                (self.staging / MARK).unlink(missing_ok=True)
             self.staging.rmdir()
         self._lock.release()
         path = self.folder

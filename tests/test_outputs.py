@@ -98,6 +98,19 @@ def test_a_start_that_fails_leaves_neither_lock_nor_folder(tmp_path: Path, monke
     assert failure.value is not None  # as a caller keeps it who tells it later
 
 
+def test_a_start_that_fails_early_leaves_another_run_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def fail(self: OutputFolder, inputs: object) -> None:
+        raise OSError(errno.EACCES, os.strerror(errno.EACCES))
+
+    with begun(tmp_path) as first:
+        (first.staging / "overlay.part.mp4").write_bytes(b"half")
+        with monkeypatch.context() as patch:
+            patch.setattr(OutputFolder, "_check_inputs", fail)
+            with pytest.raises(rvos.OutputError, match="Permission denied"):
+                begun(tmp_path)
+        assert (first.staging / "overlay.part.mp4").read_bytes() == b"half"
+
+
 def test_the_error_of_a_run_is_told_even_where_nothing_can_be_written_any_more(tmp_path: Path, monkeypatch):
     with pytest.raises(rvos.OutputError, match="first"), begun(tmp_path) as run:
         (run.staging / "masks").mkdir()
