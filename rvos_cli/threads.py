@@ -1,7 +1,7 @@
 """How many threads whatever stands beside the network may have: decoding, encoding, packing PNGs.
 
 With more threads than half of the processors a codec does not end sooner where the network needs them all; it only
-works more (a tenth for encoding, a quarter for decoding, on two cores).
+works more: a quarter for decoding, some 5% for encoding (480p, two cores of an AMD EPYC, 2026-11-25, four tries each).
 """
 
 from __future__ import annotations

@@ -23,15 +23,12 @@ if TYPE_CHECKING:
 def batch(
     folder: Annotated[
         Path,
-        typer.Argument(
-            parser=options.path_of, metavar="FOLDER", help="Searched for videos and frame folders.", show_default=False
-        ),
+        options.path_argument(metavar="FOLDER", help="Searched for videos and frame folders.", show_default=False),
     ],
     first_masks: Annotated[
         Path | None,
-        typer.Option(
+        options.path_option(
             "--masks",
-            parser=options.path_of,
             metavar="DIR",
             help="Folder of first masks, <stem>.png or the first PNG of <stem>/; a mask means track, none segment.",
             show_default="<stem>.png beside each input",
@@ -39,13 +36,8 @@ def batch(
     ] = None,
     output: Annotated[
         Path,
-        typer.Option(
-            "--output",
-            "-o",
-            parser=options.path_of,
-            metavar="DIR",
-            help="Root of the tree of outputs.",
-            rich_help_panel=options.FILES,
+        options.path_option(
+            "--output", "-o", metavar="DIR", help="Root of the tree of outputs.", rich_help_panel=options.FILES
         ),
     ] = Path("rvos-out"),
     force: Annotated[

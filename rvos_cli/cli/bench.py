@@ -29,12 +29,8 @@ ObjectCount = Annotated[
 ]
 Plot = Annotated[
     Path | None,
-    typer.Option(
-        "--plot",
-        parser=options.path_of,
-        metavar="FILE",
-        help="Draw the stages as bars (.png, .svg, .pdf).",
-        rich_help_panel=options.FILES,
+    options.path_option(
+        "--plot", metavar="FILE", help="Draw the stages as bars (.png, .svg, .pdf).", rich_help_panel=options.FILES
     ),
 ]
 
@@ -42,12 +38,7 @@ Plot = Annotated[
 def bench(
     input: Annotated[
         Path | None,
-        typer.Argument(
-            parser=options.path_of,
-            metavar="[INPUT]",
-            help="A video, frame folder or image.",
-            show_default="the demo clip",
-        ),
+        options.path_argument(metavar="[INPUT]", help="A video, frame folder or image.", show_default="the demo clip"),
     ] = None,
     frames: Annotated[int, typer.Option("--frames", min=1, help="Frames to measure with, but for the whole.")] = 30,
     objects: ObjectCount = None,

@@ -47,9 +47,8 @@ class DatasetName(str, Enum):
 def evaluate(
     pred: Annotated[
         Path | None,
-        typer.Option(
+        options.path_option(
             "--pred",
-            parser=options.path_of,
             help="Predicted masks: a folder of PNGs per sequence, or what rvos batch wrote.",
             show_default=False,
             rich_help_panel=STORED,
@@ -57,9 +56,8 @@ def evaluate(
     ] = None,
     gt: Annotated[
         Path | None,
-        typer.Option(
+        options.path_option(
             "--gt",
-            parser=options.path_of,
             help="True masks: a folder of PNGs per sequence, or a DAVIS root.",
             show_default=False,
             rich_help_panel=STORED,
@@ -77,12 +75,8 @@ def evaluate(
     ] = None,
     root: Annotated[
         Path | None,
-        typer.Option(
-            "--root",
-            parser=options.path_of,
-            help="Where it lies, in its official layout.",
-            show_default=False,
-            rich_help_panel=DATASET,
+        options.path_option(
+            "--root", help="Where it lies, in its official layout.", show_default=False, rich_help_panel=DATASET
         ),
     ] = None,
     split: Annotated[
@@ -96,9 +90,8 @@ def evaluate(
     ] = None,
     submission: Annotated[
         Path | None,
-        typer.Option(
+        options.path_option(
             "--submission",
-            parser=options.path_of,
             metavar="FILE.zip",
             help="Also write the masks as the official server wants them.",
             show_default=False,
@@ -118,14 +111,10 @@ def evaluate(
         str | None,
         typer.Option("--sequences", help="Only these: names with commas between, or a text file with a name a line."),
     ] = None,
-    csv: Annotated[
-        Path | None, typer.Option("--csv", parser=options.path_of, help="Also write the figures to this CSV file.")
-    ] = None,
+    csv: Annotated[Path | None, options.path_option("--csv", help="Also write the figures to this CSV file.")] = None,
     plot: Annotated[
         Path | None,
-        typer.Option(
-            "--plot", parser=options.path_of, help="Also draw bars and curves per frame to this PNG (needs matplotlib)."
-        ),
+        options.path_option("--plot", help="Also draw bars and curves per frame to this PNG (needs matplotlib)."),
     ] = None,
     weights: options.Weights = DEFAULT_WEIGHTS,
     device: options.Device = "auto",

@@ -6,7 +6,7 @@ Enters: nothing. Leaves: annotated types for the commands' signatures. Defaults 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -20,25 +20,30 @@ def path_of(text: str | Path) -> Path:
     return Path(text)
 
 
+def path_option(*names: str, **words: Any) -> Any:
+    """Return what ``typer.Option`` does, for a path."""
+    return typer.Option(*names, parser=path_of, **words)
+
+
+def path_argument(**words: Any) -> Any:
+    """Return what ``typer.Argument`` does, for a path."""
+    return typer.Argument(parser=path_of, **words)
+
+
 NETWORK, FILES, TALK = "Network", "Files", "Talk"
 
 Inputs = Annotated[
     list[Path],
-    typer.Argument(
-        parser=path_of, metavar="INPUT", help="Video files, folders of images, or single images.", show_default=False
-    ),
+    path_argument(metavar="INPUT", help="Video files, folders of images, or single images.", show_default=False),
 ]
 Input = Annotated[
     Path,
-    typer.Argument(
-        parser=path_of, metavar="INPUT", help="A video file, a folder of images, or an image.", show_default=False
-    ),
+    path_argument(metavar="INPUT", help="A video file, a folder of images, or an image.", show_default=False),
 ]
 FirstMask = Annotated[
     Path,
-    typer.Option(
+    path_option(
         "--first-mask",
-        parser=path_of,
         metavar="PNG",
         help="Mask of the first frame: palette or grey ids, one binary object, or RGB colours.",
         show_default=False,
@@ -46,10 +51,9 @@ FirstMask = Annotated[
 ]
 Output = Annotated[
     Path | None,
-    typer.Option(
+    path_option(
         "--output",
         "-o",
-        parser=path_of,
         metavar="DIR",
         help="Folder to write to.",
         show_default="rvos-out/<input stem>",

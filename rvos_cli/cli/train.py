@@ -24,12 +24,8 @@ PAPER, WATCH = "Published recipes", "Watching a run"
 def train(
     data: Annotated[
         Path | None,
-        typer.Option(
-            "--data",
-            parser=options.path_of,
-            metavar="DIR",
-            help="Folder that holds train/ (recipes lite*).",
-            show_default=False,
+        options.path_option(
+            "--data", metavar="DIR", help="Folder that holds train/ (recipes lite*).", show_default=False
         ),
     ] = None,
     recipe: Annotated[
@@ -43,10 +39,9 @@ def train(
     ] = "lite",
     output: Annotated[
         Path | None,
-        typer.Option(
+        options.path_option(
             "--output",
             "-o",
-            parser=options.path_of,
             metavar="DIR",
             help="Folder of the run: checkpoint, log, weights.",
             show_default="runs/<recipe>",
@@ -82,9 +77,8 @@ def train(
     ] = False,
     validate: Annotated[
         Path | None,
-        typer.Option(
+        options.path_option(
             "--validate",
-            parser=options.path_of,
             metavar="DIR",
             help="Score the network on this data set: a DAVIS root, or frames/ and masks/.",
             rich_help_panel=WATCH,
@@ -108,11 +102,8 @@ def train(
     ] = 0,
     preview: Annotated[
         Path | None,
-        typer.Option(
-            "--preview",
-            parser=options.path_of,
-            metavar="PNG",
-            help="Only draw some of the clips; divided ones if OUTPUT has them.",
+        options.path_option(
+            "--preview", metavar="PNG", help="Only draw some of the clips; divided ones if OUTPUT has them."
         ),
     ] = None,
     dataset: Annotated[
@@ -123,9 +114,7 @@ def train(
     ] = None,
     root: Annotated[
         Path | None,
-        typer.Option(
-            "--root", parser=options.path_of, metavar="DIR", help="The unpacked data set.", rich_help_panel=PAPER
-        ),
+        options.path_option("--root", metavar="DIR", help="The unpacked data set.", rich_help_panel=PAPER),
     ] = None,
     split: Annotated[
         str | None,
@@ -152,12 +141,8 @@ def train(
     ] = None,
     trunk_weights: Annotated[
         Path | None,
-        typer.Option(
-            "--trunk-weights",
-            parser=options.path_of,
-            metavar="FILE",
-            help="torchvision's ImageNet weights of it.",
-            rich_help_panel=PAPER,
+        options.path_option(
+            "--trunk-weights", metavar="FILE", help="torchvision's ImageNet weights of it.", rich_help_panel=PAPER
         ),
     ] = None,
     trunk_rate: Annotated[

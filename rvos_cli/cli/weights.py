@@ -68,11 +68,8 @@ def info(
 def import_(
     source: Annotated[
         Path,
-        typer.Argument(
-            parser=options.path_of,
-            metavar="FOLDER_OR_ZIP",
-            help="A checkpoint as the authors publish it.",
-            show_default=False,
+        options.path_argument(
+            metavar="FOLDER_OR_ZIP", help="A checkpoint as the authors publish it.", show_default=False
         ),
     ],
     name: Annotated[
@@ -95,12 +92,8 @@ def export(
     name: Annotated[str, typer.Argument(metavar="NAME|PATH", help="Weights by name or path.", show_default=False)],
     published: Annotated[
         Path,
-        typer.Option(
-            "--published",
-            parser=options.path_of,
-            metavar="FOLDER",
-            help="Folder to write to, in the authors' layout.",
-            show_default=False,
+        options.path_option(
+            "--published", metavar="FOLDER", help="Folder to write to, in the authors' layout.", show_default=False
         ),
     ],
     force: Annotated[bool, typer.Option("--force", "-f", help="Replace a checkpoint that is there.")] = False,
