@@ -20,7 +20,7 @@ import av
 
 from rvos_cli.sinks.sound import COPIED, Sound, copied, encoded
 from rvos_cli.sources.boxes import end_of_boxes
-from rvos_cli.sources.streams import displayed_stream
+from rvos_cli.sources.streams import displayed_stream, opened
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class SourceClock:
 def source_clock(path: Path) -> SourceClock:
     """Read the clock of the stream that ``sources`` shows, by decoding its first frame."""
     try:
-        with av.open(address(path), metadata_errors="ignore") as container:
+        with opened(address(path)) as container:
             stream: Any = displayed_stream(container)
             if stream is None:
                 return SourceClock()

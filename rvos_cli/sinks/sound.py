@@ -15,6 +15,8 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
+from rvos_cli.sources.streams import opened
+
 COPIED = frozenset({"aac", "ac3", "alac", "eac3", "flac", "mp3", "opus"})
 AAC_RATES = frozenset({8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 64000, 88200, 96000})
 PREROLL = Fraction(1, 10)  # packets this long before the first frame warm the decoder up and are not played
@@ -31,7 +33,7 @@ class Sound:
 
     def codec(self) -> str:
         """Return the codec's name, as ``aac`` or ``pcm_s16le``, or ``none``."""
-        with av.open(self.address, metadata_errors="ignore") as container:
+        with opened(self.address) as container:
             stream: Any = container.streams.best("audio")
             return "none" if stream is None else str(stream.codec_context.codec.canonical_name)
 
@@ -56,7 +58,7 @@ def encoded(sound: Sound, output: Any, warnings: list[str]) -> Iterator[Any]:
 
 
 def _opened(sound: Sound) -> tuple[Any, Any]:
-    container = av.open(sound.address, metadata_errors="ignore")
+    container = opened(sound.address)
     source = container.streams.best("audio")
     if source is None:
         container.close()

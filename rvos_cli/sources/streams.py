@@ -1,12 +1,34 @@
-"""Which of a container's streams is the video that is shown; reader and writer must agree on it."""
+"""How media files are opened, and which stream is the video that is shown; reader and writer must agree on both.
+
+Versions of PyAV differ in how; what this project has to know of that stands here.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
+
+import av
 
 # AV_DISPOSITION_DEFAULT and AV_DISPOSITION_ATTACHED_PIC of libavformat
 DEFAULT_STREAM = 0x1
 ATTACHED_PICTURE = 0x400
+
+
+# Names and titles may be in any encoding. From version 19 on PyAV does not stumble over them, nor knows this option.
+LENIENT: Mapping[str, Any] = {"metadata_errors": "ignore"} if int(av.__version__.split(".")[0]) < 19 else {}
+
+
+def opened(address: str) -> Any:
+    """Open a media file to read, whatever the encoding of its names and titles; see ``av.open``."""
+    return av.open(address, **LENIENT)
+
+
+def side_data(frame: Any, kind: str) -> list[bytes]:
+    """Return what a frame carries of a kind, such as ``DISPLAYMATRIX``."""
+    carried = frame.side_data
+    values = (one if hasattr(one, "type") else carried[one] for one in carried)  # these, or from 19 on their kinds
+    return [bytes(data) for data in values if data.type.name == kind]
 
 
 def displayed_stream(container: Any) -> Any | None:

@@ -21,7 +21,7 @@ from rvos_cli.errors import InputError
 from rvos_cli.sources.boxes import end_of_boxes
 from rvos_cli.sources.frames import ClosingSource, Frame, SourceInfo
 from rvos_cli.sources.geometry import UPRIGHT, Turn, displayed_size, pixel_aspect, turn_of
-from rvos_cli.sources.streams import displayed_stream
+from rvos_cli.sources.streams import displayed_stream, opened, side_data
 from rvos_cli.sources.timing import FrameClock, average_rate, expected_frames
 from rvos_cli.threads import SIDE_THREADS
 
@@ -240,7 +240,7 @@ class VideoSource(ClosingSource):
         the garbage collector comes: a hundred frames of a large video.
         """
         if frame.rotation != self._turned[0]:
-            matrices = [bytes(data) for data in frame.side_data if data.type.name == "DISPLAYMATRIX"]
+            matrices = side_data(frame, "DISPLAYMATRIX")
             turn = turn_of(matrices[0]) if matrices else UPRIGHT
             if turn is None:
                 self.warn(f"{self._name} asks for a rotation that is no multiple of 90 degrees; it is shown unrotated")
@@ -250,7 +250,7 @@ class VideoSource(ClosingSource):
     def _open(self) -> Any:
         try:
             # The prefix keeps a colon in a name from being read as a protocol.
-            container = av.open(f"file:{self._path}", metadata_errors="ignore")
+            container = opened(f"file:{self._path}")
         except (av.FFmpegError, OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or str(error)
             raise InputError(
