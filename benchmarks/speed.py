@@ -36,6 +36,7 @@ from speed_table import ROWS, Value, table, write_section
 HERE = Path(__file__).resolve().parent
 PEERS = {"cutie": "rf-cutie", "sam2": "rf-sam-2"}  # program -> distribution
 VIDEO = 300  # frames of the commands' video
+SHORTER = {"cpu": 1, "cuda": 6}  # so many times as many frames in a turn, where frames are that much shorter or more
 BESIDE_COMMANDS = 60  # frames of the network alone before each command: longer than a turn, since a command takes long
 
 
@@ -69,9 +70,9 @@ PROGRAMS = {
     "published 3": Program("rvos", "published", 3, 256),
     "lite 2": Program("rvos", "lite", 2),
     "lite 1": Program("rvos", "lite", 1),
+    "lite 3": Program("rvos", "lite", 3),
     "cutie": Program("cutie", "cutie", 1),
     "sam2": Program("sam2", "sam2", 1),
-    "lite 3": Program("rvos", "lite", 3),
 }
 
 
@@ -100,7 +101,7 @@ class Bench:
         """Start a program; one that is not installed, or fails, is remembered as absent."""
         program = PROGRAMS[name]
         say(f"starting {name}")
-        length = 2 + self.effort.turns * (1 + self.effort.frames[program.kind])
+        length = 2 + self.effort.turns * (1 + self.frames(program))
         try:
             answer = self.process(program.worker).ask(
                 "open", key=name, program=program.kind, objects=program.objects, size=program.size, length=length
@@ -117,15 +118,19 @@ class Bench:
         if "version" in answer:
             self.versions[PEERS[name]] = answer["version"]
 
-    def turn(self, name: str, *, frames: int | None = None) -> None:
-        """Let a program take one turn, of its usual number of frames or of *frames*."""
-        if name not in self.turns:
-            return
-        program = PROGRAMS[name]
-        frames = self.effort.frames[program.kind] if frames is None else frames
-        answer = self.process(program.worker).ask("take", key=name, frames=1 + frames)
-        counted = answer["seconds"][1:]
-        self.turns[name].append(sum(counted) / len(counted))
+    def frames(self, program: Program) -> int:
+        """Return how many frames count in a turn of *program*."""
+        return self.effort.frames[program.kind] * SHORTER[self.device]
+
+    def turn(self, name: str) -> None:
+        """Let a program take one turn."""
+        if name in self.turns:
+            self.turns[name].append(self.take(name, self.frames(PROGRAMS[name])))
+
+    def take(self, name: str, frames: int) -> float:
+        """Let a program run one frame and then *frames* more; return the mean seconds of these."""
+        seconds = self.process(PROGRAMS[name].worker).ask("take", key=name, frames=1 + frames)["seconds"]
+        return statistics.fmean(seconds[1:])
 
     def seconds(self, name: str) -> float | None:
         """Return a program's seconds per frame, None if it is absent."""
@@ -149,8 +154,7 @@ def measure_commands(bench: Bench) -> dict[str, Value]:
     words = ["track", str(bench.folder / "video.mp4"), "--first-mask", str(bench.folder / "first_mask.png")]
     for number in range(bench.effort.commands):
         say(f"command {number + 1} of {bench.effort.commands}")
-        bench.turn("lite 3", frames=BESIDE_COMMANDS)
-        network.append(bench.turns["lite 3"][-1])
+        network.append(bench.take("lite 3", BESIDE_COMMANDS * SHORTER[bench.device]))
         output = bench.folder / f"out{number}"
         output.mkdir()
         tracks.append(run_command([*words, "--output", str(output), "--device", bench.device, "--quiet"], output))
@@ -271,7 +275,7 @@ def run(options: argparse.Namespace) -> tuple[dict[str, Value], str]:
         print(text, flush=True)
         if not options.quick:
             picture = options.images / f"growth-{device}.png"
-            growth = measure_growth(rvos, picture.with_suffix(".csv"), say)
+            growth = measure_growth(rvos, picture.with_suffix(".csv"), say, times=SHORTER[device])
             if draw_growth(growth, picture, f"lite, {device}, 854x480 frames", say):
                 place = os.path.relpath(picture, options.readme.parent)
                 text += f"\n\n![How cost grows with frames, objects and size]({Path(place).as_posix()})"

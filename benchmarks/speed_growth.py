@@ -33,16 +33,16 @@ class Worker(Protocol):
         """Send a command and return its answer."""
 
 
-def measure_growth(worker: Worker, path: Path, say: Callable[[str], None]) -> Growth:
-    """Measure the three curves and write them to *path*; points of a curve take turns."""
+def measure_growth(worker: Worker, path: Path, say: Callable[[str], None], *, times: int = 1) -> Growth:
+    """Measure the three curves and write them to *path*; points of a curve take turns of *times* as many frames."""
     say(f"growth: {LENGTH} frames")
     worker.ask("open", key="long", program="lite", objects=3)
-    times = worker.ask("take", key="long", frames=LENGTH)["seconds"]
+    taken = worker.ask("take", key="long", frames=LENGTH)["seconds"]
     worker.ask("close", key="long")
     growth = {
-        "frame": [(first + STEP, statistics.fmean(times[first : first + STEP])) for first in range(0, LENGTH, STEP)],
-        "objects": _curve(worker, "objects", {count: {"objects": count} for count in OBJECTS}, say),
-        "size": _curve(worker, "size", {size: {"objects": 2, "size": size} for size in SIZES}, say),
+        "frame": [(first + STEP, statistics.fmean(taken[first : first + STEP])) for first in range(0, LENGTH, STEP)],
+        "objects": _curve(worker, "objects", {count: {"objects": count} for count in OBJECTS}, say, times),
+        "size": _curve(worker, "size", {size: {"objects": 2, "size": size} for size in SIZES}, say, times),
     }
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w", newline="", encoding="utf-8") as stream:
@@ -76,7 +76,7 @@ def draw_growth(growth: Growth, path: Path, title: str, say: Callable[[str], Non
 
 
 def _curve(
-    worker: Worker, name: str, points: dict[int, dict[str, int]], say: Callable[[str], None]
+    worker: Worker, name: str, points: dict[int, dict[str, int]], say: Callable[[str], None], times: int
 ) -> list[tuple[int, float]]:
     turns: dict[int, list[float]] = {x: [] for x in points}
     for x, options in points.items():
@@ -85,7 +85,7 @@ def _curve(
         worker.ask("take", key=f"{name} {x}", frames=SETTLING)
     for _ in range(TURNS):
         for x in points:
-            seconds = worker.ask("take", key=f"{name} {x}", frames=UNCOUNTED + COUNTED)["seconds"]
+            seconds = worker.ask("take", key=f"{name} {x}", frames=UNCOUNTED + COUNTED * times)["seconds"]
             turns[x].append(statistics.fmean(seconds[UNCOUNTED:]))
     for x in points:
         worker.ask("close", key=f"{name} {x}")

@@ -33,7 +33,7 @@ FRAMES, MASKS, VIDEO, FIRST_MASK, PUBLISHED = (
     "first_mask.png",
     "published.safetensors",
 )
-ENOUGH = 1000  # frames, more than any run takes; no copies are made of them
+ENOUGH = 2000  # frames, more than any run takes; no copies are made of them
 SETTLED = 18  # frames after which lite's memory is as large as it gets
 PEERS = {"cutie": "rf-cutie", "sam2": "rf-sam-2"}
 

@@ -1,7 +1,8 @@
 """Done before its turn: frames that are read ahead, and the next one's encoding while the one before is decoded.
 
 Encoding needs nothing of the frame before, decoding much of it. On a processor each gets half of the threads, at the
-same time, which keeps them busier than all of them at one small step after the other.
+same time, which keeps them busier than all of them at one small step after the other. On a GPU each has a queue of its
+own.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ from contextlib import contextmanager
 from typing import Any, Generic, TypeVar
 
 import torch
+
+from rvos_cli.graphs import queue
 
 LARGEST_LEAD = 4  # answers that may wait; of more, the oldest were forgotten by whoever announced them
 ItemT = TypeVar("ItemT")
@@ -88,9 +91,7 @@ class Ahead(Generic[ResultT]):
 
     def __call__(self, *arguments: Any) -> ResultT:
         """Return the answer to *arguments*, which were announced in the order of their turn, or not at all."""
-        if not self._coming or any(
-            one is not other for one, other in zip(self._coming[0].arguments, arguments, strict=True)
-        ):
+        if not self._coming or not _same(self._coming[0].arguments, arguments):
             return self._function(*arguments)
         coming = self._coming.popleft()
         coming.asked = True
@@ -111,6 +112,55 @@ class Ahead(Generic[ResultT]):
         if self._thread is not None:
             self._thread.shutdown(cancel_futures=True)
             self._thread = None
+
+
+class AheadOnGPU(Generic[ResultT]):
+    """The same with a GPU, which computes what it is asked for while nobody waits: it needs no thread, but a queue.
+
+    An announcement is only noted. ``begin`` reads the arguments and asks for the answer, when this processor would do
+    nothing but wait for the GPU, and the GPU computes it when it would wait for this processor.
+    """
+
+    def __init__(self, function: Callable[..., ResultT], device: torch.device) -> None:
+        """Compute *function* on *device*."""
+        self._function, self._device = function, device
+        self._queue: torch.cuda.Stream | None = None
+        self._announced: Callable[[], tuple[Any, ...] | None] | None = None
+        self._coming: tuple[tuple[Any, ...], ResultT, torch.cuda.Event] | None = None
+
+    def announce(self, arguments: Callable[[], tuple[Any, ...] | None]) -> None:
+        """Note who knows with what the function is called next; None if it is not."""
+        self._announced = arguments
+
+    def begin(self) -> None:
+        """Ask for the answer to what was announced last, to be computed once all that was asked for before is done."""
+        read, self._announced = self._announced, None
+        arguments = None if read is None else read()
+        if arguments is None:
+            return
+        self._queue = self._queue or queue(self._device)
+        self._queue.wait_stream(torch.cuda.current_stream(self._device))
+        with torch.cuda.stream(self._queue):
+            answer = self._function(*arguments)
+        self._coming = arguments, answer, self._queue.record_event()
+
+    def __call__(self, *arguments: Any) -> ResultT:
+        """Return the answer to *arguments*, whether they were announced or not."""
+        coming, self._coming = self._coming, None
+        if coming is not None:
+            torch.cuda.current_stream(self._device).wait_event(coming[2])
+            if _same(coming[0], arguments):
+                return coming[1]
+        return self._function(*arguments)
+
+    def close(self) -> None:
+        """Forget what was announced, and what was not asked for."""
+        self._announced, self._coming = None, None
+
+
+def _same(some: tuple[Any, ...], others: tuple[Any, ...]) -> bool:
+    """Whether these are the same arguments, not only equal ones."""
+    return all(one is other for one, other in zip(some, others, strict=True))
 
 
 @contextmanager

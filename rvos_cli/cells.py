@@ -5,6 +5,7 @@ Whether two pieces of a mask touch, and how far they are apart, is asked on this
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -26,6 +27,11 @@ def cells_above(planes: Tensor, least: float) -> list[Cells]:
     rows = planes.reshape(objects, height // CELL, CELL, width).amax(dim=2)
     cells = rows.reshape(objects, height // CELL, width // CELL, CELL).amax(dim=3)
     return list(cells.float().cpu().numpy() > least)
+
+
+def winning(planes: Tensor) -> Tensor:
+    """Return planes (N, h, w) with nothing where another one is higher."""
+    return planes.masked_fill(planes < planes.amax(dim=0), -math.inf)  # many times as fast as argmax, on a CPU
 
 
 def pixels_of(cells: Cells, device: torch.device) -> Tensor:

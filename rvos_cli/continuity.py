@@ -7,6 +7,7 @@ a piece of mask far from where its object was last seen is not a part of it. Sta
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,11 +29,13 @@ def far_pieces(inside: Cells, before: Cells, reach: float) -> Cells:
     Returns:
         (h, w), the cells to drop.
     """
-    if not before.any() or not inside.any():
+    box = _box(inside)
+    if box is None or not before.any():
         return np.zeros_like(inside)
-    pieces, count = ndimage.label(inside, TOUCHING)
-    if np.all(np.bincount(pieces[before], minlength=count + 1)[1:]):
+    pieces, count = ndimage.label(inside[box], TOUCHING)
+    if np.all(np.bincount(pieces[before[box]], minlength=count + 1)[1:]):
         return np.zeros_like(inside)  # every piece is where the object was: no need for distances, which take long
+    pieces, _ = ndimage.label(inside, TOUCHING)
     distance = ndimage.distance_transform_edt(~before)
     nearest = ndimage.minimum(distance, pieces, np.arange(count + 1))
     far = np.asarray(nearest) > reach
@@ -50,7 +53,7 @@ class Stray:
     neighbour: int
 
 
-def strays(masks: list[Cells], *, share: float, gap: float) -> list[Stray]:
+def strays(masks: Sequence[Cells], *, share: float, gap: float) -> list[Stray]:
     """Find small pieces of an object that have come off it and hang on another one.
 
     Two things that part after they have met may each keep a bit of the other; this gives it back.
@@ -61,10 +64,14 @@ def strays(masks: list[Cells], *, share: float, gap: float) -> list[Stray]:
         gap: it has come off when it is farther than so many cells from every piece that is not small.
     """
     found = []
-    for owner, inside in enumerate(masks):
-        pieces, count = ndimage.label(inside, TOUCHING)
-        if count < 2:
+    boxes = [_box(inside) for inside in masks]
+    for owner, (inside, box) in enumerate(zip(masks, boxes, strict=True)):
+        neighbours = (other for place, other in enumerate(boxes) if place != owner)
+        if box is None or not any(other is not None and _meet(box, other) for other in neighbours):
             continue
+        if ndimage.label(inside[box], TOUCHING)[1] < 2:
+            continue
+        pieces, count = ndimage.label(inside, TOUCHING)
         areas = np.bincount(pieces.ravel(), minlength=count + 1)[1:]
         small = areas < share * areas.max()
         distance = ndimage.distance_transform_edt(~np.isin(pieces, 1 + np.flatnonzero(~small)))
@@ -94,3 +101,20 @@ def clusters(inside: Cells, gap: float) -> list[Cells]:
     joined, count = ndimage.label(ndimage.distance_transform_edt(~inside) <= gap / 2, TOUCHING)
     groups = [inside & (joined == number) for number in range(1, count + 1)]
     return sorted(groups, key=lambda group: -int(group.sum()))
+
+
+def _box(inside: Cells) -> tuple[slice, slice] | None:
+    """Return the smallest box around a mask (h, w), None if it is empty: most are much smaller than their frame."""
+    rows, columns = (_extent(np.asarray(inside.any(axis=axis))) for axis in (1, 0))
+    return None if rows.stop == 0 else (rows, columns)
+
+
+def _extent(line: NDArray[np.bool_]) -> slice:
+    """Return the stretch of a line from its first True to its last; of none, an empty one."""
+    first = int(line.argmax())
+    return slice(first, len(line) - int(line[::-1].argmax())) if line[first] else slice(0, 0)
+
+
+def _meet(one: tuple[slice, slice], other: tuple[slice, slice]) -> bool:
+    """Whether a cell of one box may touch one of the other."""
+    return all(a.start <= b.stop and b.start <= a.stop for a, b in zip(one, other, strict=True))

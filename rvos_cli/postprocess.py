@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -20,8 +21,7 @@ def label_map(logits: Tensor, ids: tuple[int, ...], size: tuple[int, int], thres
     logits, least = logits.float(), math.log(threshold / (1 - threshold))
     labels = torch.zeros(size, dtype=torch.uint8, device=logits.device)
     best = torch.full(size, least, device=logits.device)
-    # An enlarged pixel lies between its neighbours: where none of them is above the threshold, it is not either. Rows
-    # and columns of all objects leave a GPU at once.
+    # An enlarged pixel lies between its neighbours: where none of them is above the threshold, it is not either.
     inside = [(logits.amax(dim=2 - axis) > least).cpu().numpy() for axis in (0, 1)]
     for identity, plane, *over in zip(ids, logits, *inside, strict=True):
         if not over[0].any():
@@ -32,6 +32,16 @@ def label_map(logits: Tensor, ids: tuple[int, ...], size: tuple[int, int], thres
         labels[here].masked_fill_(full > best[here], identity)
         torch.maximum(best[here], full, out=best[here])
     return _array(labels)
+
+
+def labels_everywhere(logits: Tensor, ids: Tensor, size: tuple[int, int], least: float) -> Tensor:
+    """Return the same on the device of logits (N, h, w), N > 0, without asking where they are.
+
+    A GPU has them all sooner than an answer. *ids* are (N,) uint8 there, and *least* is the threshold as a logit.
+    """
+    full = F.interpolate(logits[None], size=size, mode="bilinear", align_corners=False)[0]
+    best, first = full.max(dim=0)
+    return torch.where(best > least, ids[first], ids.new_zeros(()))
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ Knows numpy and torch, no files. ``postprocess`` is the way back.
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cache
 
 import numpy as np
 import torch
@@ -40,17 +40,26 @@ def frame_tensor(
 
     On a processor a frame is resized in 8 bits, which rounds to whole levels and takes a quarter of the time.
     """
-    pixels = torch.from_numpy(np.require(image, requirements=("C", "W"))).to(device).permute(2, 0, 1)[None]
-    if device.type != "cpu":
+    return network_input(picture_tensor(image).to(device), size, config).to(dtype)
+
+
+def picture_tensor(image: NDArray[np.uint8]) -> Tensor:
+    """Return a frame (H, W, 3) as a tensor, in its own memory if it lies there in order."""
+    return torch.from_numpy(np.require(image, requirements=("C", "W")))
+
+
+def network_input(picture: Tensor, size: tuple[int, int], config: ModelConfig) -> Tensor:
+    """Do what ``frame_tensor`` does on the device of *picture*, (H, W, 3) uint8, in float32."""
+    pixels = picture.permute(2, 0, 1)[None]
+    if picture.device.type != "cpu":
         pixels = pixels.float()
     if pixels.shape[-2:] != size:
         pixels = F.interpolate(pixels, size=size, mode="bilinear", align_corners=False, antialias=True)
-    mean, std = (_channels(values, device) for values in (config.mean, config.std))
-    normalised = pixels.float().div_(255 * std).sub_(mean / std)
-    return normalised.to(dtype).contiguous(memory_format=torch.channels_last)
+    mean, std = (_channels(values, picture.device) for values in (config.mean, config.std))
+    return pixels.float().div_(255 * std).sub_(mean / std).contiguous(memory_format=torch.channels_last)
 
 
-@lru_cache(maxsize=16)
+@cache  # not a few of them: a graph reads what was there when it was recorded
 def _channels(values: tuple[float, ...], device: torch.device) -> Tensor:
     """Return (1, 3, 1, 1); a GPU would be waited for each time that one is sent there."""
     with torch.inference_mode(False):

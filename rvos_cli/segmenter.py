@@ -25,9 +25,11 @@ from rvos_cli.model import RVOS
 from rvos_cli.model.compiled import WORTH_COMPILING, CompiledRVOS
 from rvos_cli.model.compiling import can_compile
 from rvos_cli.model.folding import fold_norms
+from rvos_cli.model.graphed import WORTH_GRAPHS, GraphedRVOS, for_gpu
 from rvos_cli.model.quantized import can_quantize
 from rvos_cli.outputs import DEFAULT_ROOT, OutputFolder, run_digest
 from rvos_cli.pipeline import run
+from rvos_cli.preprocess import network_input
 from rvos_cli.results import FrameMasks, ObjectTally, RunSummary
 from rvos_cli.session import Session
 from rvos_cli.sources import FrameSource, open_source
@@ -51,8 +53,8 @@ def load_model(
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``; only ``auto`` ever chooses another.
         half: 16-bit arithmetic; None lets the device decide, and a processor compare references in 8 bits; False is
             float32 everywhere.
-        compiled: whether a processor's work goes through OpenVINO, where that is installed; None decides for each video
-            by its length.
+        compiled: whether a processor's work goes through OpenVINO, where that is installed, and a GPU's through CUDA
+            graphs; None decides for each video by its length.
 
     Raises:
         WeightsError: the weights are missing, damaged or not of this version.
@@ -92,6 +94,8 @@ class Segmenter:
         self._weights, self._compile = weights, compiled
         self._dtype = choose_dtype(device, half)
         self._model = fold_norms(build_model(weights, device)).to(memory_format=torch.channels_last)
+        if device.type == "cuda":
+            self._model = for_gpu(self._model, self._dtype)
         if self.config.matching:
             self._model.matching.quantized = device.type == "cpu" and half is not False and can_quantize()
         self._compiled = CompiledRVOS(self._model, half=half)
@@ -238,14 +242,19 @@ class Segmenter:
             faster=faster,
         )
 
-    def _networks(self, frames: int | None) -> tuple[RVOS, CompiledRVOS | None]:
+    def _networks(self, frames: int | None) -> tuple[RVOS, CompiledRVOS | GraphedRVOS | None]:
         """Return what a video of so many *frames*, None if nobody knows, begins with, and what takes over in time."""
-        if self._compile is False or self.device.type != "cpu" or not can_compile():
+        if self._compile is False:
             return self._model, None
-        if self._compile:
+        gpu = self.device.type == "cuda"
+        if not gpu and (self.device.type != "cpu" or not can_compile()):
+            return self._model, None
+        if self._compile and not gpu:
             return self._compiled, None
-        pays = frames is None or frames >= WORTH_COMPILING
-        return self._model, self._compiled if pays else None
+        pays = self._compile or frames is None or frames >= (WORTH_GRAPHS if gpu else WORTH_COMPILING)
+        if not pays:
+            return self._model, None
+        return self._model, GraphedRVOS(self._model, self._dtype, network_input) if gpu else self._compiled
 
     def _write(
         self,

@@ -15,13 +15,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from rvos_cli.ahead import Ahead, ReadAhead, half_of_the_threads
+from rvos_cli.ahead import Ahead, AheadOnGPU, ReadAhead, half_of_the_threads
 from rvos_cli.config import InferenceOptions
 from rvos_cli.model import RVOS
 from rvos_cli.model.compiled import CompiledRVOS
+from rvos_cli.model.graphed import GraphedRVOS
 from rvos_cli.opening import Look, OpeningRules, choose
-from rvos_cli.postprocess import label_map
-from rvos_cli.preprocess import frame_tensor, network_size
+from rvos_cli.preprocess import frame_tensor, network_size, picture_tensor
+from rvos_cli.sight import Looking, LookOnGPU, Seen
 from rvos_cli.trackers import EncodedFrame, Labels, MatchingTracker, PublishedTracker, Tracker
 
 FRAMES_MEANWHILE = 4  # these, beside which it is compiled, take longer; then the rest is waited for
@@ -52,7 +53,7 @@ class Session:
         dtype: torch.dtype = torch.float32,
         first_mask: Labels | None = None,
         discover: bool | None = None,
-        faster: CompiledRVOS | None = None,
+        faster: CompiledRVOS | GraphedRVOS | None = None,
     ) -> None:
         """Start a video.
 
@@ -65,7 +66,8 @@ class Session:
             discover: whether to look for objects; None does without a first mask. Without either there is nothing to
                 follow until ``step`` is given a mask.
             faster: a form of *model* that takes over after ``FRAMES_MEANWHILE`` frames, in which it is compiled; always
-                after so many, since masks must not depend on how busy the machine is.
+                after so many, since masks must not depend on how busy the machine is. One with graphs is of this video
+                alone.
         """
         self.options = options or InferenceOptions()
         self.device = device or torch.device("cpu")
@@ -74,9 +76,13 @@ class Session:
         self._discover = first_mask is None if discover is None else discover
         self._faster, self._frames = faster, 0
         self._model = model
+        self._encode: Ahead[EncodedFrame] | AheadOnGPU[EncodedFrame]
+        if self.device.type == "cuda":
+            self._encode = AheadOnGPU(self._encoded, self.device)
+        else:
+            self._encode = Ahead(self._encoded, self._begin)
         self._tracker = self._new_tracker()
-        self._opening: Tensor | None = None  # logits of the first frame, if they are known before its turn
-        self._encode = Ahead(self._encoded, self._begin)
+        self._opening: Seen | None = None  # what is in the first frame, if that is known before its turn
         self._announced = False  # whether frames are told before their turn
 
     @property
@@ -87,21 +93,27 @@ class Session:
     def looking_ahead(self, frames: Iterator[FrameT]) -> Iterator[FrameT]:
         """Yield *frames*, all of a video, for ``step``, each after a look at those that come then.
 
-        If objects are to be found, it is at the first ones; and on a processor each frame is encoded beside the step
-        of the one before.
+        If objects are to be found, it is at the first ones; and each frame is encoded beside the step of the one
+        before.
         """
         ahead = ReadAhead(frames)
         self.look_ahead([frame.image for frame in ahead.peek(self._frames_ahead)])
-        # Of a published network nearly all is encoding, and half of the threads would rest.
-        self._announced = self.device.type == "cpu" and self._model.config.matching and torch.get_num_threads() > 1
+        # Of a published network nearly all is encoding, and half of a processor's threads would rest.
+        many = self.device.type == "cpu" and self._model.config.matching and torch.get_num_threads() > 1
+        self._announced = many or self.device.type == "cuda"
         while ahead:
             if self._announced and not self._idle:
-                self._announce([frame.image for frame in ahead.peek(2)])
+                self._announce(ahead)
             yield ahead.take()  # and keep no name for it: it must not stay alive while the next one is awaited
 
-    def _announce(self, images: Sequence[NDArray[np.uint8]]) -> None:
-        for following in images[1:]:
-            self._encode.announce(following, self._network(self._frames + 1))
+    def _announce(self, ahead: ReadAhead[FrameT]) -> None:
+        """Tell of the frame after the next; on a GPU of who reads it, when the next one is under way."""
+        network = self._network(self._frames + 1)
+        if isinstance(self._encode, AheadOnGPU):
+            self._encode.announce(lambda: next(((frame.image, network) for frame in ahead.peek(1)), None))
+            return
+        for following in ahead.peek(2)[1:]:
+            self._encode.announce(following.image, network)
 
     @torch.inference_mode()
     def look_ahead(self, images: Sequence[NDArray[np.uint8]]) -> None:
@@ -121,7 +133,7 @@ class Session:
                 tracker.step(self._encoded(images[n], self._model), None)
                 for tracker, n in zip(trackers, places, strict=True)
             ]
-            best = choose([Look(logits, self.options.threshold) for logits in found], self.rules)
+            best = choose([Look(seen.logits, self.options.threshold) for seen in found], self.rules)
             self._tracker, self._opening = trackers[best], found[best]
             self._tracker.discover = False  # a tracker knows no direction; the way back is followed, not searched
             for image in reversed(images[: places[best]]):
@@ -148,19 +160,21 @@ class Session:
         known, self._opening = self._opening, None
         with self._arithmetic(), self._threads():
             network = self._switch(image)
-            logits = known
-            if logits is None or mask is not None:
-                logits = self._tracker.step(self._encode(image, network), mask)
+            seen = known
+            if seen is None or mask is not None:
+                seen = self._tracker.step(self._encode(image, network), mask)
             if idle and mask is not None:
                 return np.array(mask, np.uint8)  # it says where everything is, and so where nothing is
-            labels = label_map(logits, self._tracker.ids, size, self.options.threshold)
+            labels = seen.labels()
         return labels if mask is None else np.where(mask > 0, mask, labels)
 
     def close(self) -> None:
         """End a video. What is being compiled ends first: beside the end of a program it would write warnings."""
         self._encode.close()
         if self._faster is not None:
-            self._faster.wait()
+            self._faster.end_of_video()
+        if isinstance(self._tracker.look, LookOnGPU):
+            self._tracker.look.close()
 
     @property
     def _idle(self) -> bool:
@@ -174,19 +188,25 @@ class Session:
 
     def _new_tracker(self) -> Tracker:
         kind = MatchingTracker if self._model.config.matching else PublishedTracker
-        return kind(self._model, self.options, self.device, discover=self._discover)
+        look: Looking = Seen
+        if isinstance(self._encode, AheadOnGPU):
+            look = LookOnGPU(self.device, self._encode.begin)
+        return kind(self._model, self.options, self.device, discover=self._discover, look=look)
 
     def _threads(self) -> AbstractContextManager[None]:
-        return half_of_the_threads() if self._announced else nullcontext()
+        return half_of_the_threads() if self._announced and self.device.type == "cpu" else nullcontext()
 
     def _arithmetic(self) -> torch.autocast:
         return torch.autocast(self.device.type, dtype=self.dtype, enabled=self.dtype != torch.float32)
 
     @torch.inference_mode()
     def _encoded(self, image: NDArray[np.uint8], network: RVOS) -> EncodedFrame:
+        source = image.shape[0], image.shape[1]
         with self._arithmetic():
+            if isinstance(network, GraphedRVOS):
+                return EncodedFrame(source, network.encode_picture(picture_tensor(image), self._grid(image)))
             pixels = self._input(image)
-            return EncodedFrame(pixels, network.encode(pixels))
+            return EncodedFrame(source, network.encode(pixels), pixels)
 
     @torch.inference_mode()
     def _begin(self, frame: EncodedFrame) -> bool:
@@ -194,8 +214,10 @@ class Session:
             return isinstance(self._tracker, MatchingTracker) and self._tracker.begin(frame)
 
     def _input(self, image: NDArray[np.uint8]) -> Tensor:
-        grid = network_size((image.shape[0], image.shape[1]), self.options.size or self._model.config.size)
-        return frame_tensor(image, grid, self._model.config, self.device, torch.float32)
+        return frame_tensor(image, self._grid(image), self._model.config, self.device, torch.float32)
+
+    def _grid(self, image: NDArray[np.uint8]) -> tuple[int, int]:
+        return network_size((image.shape[0], image.shape[1]), self.options.size or self._model.config.size)
 
     def _network(self, place: int) -> RVOS:
         """Return what computes the frame at *place* of the video."""
@@ -204,7 +226,7 @@ class Session:
     def _switch(self, image: NDArray[np.uint8]) -> RVOS:
         """Return what computes this frame; begin to compile with the second one, when the first mask is out."""
         network = self._network(self._frames)
-        if self._faster is not None and self._frames == 1:
+        if isinstance(self._faster, CompiledRVOS) and self._frames == 1:
             self._faster.prepare(self._input(image))
         if self._faster is not None and self._frames == FRAMES_MEANWHILE:
             self._tracker.model = network

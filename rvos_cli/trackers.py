@@ -7,7 +7,9 @@ reference frames, and neither grows with the video.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -24,6 +26,7 @@ from rvos_cli.model.encoder import Features
 from rvos_cli.model.reading import BegunReading
 from rvos_cli.model.rvos import StepOutput
 from rvos_cli.preprocess import mask_tensor
+from rvos_cli.sight import Looking, Seen
 from rvos_cli.whereabouts import Whereabouts
 
 Labels = NDArray[np.uint8]
@@ -34,13 +37,15 @@ class EncodedFrame:
     """A frame as a tracker gets it.
 
     Args:
-        pixels: (1, 3, h, w), the network's input.
+        source: (H, W) of the frame as it came.
         features: what the network's encoder says of it.
+        pixels: (1, 3, h, w), the network's input; None where graphs made it, in no frame of the first ones.
         begun: for which kept frames and how many slots its decoding has begun, and what has.
     """
 
-    pixels: Tensor
+    source: tuple[int, int]
     features: Features
+    pixels: Tensor | None = None
     begun: tuple[References, int, BegunReading] | None = None
 
     @property
@@ -52,9 +57,18 @@ class EncodedFrame:
 class Tracker(ABC):
     """What both kinds of network share: slots and their ids, and the state between frames."""
 
-    def __init__(self, model: RVOS, options: InferenceOptions, device: torch.device, *, discover: bool) -> None:
+    def __init__(
+        self,
+        model: RVOS,
+        options: InferenceOptions,
+        device: torch.device,
+        *,
+        discover: bool,
+        look: Looking = Seen,
+    ) -> None:
         """Start a video; *discover* says whether objects are looked for or only followed."""
         self.model = model
+        self.look = look
         self.options = options
         self.device = device
         self.discover = discover
@@ -63,8 +77,11 @@ class Tracker(ABC):
         self.masks: Tensor | None = None  # (1, N, h, w), the last probabilities
 
     @abstractmethod
-    def step(self, frame: EncodedFrame, mask: Labels | None) -> Tensor:
-        """Advance one frame and return the logits (N, h, w) of ``ids``."""
+    def step(self, frame: EncodedFrame, mask: Labels | None) -> Seen:
+        """Advance one frame and return what is seen of ``ids``."""
+
+    def _seen(self, logits: Tensor, ids: tuple[int, ...], frame: EncodedFrame) -> Seen:
+        return self.look(logits, ids, frame.source, self.options.threshold)
 
     def _take(self, mask: Labels, size: tuple[int, int]) -> None:
         """Give every object of *mask* a slot and make the mask its last one."""
@@ -87,14 +104,22 @@ class Tracker(ABC):
 class PublishedTracker(Tracker):
     """The published behaviour: a fixed number of slots, or one per given object; no later discovery."""
 
-    def __init__(self, model: RVOS, options: InferenceOptions, device: torch.device, *, discover: bool) -> None:
+    def __init__(
+        self,
+        model: RVOS,
+        options: InferenceOptions,
+        device: torch.device,
+        *,
+        discover: bool,
+        look: Looking = Seen,
+    ) -> None:
         """Start a video."""
-        super().__init__(model, options, device, discover=discover)
+        super().__init__(model, options, device, discover=discover, look=look)
         if discover:
             self.ids = tuple(range(1, min(model.config.slots, options.max_objects) + 1))
         self._given = 0  # frames since a mask was given; the first two see it, as published
 
-    def step(self, frame: EncodedFrame, mask: Labels | None) -> Tensor:
+    def step(self, frame: EncodedFrame, mask: Labels | None) -> Seen:
         """Advance one frame; see ``Tracker.step``."""
         if mask is not None:
             self._take(mask, frame.size)
@@ -102,9 +127,10 @@ class PublishedTracker(Tracker):
         out = self.model.decode(frame.features, self.state, slots=len(self.ids), masks=self.masks)
         self.state = out.state
         self._given += 1
+        seen = self._seen(out.logits[0], self.ids, frame)
         if self.model.config.mask_input and self._given > 1:
-            self.masks = out.logits.sigmoid()
-        return out.logits[0]
+            self.masks = seen.masks[None]
+        return seen
 
 
 class MatchingTracker(Tracker):
@@ -112,16 +138,24 @@ class MatchingTracker(Tracker):
 
     rules = DiscoveryRules()
 
-    def __init__(self, model: RVOS, options: InferenceOptions, device: torch.device, *, discover: bool) -> None:
+    def __init__(
+        self,
+        model: RVOS,
+        options: InferenceOptions,
+        device: torch.device,
+        *,
+        discover: bool,
+        look: Looking = Seen,
+    ) -> None:
         """Start a video."""
-        super().__init__(model, options, device, discover=discover)
+        super().__init__(model, options, device, discover=discover, look=look)
         self.index = -1
         self.memory = Memory()
         self._whereabouts = Whereabouts(options.threshold)
         self._newest_id = 0
         self._found_before: list[Cells] = []  # by the last frame's search, whether it counted or not
 
-    def step(self, frame: EncodedFrame, mask: Labels | None) -> Tensor:
+    def step(self, frame: EncodedFrame, mask: Labels | None) -> Seen:
         """Advance one frame; see ``Tracker.step``."""
         self.index += 1
         self.memory.advance()
@@ -132,30 +166,31 @@ class MatchingTracker(Tracker):
         known = len(self.ids)
         searching = self._free_slots()
         if known + searching[0] == 0:
-            return frame.pixels.new_zeros(0, *frame.size)
+            return self._seen(torch.zeros(0, *frame.size, device=self.device), (), frame)
         for free in searching:
             out = self._decode(frame, known + free, known)
-            followed = self._whereabouts.keep_in_place(self.ids[:known], out.logits[0, :known])
-            searched = out.logits[0, known:]
-            if known == 0 and self.index == 0:
-                searched = self._seen_mirrored_too(searched, frame.pixels)
-            sources, found = self._found(searched, followed)
-            if self.index > 0:
-                sources, found = self._found_again(sources, found)
+            seen = self._seen(out.logits[0], self.ids, frame)
+            followed = self._whereabouts.keep_in_place(self.ids, seen)
+            sources, found = self._search(seen, followed, frame)
             if free - 1 not in sources:
                 break  # the last slot found nothing, and no slot behind it would have
         self._admit(len(sources))
-        logits = torch.cat([followed, found]) if len(found) else followed
-        masks = logits.sigmoid()
+        if followed is not seen.logits or sources:
+            seen = self._seen(torch.cat([followed, found]), self.ids, frame)
+        self._remember(seen, out, mask, sources)
+        return seen
+
+    def _remember(self, seen: Seen, out: StepOutput, mask: Labels | None, sources: Sequence[int]) -> None:
+        """Keep what the next frames need; the last of ``ids`` are of new objects, found by the slots *sources*."""
+        known = len(self.ids) - len(sources)
         if mask is not None and self.masks is not None:
-            masks[:known] = self._as_given(mask, masks[:known])
-        self._whereabouts.note(self.ids, masks)
+            seen = seen.corrected(self._as_given(mask, seen.masks))
+        self._whereabouts.note(self.ids, seen.cells)
         self.state = out.state.select([*range(known), *(known + slot for slot in sources)])
-        self.masks = masks[None]
+        self.masks = seen.masks[None]
         if out.keys is not None and self.ids:
-            newest = References.of(out.keys, self.masks)
-            self.memory.add(newest, self.index, changed=mask is not None or len(sources) > 0)
-        return logits
+            changed = mask is not None or len(sources) > 0
+            self.memory.add(seen.references(out.keys), self.index, changed=changed)
 
     def begin(self, frame: EncodedFrame) -> bool:
         """Do a bit of what the frame that comes next needs, in another thread than ``step`` is in.
@@ -184,9 +219,7 @@ class MatchingTracker(Tracker):
         return max(0, min(self.options.max_objects - len(self.ids), MAX_OBJECT_ID - self._newest_id))
 
     def _decode(self, frame: EncodedFrame, slots: int, known: int) -> StepOutput:
-        flags = torch.zeros(1, slots, device=self.device)
-        flags[:, :known] = 1
-        masks = self.masks if self.masks is not None else frame.pixels.new_zeros(1, 0, *frame.size)
+        masks = self.masks if self.masks is not None else torch.zeros(1, 0, *frame.size, device=self.device)
         if slots > known:
             masks = torch.cat([masks, masks.new_zeros(1, slots - known, *frame.size)], dim=1)
         memory = self.memory
@@ -197,19 +230,28 @@ class MatchingTracker(Tracker):
             self.state,
             slots=slots,
             masks=masks,
-            known=flags,
+            known=_known(known, slots, self.device),
             kept=None if first else memory.kept,
             last=None if first else memory.last,
             begun=begun if kept is memory.kept and slots_begun == slots else None,
         )
+
+    def _search(self, seen: Seen, followed: Tensor, frame: EncodedFrame) -> tuple[list[int], Tensor]:
+        """Return the slots behind those of ``ids`` that found new objects, and the objects' logits (M, h, w)."""
+        logits, cells = seen.searched, None
+        if not self.ids and frame.pixels is not None and self.index == 0:
+            logits = self._seen_mirrored_too(logits, frame.pixels)
+            cells = cells_above(logits, self._whereabouts.least)
+        sources, found = self._found(logits, seen.searched_cells if cells is None else cells, followed)
+        return (sources, found) if self.index == 0 else self._found_again(sources, found)
 
     def _seen_mirrored_too(self, logits: Tensor, pixels: Tensor) -> Tensor:
         """Take from the logits (S, h, w) of a first frame's slots what is not found in its mirror image, too."""
         mirrored = self.model.step(pixels.flip(-1), slots=len(logits)).logits[0].flip(-1)
         return seen_twice(logits, mirrored, self.rules, threshold=self.options.threshold)
 
-    def _found(self, logits: Tensor, followed: Tensor) -> tuple[list[int], Tensor]:
-        """Say what the search slots found, (S, h, w) logits.
+    def _found(self, logits: Tensor, places: Sequence[Cells], followed: Tensor) -> tuple[list[int], Tensor]:
+        """Say what the search slots found, (S, h, w) logits, which are above the threshold in *places*.
 
         Slots have learned to answer in the order of what stands out. So the first one with nothing but doubtful finds
         ends the search: what comes later is rather scenery than a thing.
@@ -217,13 +259,13 @@ class MatchingTracker(Tracker):
         Returns:
             The slot that each new object came from, and the new objects' logits (M, h, w).
         """
-        if not len(logits):
-            return [], logits
+        if not any(cells.any() for cells in places):
+            return [], logits[:0]
         confidence = self.rules.confidence if self.index == 0 else self.rules.late_confidence
         taken = (followed.sigmoid() > self.options.threshold).any(dim=0)
         sources: list[int] = []
         planes: list[Tensor] = []
-        for slot, cells in enumerate(cells_above(logits, self._whereabouts.least)):
+        for slot, cells in enumerate(places):
             if not cells.any():
                 continue
             groups = clusters(cells, self.rules.gap * min(cells.shape))
@@ -245,6 +287,9 @@ class MatchingTracker(Tracker):
 
     def _found_again(self, sources: list[int], found: Tensor) -> tuple[list[int], Tensor]:
         """Keep what may have been found in the frame before, too: what is seen once is mostly scenery."""
+        if not sources:
+            self._found_before = []
+            return sources, found
         cells, before = cells_above(found, self._whereabouts.least), self._found_before
         self._found_before = cells
         again = [place for place, one in enumerate(cells) if self._whereabouts.may_be_one_of(one, before)]
@@ -275,3 +320,10 @@ class MatchingTracker(Tracker):
         given = masks if self.masks is None else self.masks[0]
         chosen = [given[slot] if self.ids[slot] in named else masks[slot] for slot in range(len(masks))]
         return torch.stack(chosen)
+
+
+@lru_cache(maxsize=64)
+def _known(known: int, slots: int, device: torch.device) -> Tensor:
+    """Return (1, slots) with 1 for each of the *known* first ones."""
+    with torch.inference_mode(False):
+        return (torch.arange(slots, device=device) < known).float()[None]

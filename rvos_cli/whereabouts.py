@@ -13,8 +13,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rvos_cli.cells import NOWHERE, box_around, cells_above, emptied, pixels_of
+from rvos_cli.cells import CELL, NOWHERE, box_around, cells_above, emptied, pixels_of, winning
 from rvos_cli.continuity import Cells, far_pieces, strays
+from rvos_cli.sight import Seen
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +42,6 @@ class Whereabouts:
 
     def __init__(self, threshold: float) -> None:
         """Know of no object; a pixel is an object's from the probability *threshold* on, 0..1."""
-        self._threshold = threshold
         self.least = math.log(threshold / (1 - threshold))  # as a logit
         self._where: dict[int, Cells] = {}
         self._unseen: dict[int, int] = {}
@@ -50,42 +50,52 @@ class Whereabouts:
         """Return for how many frames an object has been out of sight."""
         return self._unseen.get(identity, 0)
 
-    def keep_in_place(self, ids: Sequence[int], logits: Tensor) -> Tensor:
-        """Return the logits (N, h, w) of objects that were followed, every pixel with the one it belongs to."""
-        drops, cells = [], cells_above(logits, self.least)
-        for identity, inside in zip(ids, cells, strict=True):
-            reach = self.rules.reach + self.rules.growth * self.unseen(identity)
-            before = self._where.get(identity, np.zeros_like(inside))
-            drops.append(far_pieces(inside, before, reach * min(inside.shape)))
-        left = [inside & ~drop for inside, drop in zip(cells, drops, strict=True)]
-        return self._give_back(emptied(logits, drops), left)
+    def keep_in_place(self, ids: Sequence[int], seen: Seen) -> Tensor:
+        """Return the logits (N, h, w) of objects that were followed, every pixel with the one it belongs to.
+
+        What was seen where it belongs comes back as it is.
+        """
+        drops = [self._far(identity, inside) for identity, inside in zip(ids, seen.cells, strict=True)]
+        logits, left = seen.logits, seen.cells
+        if any(drop.any() for drop in drops):
+            logits = emptied(logits, drops)
+            left = [inside & ~drop for inside, drop in zip(left, drops, strict=True)]
+        box = box_around(left)
+        if len(logits) < 2 or box is None:
+            return logits
+        if logits is seen.logits:
+            return self._give_back(logits, box, seen.winners(*box))
+        return self._give_back(logits, box, cells_above(winning(logits[:, box[0], box[1]]), self.least))
+
+    def _far(self, identity: int, inside: Cells) -> Cells:
+        """Return what of an object's cells (h/4, w/4) is too far from where it was."""
+        if identity not in self._where:
+            return np.zeros_like(inside)
+        reach = self.rules.reach + self.rules.growth * self.unseen(identity)
+        return far_pieces(inside, self._where[identity], reach * min(inside.shape))
 
     def may_be_one_of(self, inside: Cells, others: Sequence[Cells]) -> bool:
         """Say whether a thing (h/4, w/4) may be one of *others*, which were seen in the frame before."""
         reach = self.rules.reach * min(inside.shape)
         return any(other.any() and not np.array_equal(far_pieces(inside, other, reach), inside) for other in others)
 
-    def note(self, ids: Sequence[int], masks: Tensor) -> None:
-        """Take note of where the objects are in this frame, (N, h, w), 0..1."""
-        for identity, cells in zip(ids, cells_above(masks, self._threshold), strict=True):
+    def note(self, ids: Sequence[int], places: Sequence[Cells]) -> None:
+        """Take note of where the objects are in this frame, (h/4, w/4) each."""
+        for identity, cells in zip(ids, places, strict=True):
             if cells.any():
                 self._where[identity], self._unseen[identity] = cells, 0
             else:
                 self._unseen[identity] = self.unseen(identity) + 1
 
-    def _give_back(self, logits: Tensor, cells: list[Cells]) -> Tensor:
+    def _give_back(self, logits: Tensor, box: tuple[slice, slice], winners: Sequence[Cells]) -> Tensor:
         """Give small pieces that have come off their object (N, h, w) to the one that they hang on.
 
-        No object is anywhere but in its *cells*.
+        No object is anywhere but in the *box*; *winners* are the cells in there in which each of them wins.
         """
-        box = box_around(cells)
-        if len(logits) < 2 or box is None:
-            return logits
-        here = logits[:, box[0], box[1]]
-        losing = here < here.amax(dim=0)  # many times as fast as argmax, on a CPU
-        masks = cells_above(here.masked_fill(losing, -math.inf), self.least)
-        for stray in strays(masks, share=self.rules.share, gap=self.rules.gap * min(cells[0].shape)):
+        short = min(logits.shape[1:]) // CELL
+        for stray in strays(winners, share=self.rules.share, gap=self.rules.gap * short):
             place = pixels_of(stray.piece, logits.device)
+            here = logits[:, box[0], box[1]]
             loser, winner = here[stray.owner], here[stray.neighbour]
             logits = logits.clone()
             here = logits[:, box[0], box[1]]

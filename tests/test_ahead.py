@@ -2,11 +2,13 @@
 
 import threading
 from collections.abc import Iterator
+from contextlib import nullcontext
 
 import pytest
 import torch
 
-from rvos_cli.ahead import LARGEST_LEAD, Ahead, ReadAhead, half_of_the_threads
+from rvos_cli import ahead
+from rvos_cli.ahead import LARGEST_LEAD, Ahead, AheadOnGPU, ReadAhead, half_of_the_threads
 
 
 def failing() -> Iterator[int]:
@@ -113,3 +115,68 @@ def test_half_of_the_threads_is_rounded_up_and_given_back():
             assert torch.get_num_threads() == whole
     finally:
         torch.set_num_threads(before)
+
+
+class Queue:
+    """Stands in for a GPU's: notes what waits for what."""
+
+    def __init__(self, name: str, notes: list[str]) -> None:
+        self.name, self.notes = name, notes
+
+    def wait_stream(self, other: "Queue") -> None:
+        self.notes.append(f"{self.name} waits for {other.name}")
+
+    def record_event(self) -> str:
+        return f"the end of {self.name}"
+
+    def wait_event(self, event: str) -> None:
+        self.notes.append(f"{self.name} waits for {event}")
+
+
+@pytest.fixture
+def on_a_gpu(monkeypatch: pytest.MonkeyPatch):
+    """Return what computes on a GPU that there need not be, and the notes of its queues, with what it computes."""
+    notes: list[str] = []
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda device: Queue("this", notes))
+    monkeypatch.setattr(torch.cuda, "stream", lambda queue: nullcontext())
+    monkeypatch.setattr(ahead, "queue", lambda device: Queue("the other", notes))
+    return AheadOnGPU(lambda *numbers: notes.append(f"computes {numbers}") or sum(numbers), torch.device("cuda")), notes
+
+
+def test_a_gpu_is_asked_when_it_would_be_waited_for(on_a_gpu):
+    encode, notes = on_a_gpu
+    encode.announce(lambda: notes.append("reads") or (1, 2))
+    assert notes == []
+    encode.begin()
+    encode.begin()
+    assert encode(1, 2) == 3
+    assert notes == [
+        *("reads", "the other waits for this", "computes (1, 2)"),
+        "this waits for the end of the other",
+    ]
+
+
+def test_a_gpu_computes_at_once_what_was_not_begun(on_a_gpu):
+    encode, notes = on_a_gpu
+    encode.announce(lambda: (1, 2))
+    assert encode(1, 2) == 3 and notes == ["computes (1, 2)"]
+
+
+def test_a_gpu_waits_for_what_nobody_asks_for_before_it_goes_on(on_a_gpu):
+    encode, notes = on_a_gpu
+    encode.announce(lambda: (1, 2))
+    encode.begin()
+    assert encode(3, 4) == 7
+    assert notes[-2:] == ["this waits for the end of the other", "computes (3, 4)"]
+    assert encode(1, 2) == 3 and notes[-1] == "computes (1, 2)"
+
+
+def test_a_gpu_has_nothing_to_begin_at_the_end_of_a_video(on_a_gpu):
+    encode, notes = on_a_gpu
+    encode.begin()
+    encode.announce(lambda: None)
+    encode.begin()
+    encode.announce(lambda: (1, 2))
+    encode.close()
+    encode.begin()
+    assert notes == []

@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from rvos_cli import session, trackers
+from rvos_cli import session, sight, trackers
 from rvos_cli.benchmarking import STAGES, Job, measure_network, measure_stages, some_objects
 from rvos_cli.benchmarking.runs import WARM_UP
 from rvos_cli.benchmarking.stages import StageClock
@@ -62,11 +62,11 @@ def test_made_up_masks_hold_every_object_once(count):
 
 
 def test_the_stages_of_a_run_are_watched_and_put_back(tiny_model: Segmenter, clip: Path):
-    before = (session.frame_tensor, session.label_map, trackers.mask_tensor, RVOS.encode, RVOS.decode)
+    before = (session.frame_tensor, sight.label_map, trackers.mask_tensor, RVOS.encode, RVOS.decode)
     seconds = measure_stages(tiny_model, Job(input=clip, mask=some_objects((96, 128), 2), frames=2, size=64))
     assert tuple(seconds) == STAGES
     assert all(value > 0 for value in seconds.values())
-    assert before == (session.frame_tensor, session.label_map, trackers.mask_tensor, RVOS.encode, RVOS.decode)
+    assert before == (session.frame_tensor, sight.label_map, trackers.mask_tensor, RVOS.encode, RVOS.decode)
 
 
 def test_frames_that_come_in_bursts_count_in_full(tiny_model: Segmenter, clip: Path, monkeypatch):

@@ -10,7 +10,7 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "rvos_cli"
 FORBIDDEN_NAMES = {"utils", "util", "helpers", "helper", "base", "types", "common", "misc"}
 
-ROOT = {"errors", "locks", "threads", "version"}
+ROOT = {"errors", "graphs", "locks", "threads", "version"}
 VALUES = {"config", "results", *ROOT}
 # Part of the package -> parts it may import, besides itself.
 ALLOWED = {
@@ -18,6 +18,7 @@ ALLOWED = {
     "version": set(),
     "threads": set(),
     "locks": set(),
+    "graphs": set(),
     "config": {"errors"},
     "results": set(),
     "device": {"errors"},
@@ -28,21 +29,22 @@ ALLOWED = {
     "sinks": {*VALUES, "masks", "overlay", "sources"},
     "pipeline": {"results", "sources", "sinks"},
     "outputs": {*VALUES, "sinks", "sources"},
-    "model": {"config", "errors"},
+    "model": {"config", "errors", "graphs"},
     "preprocess": {"config", "errors"},
     "postprocess": {"config", "errors"},
     "continuity": set(),
     "cells": {"continuity"},
     "discovery": {"cells"},
     "memory": {"model"},
-    "whereabouts": {"cells", "continuity"},
+    "sight": {"cells", "continuity", "graphs", "model", "postprocess"},
+    "whereabouts": {"cells", "continuity", "sight"},
     "trackers": {
         *("config", "errors", "model", "preprocess"),
-        *("cells", "continuity", "discovery", "memory", "whereabouts"),
+        *("cells", "continuity", "discovery", "memory", "sight", "whereabouts"),
     },
     "opening": set(),
-    "ahead": set(),
-    "session": {*VALUES, "ahead", "model", "opening", "preprocess", "postprocess", "trackers"},
+    "ahead": {"graphs"},
+    "session": {*VALUES, "ahead", "model", "opening", "preprocess", "sight", "trackers"},
     "weights_file": {"config", "errors"},
     "manifest": {"config", "errors", "weights_file"},
     "fetch": {"errors", "manifest", "version", "weights_file"},
@@ -58,7 +60,7 @@ ALLOWED = {
 ALLOWED["segmenter"] = set(ALLOWED) - {"training", "evaluation"}
 ALLOWED["batch"] = {*VALUES, "outputs", "segmenter", "sources"}
 ALLOWED["benchmarking"] = {
-    *(*VALUES, "device", "model", "segmenter", "session", "sinks", "sources", "trackers", "weights_file")
+    *(*VALUES, "device", "model", "segmenter", "session", "sight", "sinks", "sources", "trackers", "weights_file")
 }
 ALLOWED["__init__"] = {*VALUES, "batch", "segmenter", "weights"}
 ALLOWED["cli"] = set(ALLOWED) - {"__init__"}
@@ -81,7 +83,7 @@ UNKNOWN = {
         part: FILES | DRAWING
         for part in (
             *("model", "preprocess", "postprocess", "session", "trackers"),
-            *("cells", "discovery", "memory", "whereabouts"),
+            *("cells", "discovery", "memory", "sight", "whereabouts"),
         )
     },
     **{

@@ -18,9 +18,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from rvos_cli import session, trackers
+from rvos_cli import session, sight, trackers
 from rvos_cli.benchmarking.runs import WARM_UP, Job, synchronise
 from rvos_cli.model import RVOS
+from rvos_cli.model.graphed import GraphedRVOS
 from rvos_cli.model.matching import MatchingCue
 from rvos_cli.results import FrameMasks
 from rvos_cli.segmenter import Segmenter
@@ -40,15 +41,19 @@ STAGES = (
     "overlay",
     "write",
 )
-# What is watched: owner, name, stage. A stage within another is counted for itself alone.
+# What is watched: owner, name, stage. A stage within another is counted for itself alone, unless a GPU's graphs hold
+# both: there matching is a part of 'decode slots', and 'preprocess' of 'encode'.
 _WATCHED: tuple[tuple[Any, str, str], ...] = (
     (session, "frame_tensor", "preprocess"),
     (trackers, "mask_tensor", "preprocess"),
     (RVOS, "encode", "encode"),
+    (GraphedRVOS, "encode_picture", "encode"),
     (RVOS, "decode", "decode slots"),
+    (GraphedRVOS, "decode", "decode slots"),
     (MatchingCue, "keys", "matching"),
     (MatchingCue, "forward", "matching"),
-    (session, "label_map", "postprocess"),
+    (sight, "label_map", "postprocess"),
+    (sight.LookOnGPU, "__call__", "postprocess"),
     (overlay_video, "blend", "overlay"),
 )
 

@@ -56,7 +56,7 @@ class CompiledRVOS(RVOS):
         """
         self.encoder.prepare(frame)  # type: ignore[operator]
 
-    def wait(self) -> None:
+    def end_of_video(self) -> None:
         """Return when nothing is being compiled any more."""
         self.encoder.wait()  # type: ignore[operator]
 
@@ -260,7 +260,7 @@ class _Slot(nn.Module):
         states: list[SpatialState] = []
         for scale, (layer, kernels) in enumerate(_layers(self.decoder)):
             parts = [
-                (own[scale], torch.cat(kernels.own, dim=1)),
+                (own[scale], kernels.own),
                 (taken[scale], kernels.taken),
                 (before[scale], kernels.temporal),
                 (hidden[scale], kernels.spatial),

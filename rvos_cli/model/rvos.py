@@ -172,8 +172,7 @@ class RVOS(nn.Module):
 
         flags = known[:, None, :, None, None].expand_as(planes[:, :1])
         own = _mean_pyramid(torch.cat([planes, flags], dim=1).transpose(1, 2))
-        # A slot that looks for an object starts afresh.
-        temporal = [_times(state.slot(slot), known[:, slot]) if self.config.temporal else None for slot in range(slots)]
+        temporal = [self._before(state, slot, known) if self.config.temporal else None for slot in range(slots)]
         walk = self._walk(features, own, temporal, taken_plane=TAKEN_PLANE)
 
         logits: list[Tensor] = []
@@ -190,6 +189,11 @@ class RVOS(nn.Module):
             logits.append(logit)
             hidden.append(tuple(h for h, _ in states))
         return StepOutput(torch.cat(logits, dim=1), RecurrentState(tuple(hidden)), keys=keys, cue=cue)
+
+    def _before(self, state: RecurrentState, slot: int, known: Tensor) -> Hidden | None:
+        """Return a slot's hidden states of the frame before; where it looks for an object, it starts afresh."""
+        hidden = state.slot(slot)
+        return None if hidden is None else tuple(h * known[:, slot, None, None, None].to(h.dtype) for h in hidden)
 
     def _walk(
         self,
@@ -267,11 +271,6 @@ def _mean_pyramid(planes: Tensor) -> list[Tensor]:
 def _shrink(x: Tensor, size: tuple[int, int]) -> Tensor:
     """Average (B, C, h, w) down to *size*, of which h and w are multiples."""
     return F.avg_pool2d(x, (x.shape[-2] // size[0], x.shape[-1] // size[1]))
-
-
-def _times(hidden: Hidden | None, factor: Tensor) -> Hidden | None:
-    """Multiply each of a slot's states (B, C, h, w) by (B,); None stays None."""
-    return None if hidden is None else tuple(h * factor[:, None, None, None].to(h.dtype) for h in hidden)
 
 
 def _resize_cue(cue: Tensor, size: tuple[int, int]) -> Tensor:

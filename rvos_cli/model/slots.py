@@ -24,11 +24,11 @@ GROUP = 4  # slots whose own parts are computed at once; more would only take me
 
 @dataclass(frozen=True)
 class Kernels:
-    """The gate kernel of one scale, cut by what its channels meet; each (4C, channels, k, k), none of them copied."""
+    """The gate kernel of one scale, cut by what its channels meet; each (4C, channels, k, k)."""
 
     skip: Tensor
     coarser: Tensor
-    own: tuple[Tensor, ...]
+    own: Tensor
     taken: Tensor
     spatial: Tensor
     temporal: Tensor
@@ -98,7 +98,7 @@ class SharedSlots(PlainSlots):
         super().__init__(decoder, skips, own, temporal, taken_plane=taken_plane)
         self._cells: list[ConvLSTMCell] = list(decoder.clstm_list)  # type: ignore[arg-type]
         planes = 0 if own is None else own[0].shape[2]
-        self._kernels = [cut_kernels(decoder, scale, planes, taken_plane) for scale in range(len(self._cells))]
+        self._kernels = self._cut_all(planes)
         self._shared = [
             convolve(skip, kernels.skip, cell, bias=True)
             if kernels.skip.shape[1]
@@ -122,11 +122,24 @@ class SharedSlots(PlainSlots):
                 late.append((spatial[scale][0], kernels.spatial))
             if taken is not None:
                 late.append((taken[scale], kernels.taken))
-            gates = self._ahead[scale][slot % GROUP]
-            if late:
-                gates = convolve_all(late, cell).add_(gates)
-            states.append(cell.advance(gates, None if spatial is None else spatial[scale][1]))
+            before = None if spatial is None else spatial[scale][1]
+            states.append(self._advance(cell, self._ahead[scale][slot % GROUP], late, before))
         return self._decoder.answer(states[-1][0]), tuple(states)
+
+    def _cut_all(self, planes: int) -> Sequence[Kernels]:
+        """Cut each scale's kernel; see ``cut_kernels``."""
+        scales = range(len(self._decoder.clstm_list))
+        return [cut_kernels(self._decoder, scale, planes, self._taken_plane) for scale in scales]
+
+    def _sum(self, parts: Sequence[tuple[Tensor, Tensor]], cell: ConvLSTMCell) -> Tensor:
+        """Convolve inputs, each with its own kernel, and add up."""
+        return convolve_all(parts, cell)
+
+    def _advance(
+        self, cell: ConvLSTMCell, ahead: Tensor, late: Sequence[tuple[Tensor, Tensor]], before: Tensor | None
+    ) -> SpatialState:
+        """Advance a cell whose gates are known but for *late* inputs with their kernels; *before* is its last state."""
+        return cell.advance(self._sum(late, cell).add_(ahead) if late else ahead, before)
 
     def _known_ahead(self, scale: int, first: int) -> Tensor:
         """Return the gates of a group of slots, as far as they are known: (slots, B, 4C, h/s, w/s)."""
@@ -135,7 +148,7 @@ class SharedSlots(PlainSlots):
         parts = []
         if self._own is not None:
             own = self._own[scale][:, first : first + GROUP].transpose(0, 1).flatten(0, 1)
-            parts.append((own, torch.cat(kernels.own, dim=1)))
+            parts.append((own, kernels.own))
         known = next((hidden for hidden in temporal if hidden is not None), None)
         if known is not None:
             zeros = torch.zeros_like(known)
@@ -143,7 +156,7 @@ class SharedSlots(PlainSlots):
         if not parts:
             skip = self._skips[scale]
             return shared.expand(len(temporal), skip.shape[0], -1, *skip.shape[-2:])
-        gates = convolve_all(parts, cell)
+        gates = self._sum(parts, cell)
         return gates.view(len(temporal), -1, *gates.shape[1:]).add_(shared)
 
 
@@ -156,7 +169,7 @@ def cut_kernels(decoder: Decoder, scale: int, planes: int, taken_plane: int | No
     features, extras, spatial, temporal = torch.split(weight, sizes, dim=1)
     skip, coarser = decoder.divide(features, scale)
     place = extra if taken_plane is None else taken_plane
-    own = (extras[:, :place], extras[:, place + 1 :])
+    own = torch.cat([extras[:, :place], extras[:, place + 1 :]], dim=1)
     return Kernels(skip, coarser, own, extras[:, place : place + 1], spatial, temporal)
 
 
@@ -168,10 +181,14 @@ def convolve(x: Tensor, kernel: Tensor, cell: ConvLSTMCell, *, bias: bool = Fals
 def convolve_all(parts: Sequence[tuple[Tensor, Tensor]], cell: ConvLSTMCell) -> Tensor:
     """Convolve the parts' inputs, each with its own kernel, and return the sum."""
     inputs, kernels = zip(*parts, strict=True)
-    # The strides of a single plane fit both layouts, but ``cat`` takes them for the one that convolutions must undo.
+    return convolve(side_by_side(inputs), torch.cat(kernels, dim=1), cell)
+
+
+def side_by_side(inputs: Sequence[Tensor]) -> Tensor:
+    """Put (B, C, h, w) inputs of different C together, in the layout that convolutions need not undo."""
+    # The strides of a single plane fit both layouts, but ``cat`` takes them for the wrong one.
     last = any(x.shape[1] > 1 and x.is_contiguous(memory_format=torch.channels_last) for x in inputs)
-    alike = [_channels_last(x) for x in inputs] if last else inputs
-    return convolve(torch.cat(alike, dim=1), torch.cat(kernels, dim=1), cell)
+    return torch.cat([_channels_last(x) for x in inputs] if last else list(inputs), dim=1)
 
 
 def _channels_last(x: Tensor) -> Tensor:

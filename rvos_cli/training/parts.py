@@ -10,6 +10,7 @@ from __future__ import annotations
 import copy
 import shutil
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
 from itertools import pairwise
 from pathlib import Path
 
@@ -149,12 +150,13 @@ def _followed(
         device=next(network.parameters()).device,
         first_mask=given,
     )
-    session.step(library.rgb(clip.images[place]))
-    for index in order:
-        mask = library.labels(clip.masks[index])
-        found = _spread(session.step(library.rgb(clip.images[index])), _union(mask))
-        found[(found == stand_in) | (mask == IGNORED)] = IGNORED
-        yield index, found
+    with closing(session):
+        session.step(library.rgb(clip.images[place]))
+        for index in order:
+            mask = library.labels(clip.masks[index])
+            found = _spread(session.step(library.rgb(clip.images[index])), _union(mask))
+            found[(found == stand_in) | (mask == IGNORED)] = IGNORED
+            yield index, found
 
 
 def _union(mask: Labels) -> NDArray[np.bool_]:

@@ -127,7 +127,7 @@ class Validation:
             first_mask=first,
         )
         row = sheet.row(len(sequence.frames))
-        with closing(sequence.images()) as images:
+        with closing(session), closing(sequence.images()) as images:
             for path, image in zip(sequence.frames, images, strict=True):
                 if stopped():
                     return None

@@ -240,7 +240,7 @@ def test_several_threads_compile_once(lite, monkeypatch):
         thread.start()
     for thread in threads:
         thread.join()
-    fast.wait()
+    fast.end_of_video()
     assert len(made) == 3  # a shallow part, a deep one and a slot
 
 
