@@ -67,6 +67,9 @@ class Knowing:
     def __init__(self, network, *, options, device, dtype, first_mask) -> None:
         self.first_mask = first_mask
 
+    def close(self) -> None:
+        pass
+
     def step(self, image):
         shown = np.rint(image[..., 0] / 40).astype(np.uint8)
         return np.where(np.isin(shown, self.missed), 0, shown).astype(np.uint8)
