@@ -108,10 +108,11 @@ class Ahead(Generic[ResultT]):
             pass
 
     def close(self) -> None:
-        """End the thread when it has done what it is at."""
+        """End the thread when it has done what it is at, and forget the function; no call may follow."""
         if self._thread is not None:
             self._thread.shutdown(cancel_futures=True)
             self._thread = None
+        self._function = _closed
 
 
 class AheadOnGPU(Generic[ResultT]):
@@ -124,7 +125,6 @@ class AheadOnGPU(Generic[ResultT]):
     def __init__(self, function: Callable[..., ResultT], device: torch.device) -> None:
         """Compute *function* on *device*."""
         self._function, self._device = function, device
-        self._queue: torch.cuda.Stream | None = None
         self._announced: Callable[[], tuple[Any, ...] | None] | None = None
         self._coming: tuple[tuple[Any, ...], ResultT, torch.cuda.Event] | None = None
 
@@ -135,27 +135,40 @@ class AheadOnGPU(Generic[ResultT]):
     def begin(self) -> None:
         """Ask for the answer to what was announced last, to be computed once all that was asked for before is done."""
         read, self._announced = self._announced, None
-        arguments = None if read is None else read()
+        if read is None:
+            return
+        with torch.inference_mode(False), torch.autocast(self._device.type, enabled=False):
+            arguments = read()  # which may be anybody's code
         if arguments is None:
             return
-        self._queue = self._queue or queue(self._device)
-        self._queue.wait_stream(torch.cuda.current_stream(self._device))
-        with torch.cuda.stream(self._queue):
+        beside = queue(self._device)
+        beside.wait_stream(torch.cuda.current_stream(self._device))
+        with torch.cuda.stream(beside):
             answer = self._function(*arguments)
-        self._coming = arguments, answer, self._queue.record_event()
+        self._coming = arguments, answer, beside.record_event()
 
     def __call__(self, *arguments: Any) -> ResultT:
         """Return the answer to *arguments*, whether they were announced or not."""
-        coming, self._coming = self._coming, None
-        if coming is not None:
-            torch.cuda.current_stream(self._device).wait_event(coming[2])
-            if _same(coming[0], arguments):
-                return coming[1]
+        coming = self._awaited()
+        if coming is not None and _same(coming[0], arguments):
+            return coming[1]
         return self._function(*arguments)
 
     def close(self) -> None:
-        """Forget what was announced, and what was not asked for."""
-        self._announced, self._coming = None, None
+        """Forget what was announced, and the function; no call may follow."""
+        self._awaited()
+        self._announced, self._function = None, _closed
+
+    def _awaited(self) -> tuple[tuple[Any, ...], ResultT, torch.cuda.Event] | None:
+        """Return what is coming, for which all that is asked for from now on waits."""
+        coming, self._coming = self._coming, None
+        if coming is not None:
+            torch.cuda.current_stream(self._device).wait_event(coming[2])
+        return coming
+
+
+def _closed(*_: object) -> Any:
+    raise RuntimeError("this was closed")
 
 
 def _same(some: tuple[Any, ...], others: tuple[Any, ...]) -> bool:

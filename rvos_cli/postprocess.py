@@ -35,13 +35,15 @@ def label_map(logits: Tensor, ids: tuple[int, ...], size: tuple[int, int], thres
 
 
 def labels_everywhere(logits: Tensor, ids: Tensor, size: tuple[int, int], least: float) -> Tensor:
-    """Return the same on the device of logits (N, h, w), N > 0, without asking where they are.
+    """Return the same on the device of logits (N, h, w), without asking where they are.
 
     A GPU has them all sooner than an answer. *ids* are (N,) uint8 there, and *least* is the threshold as a logit.
     """
-    full = F.interpolate(logits[None], size=size, mode="bilinear", align_corners=False)[0]
-    best, first = full.max(dim=0)
-    return torch.where(best > least, ids[first], ids.new_zeros(()))
+    labels, best = ids.new_zeros(size), ids.new_full(size, least, dtype=torch.float32)
+    for plane, identity in zip(logits.float(), ids, strict=True):
+        full = F.interpolate(plane[None, None], size=size, mode="bilinear", align_corners=False)[0, 0]
+        labels, best = torch.where(full > best, identity, labels), torch.maximum(best, full)
+    return labels
 
 
 @dataclass(frozen=True)

@@ -22,8 +22,8 @@ from rvos_cli.model.compiled import CompiledRVOS
 from rvos_cli.model.graphed import GraphedRVOS
 from rvos_cli.opening import Look, OpeningRules, choose
 from rvos_cli.preprocess import frame_tensor, network_size, picture_tensor
-from rvos_cli.sight import Looking, LookOnGPU, Seen
-from rvos_cli.trackers import EncodedFrame, Labels, MatchingTracker, PublishedTracker, Tracker
+from rvos_cli.sight import Labels, Looking, LookOnGPU, Seen
+from rvos_cli.trackers import EncodedFrame, MatchingTracker, PublishedTracker, Tracker
 
 FRAMES_MEANWHILE = 4  # these, beside which it is compiled, take longer; then the rest is waited for
 
@@ -190,7 +190,7 @@ class Session:
         kind = MatchingTracker if self._model.config.matching else PublishedTracker
         look: Looking = Seen
         if isinstance(self._encode, AheadOnGPU):
-            look = LookOnGPU(self.device, self._encode.begin)
+            look = LookOnGPU(self.device, self._encode.begin, graphs=isinstance(self._faster, GraphedRVOS))
         return kind(self._model, self.options, self.device, discover=self._discover, look=look)
 
     def _threads(self) -> AbstractContextManager[None]:

@@ -105,10 +105,10 @@ class Looking(Protocol):
 class LookOnGPU:
     """Makes a ``Seen`` of one video's frames on a GPU, one after the other; each is good until the next."""
 
-    def __init__(self, device: torch.device, meanwhile: Callable[[], None]) -> None:
-        """Look on *device*; *meanwhile* is called before it is waited for."""
+    def __init__(self, device: torch.device, meanwhile: Callable[[], None], *, graphs: bool) -> None:
+        """Look on *device*, with CUDA graphs or without; *meanwhile* is called before it is waited for."""
         self._device, self._meanwhile = device, meanwhile
-        self._all_at_once = Replayed(_all_at_once, device)
+        self._graphs = Replayed(_all_at_once, device) if graphs else None
         self._host: Tensor | None = None  # memory that a GPU copies to without its driver's help
 
     def __call__(self, logits: Tensor, ids: tuple[int, ...], size: tuple[int, int], threshold: float) -> Seen:
@@ -116,12 +116,14 @@ class LookOnGPU:
         if not ids:
             return Seen(logits, ids, size, threshold)
         least = math.log(threshold / (1 - threshold))
-        masks, small, packed = self._all_at_once([logits, _named(ids, self._device)], size=size, least=least)
+        answer = self._graphs or _all_at_once
+        masks, small, packed = answer([logits, _named(ids, self._device)], size=size, least=least)
         return _SeenAtOnce(logits, ids, size, threshold, masks, small, self._fetched(packed))
 
     def close(self) -> None:
         """Give back what a GPU holds for it."""
-        self._all_at_once.forget()
+        if self._graphs is not None:
+            self._graphs.close()
 
     def _fetched(self, packed: Tensor) -> NDArray[np.uint8]:
         if self._host is None or self._host.shape != packed.shape:
@@ -186,9 +188,9 @@ def _all_at_once(tensors: Sequence[Any], *, size: tuple[int, int], least: float)
     followed = logits[: len(named)]
     masks = followed.sigmoid()
     small = partition(F.avg_pool2d(masks[None], 8))
-    highest = functools.reduce(torch.maximum, followed.unbind())
-    winning = followed.masked_fill(followed < highest, -math.inf)
-    cells = F.max_pool2d(torch.cat([logits, winning]), CELL) > least
+    highest = functools.reduce(torch.maximum, followed.unbind())  # there, quicker than amax over a few
+    won = followed.masked_fill(followed < highest, -math.inf)
+    cells = F.max_pool2d(torch.cat([logits, won]), CELL) > least
     labels = labels_everywhere(followed, named, size, least)
     return masks, small, torch.cat([labels.flatten(), cells.flatten().to(torch.uint8)])
 

@@ -13,7 +13,6 @@ from functools import lru_cache
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from rvos_cli.cells import cells_above, emptied
@@ -26,10 +25,8 @@ from rvos_cli.model.encoder import Features
 from rvos_cli.model.reading import BegunReading
 from rvos_cli.model.rvos import StepOutput
 from rvos_cli.preprocess import mask_tensor
-from rvos_cli.sight import Looking, Seen
+from rvos_cli.sight import Labels, Looking, Seen
 from rvos_cli.whereabouts import Whereabouts
-
-Labels = NDArray[np.uint8]
 
 
 @dataclass

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import gc
 import itertools
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -76,12 +79,20 @@ def test_shapes_and_settings_have_recordings_of_their_own(gpu):
     assert len(recordings(replayed)) == 4
 
 
-def test_what_waits_for_the_device_is_called_as_it_is(gpu):
-    replayed = Replayed(lambda tensors: (tensors[0] * float(tensors[0].sum()),), gpu)
-    for number in range(ENOUGH):
-        (answer,) = replayed([torch.full((2,), float(number), device=gpu)])
-        assert answer.tolist() == [2.0 * number**2] * 2
-    assert recordings(replayed) == [None]
+WAITING = f"""
+import torch
+from rvos_cli.graphs import Replayed
+replayed = Replayed(lambda tensors: (tensors[0] * float(tensors[0].sum()),), torch.device("cuda"))
+for number in range({ENOUGH}):
+    (answer,) = replayed([torch.full((2,), float(number), device="cuda")])
+    assert answer.tolist() == [2.0 * number**2] * 2
+assert list(replayed._recorded.values()) == [None]
+"""
+
+
+def test_what_waits_for_the_device_is_called_as_it_is():
+    """In a process of its own: torch does not recover from a recording that fails."""
+    subprocess.run([sys.executable, "-W", "ignore", "-c", WAITING], check=True, timeout=120)
 
 
 def test_tensors_of_the_processor_are_sent(gpu):
@@ -95,9 +106,8 @@ def test_garbage_is_not_collected_while_a_graph_is_recorded(gpu):
     """To destroy an old graph meanwhile would end the program."""
 
     def littering(tensors: list[torch.Tensor]) -> tuple[torch.Tensor, ...]:
-        for _ in range(1000):
-            circle: list[object] = []
-            circle.append(circle)
+        if torch.cuda.is_current_stream_capturing() and gc.isenabled():
+            gc.collect()  # as Python may at any allocation
         return (tensors[0] + 1,)
 
     for _ in range(3):
@@ -106,17 +116,6 @@ def test_garbage_is_not_collected_while_a_graph_is_recorded(gpu):
         for number in range(ENOUGH):
             assert forgotten([torch.full((2,), float(number), device=gpu)])[0].tolist() == [number + 1] * 2
         assert recordings(forgotten)[0] is not None
-
-
-def test_many_short_videos_one_after_the_other(clip, graphed):
-    frames, mask = clip
-    before = gc.get_threshold()
-    gc.set_threshold(10, 2, 2)
-    try:
-        for length in range(RECORDED_AFTER + 5, RECORDED_AFTER + 25):
-            assert len(list(graphed.stream(frames[:length], first_mask=mask))) == length
-    finally:
-        gc.set_threshold(*before)
 
 
 def test_a_video_that_ended_holds_no_memory(clip, graphed):
@@ -165,10 +164,24 @@ def test_a_mask_may_come_when_graphs_are_recorded(clip, plain, graphed):
 
 def test_videos_of_one_model_do_not_disturb_each_other(clip, graphed):
     frames, mask = clip
-    alone = [result.labels for result in graphed.stream(frames, first_mask=mask)]
-    first, second = (graphed.stream(list(some), first_mask=mask) for some in (frames, frames[:1] + frames[:0:-1]))
-    together = [one.labels for one, _ in zip(first, second, strict=True)]
-    assert likeness(together, alone) > 0.99
+    both = frames, frames[:1] + frames[:0:-1]
+    alone = [[result.labels for result in graphed.stream(some, first_mask=mask)] for some in both]
+    turns = zip(*(graphed.stream(some, first_mask=mask) for some in both), strict=True)
+    together = zip(*((one.labels, other.labels) for one, other in turns), strict=True)
+    for mine, theirs in zip(together, alone, strict=True):
+        assert likeness(list(mine), theirs) > 0.99
+
+
+def test_videos_in_two_threads_do_not_disturb_each_other(clip, graphed):
+    frames, mask = clip
+
+    def followed(_: int) -> list[np.ndarray]:
+        return [result.labels for result in graphed.stream(frames, first_mask=mask)]
+
+    alone = followed(0)
+    with ThreadPoolExecutor(max_workers=2) as pool:
+        for labels in pool.map(followed, range(6)):
+            assert likeness(labels, alone) > 0.99
 
 
 def test_float32_is_float32_with_graphs(clip):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+from contextlib import nullcontext
 
 import pytest
 import torch
@@ -15,7 +16,7 @@ CPU, GPU = torch.device("cpu"), torch.device("cuda", 0)
 
 
 class Recording:
-    """Stands in for a graph: remembers what was recorded, and whether garbage might have been collected."""
+    """Stands in for a graph: remembers what was recorded."""
 
     made: list[Recording]
 
@@ -23,7 +24,7 @@ class Recording:
         self.settings = settings
 
     @classmethod
-    def of(cls, function, tensors, settings, device) -> Recording:
+    def of(cls, function, tensors, settings, device, memory) -> Recording:
         recording = cls(settings)
         cls.made.append(recording)
         return recording
@@ -36,13 +37,13 @@ class Recording:
 def recorded(monkeypatch) -> list[Recording]:
     Recording.made = []
     monkeypatch.setattr(graphs, "_Recording", Recording)
+    monkeypatch.setattr(torch.cuda, "graph_pool_handle", lambda: (0, 1))
     return Recording.made
 
 
 def on_a_gpu() -> Replayed:
     """Return a function on a GPU that there need not be: what it is given stays where it is."""
-    replayed = Replayed(lambda tensors, **settings: ("called", settings), GPU)
-    return replayed
+    return Replayed(lambda tensors, **settings: ("called", settings), GPU)
 
 
 class Somewhere:
@@ -92,8 +93,10 @@ def test_the_oldest_are_forgotten(recorded):
         for _ in range(RECORDED_AFTER + 1):
             replayed([Somewhere(length)])
     assert len(recorded) == LARGEST_CACHE + 2 and len(replayed._recorded) == LARGEST_CACHE
-    replayed.forget()
+    replayed.close()
     assert not replayed._recorded
+    with pytest.raises(RuntimeError, match="closed"):
+        replayed([Somewhere(99)])
 
 
 def test_what_cannot_be_recorded_is_called_and_not_tried_again(recorded, monkeypatch):
@@ -109,11 +112,46 @@ def test_what_cannot_be_recorded_is_called_and_not_tried_again(recorded, monkeyp
     assert answers == ["called"] * (RECORDED_AFTER + 3) and tries == [1]
 
 
-def test_no_garbage_is_collected_in_the_meantime():
+@pytest.fixture
+def noted(monkeypatch) -> list[str]:
+    """What is done around a recording, on a GPU that there need not be."""
+    notes: list[str] = []
+
+    class Graph:
+        def capture_begin(self, pool: object, capture_error_mode: str) -> None:
+            notes.append(f"begin {capture_error_mode}")
+
+        def capture_end(self) -> None:
+            notes.append("end")
+
+    class Queue:
+        def wait_stream(self, other: object) -> None:
+            notes.append("wait")
+
+    monkeypatch.setattr(torch.cuda, "CUDAGraph", Graph)
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda device: Queue())
+    monkeypatch.setattr(torch.cuda, "stream", lambda queue: nullcontext())
+    monkeypatch.setattr(graphs, "_recorder", lambda device: Queue())
+    monkeypatch.setattr(torch._C, "_cuda_clearCublasWorkspaces", lambda: notes.append("clear"), raising=False)
+    return notes
+
+
+def test_a_recording_is_guarded(noted):
+    def function(tensors: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        noted.append("garbage" if gc.isenabled() else "no garbage")
+        return (tensors[0] + 1,)
+
     assert gc.isenabled()
-    with graphs._without_garbage_collection():
-        assert not gc.isenabled()
-    assert gc.isenabled()
-    with pytest.raises(RuntimeError), graphs._without_garbage_collection():
-        raise RuntimeError
-    assert gc.isenabled()
+    graphs._Recording.of(function, [torch.zeros(2)], {}, CPU, None)
+    assert noted == ["wait", "clear", "begin thread_local", "no garbage", "end", "clear", "wait"]
+    assert gc.isenabled() and not graphs._RECORDING.locked()
+
+
+def test_a_recording_that_fails_leaves_nothing_behind(noted):
+    def function(tensors: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        raise RuntimeError("no")
+
+    with pytest.raises(RuntimeError, match="no"):
+        graphs._Recording.of(function, [torch.zeros(2)], {}, CPU, None)
+    assert noted[-2:] == ["end", "clear"]
+    assert gc.isenabled() and not graphs._RECORDING.locked()

@@ -25,7 +25,7 @@ def logits(planes: int) -> torch.Tensor:
 def at_once(monkeypatch: pytest.MonkeyPatch):
     """Return what a GPU would, without one."""
     monkeypatch.setattr(LookOnGPU, "_fetched", lambda self, packed: packed.numpy())
-    return LookOnGPU(torch.device("cpu"), lambda: None)
+    return LookOnGPU(torch.device("cpu"), lambda: None, graphs=False)
 
 
 @pytest.mark.parametrize("threshold", [0.5, 0.3])

@@ -54,8 +54,9 @@ def attend(q: Tensor, k: Tensor, values: Tensor) -> Tensor:
 
 @functools.cache
 def _has_flash(device: torch.device) -> bool:
+    built = getattr(torch.backends.cuda, "is_flash_attention_available", None)  # from torch 2.5 on
     capable = torch.cuda.get_device_capability(device) >= (8, 0) and torch.version.hip is None
-    return capable and torch.backends.cuda.is_flash_attention_available()
+    return capable and built is not None and bool(built())
 
 
 def read_in_blocks(q: Tensor, k: Tensor, values: Tensor) -> Tensor:
