@@ -1,7 +1,8 @@
 """The recipes: a name enters, every number of a training run leaves, with where its clips come from and how it learns.
 
 ``lite``, ``lite-refined``, ``lite-parts``, ``lite-large``, ``lite-full``, ``lite-long`` and ``lite-finding``, each from
-what came before, are explained in docs/training.md. The published ones are the paper's, explained in docs/paper.md.
+what came before, and ``lite-free`` and ``lite-free-large`` are explained in docs/training.md. The published ones are
+the paper's, explained in docs/paper.md.
 """
 
 from __future__ import annotations
@@ -343,6 +344,15 @@ def _free() -> Recipe:
     )
 
 
+def _free_large() -> Recipe:
+    # Goes on from the result of "lite-free" (--init), in larger clips, as "lite-large" and "lite-full" do.
+    free = _free()
+    stage = replace(free.stages[-1], teacher=0.1)
+    stages = (replace(stage, until=0.55), replace(stage, until=1.0, size=(224, 384)))
+    rollout = RolloutOptions(slots=4, discover=0.5)
+    return replace(free, rollout=rollout, stages=stages, steps=1900, rate=6e-4, cooldown=0.7, seed=11)
+
+
 RECIPES: dict[str, Recipe] = {
     "lite": Recipe(follow_up="lite-refined"),
     "lite-refined": replace(_refined(), follow_up="lite-parts"),
@@ -351,7 +361,8 @@ RECIPES: dict[str, Recipe] = {
     "lite-full": replace(_full(), follow_up="lite-long"),
     "lite-long": _long(),
     "lite-finding": _finding(),
-    "lite-free": _free(),
+    "lite-free": replace(_free(), follow_up="lite-free-large"),
+    "lite-free-large": _free_large(),
     "published-one-shot": _published(one_shot=True),
     "published-zero-shot": _published(one_shot=False),
 }

@@ -60,3 +60,16 @@ def test_the_finding_recipe_is_that_with_short_clips_in_which_most_is_to_be_foun
     assert (stage.frames, stage.size) == (2, (256, 448))
     same = replace(finding, rollout=full.rollout, stages=full.stages, steps=full.steps, rate=full.rate)
     assert replace(same, seed=full.seed, follow_up=full.follow_up) == full
+
+
+def test_the_free_recipe_goes_on_in_larger_clips():
+    free, large = recipe("lite-free"), recipe("lite-free-large")
+    assert (free.follow_up, large.follow_up) == ("lite-free-large", "") and free.free and large.free
+    assert (large.steps, large.rate, large.cooldown, large.seed) == (1900, 6e-4, 0.7, 11)
+    assert large.rollout == RolloutOptions(slots=4, discover=0.5)
+    assert [(stage.until, stage.teacher, stage.real, stage.frames, stage.size) for stage in large.stages] == [
+        (0.55, 0.1, 0.0, 4, (192, 320)),
+        (1.0, 0.1, 0.0, 4, (224, 384)),
+    ]
+    same = replace(large, rollout=free.rollout, stages=free.stages, steps=free.steps, cooldown=free.cooldown)
+    assert replace(same, rate=free.rate, seed=free.seed, follow_up=free.follow_up) == free
