@@ -15,7 +15,7 @@ from typing import Any, Generic, TypeVar
 
 import torch
 
-from rvos_cli.graphs import queue
+from rvos_cli.graphs import closed, queue
 
 LARGEST_LEAD = 4  # answers that may wait; of more, the oldest were forgotten by whoever announced them
 ItemT = TypeVar("ItemT")
@@ -112,7 +112,7 @@ class Ahead(Generic[ResultT]):
         if self._thread is not None:
             self._thread.shutdown(cancel_futures=True)
             self._thread = None
-        self._function = _closed
+        self._function = closed
 
 
 class AheadOnGPU(Generic[ResultT]):
@@ -157,7 +157,7 @@ class AheadOnGPU(Generic[ResultT]):
     def close(self) -> None:
         """Forget what was announced, and the function; no call may follow."""
         self._awaited()
-        self._announced, self._function = None, _closed
+        self._announced, self._function = None, closed
 
     def _awaited(self) -> tuple[tuple[Any, ...], ResultT, torch.cuda.Event] | None:
         """Return what is coming, for which all that is asked for from now on waits."""
@@ -165,10 +165,6 @@ class AheadOnGPU(Generic[ResultT]):
         if coming is not None:
             torch.cuda.current_stream(self._device).wait_event(coming[2])
         return coming
-
-
-def _closed(*_: object) -> Any:
-    raise RuntimeError("this was closed")
 
 
 def _same(some: tuple[Any, ...], others: tuple[Any, ...]) -> bool:

@@ -56,7 +56,7 @@ class Replayed:
     def close(self) -> None:
         """Give back the memory of all graphs, now and not when the garbage is collected; no call may follow."""
         self._recorded.clear()
-        self._function, self._memory = _closed, None
+        self._function, self._memory = closed, None
 
     def _recording(self, tensors: Tensors, settings: dict[str, Any]) -> _Recording | None:
         """Return the graph of such a call, if there is one or it is time for one."""
@@ -166,5 +166,6 @@ def _without_workspaces() -> Iterator[None]:
         clear()
 
 
-def _closed(*_: object, **__: object) -> tuple[Tensor, ...]:
+def closed(*_: object, **__: object) -> Any:
+    """Stand where a function was that may not be called any more, so that nothing is held by it."""
     raise RuntimeError("this was closed")

@@ -72,6 +72,11 @@ class Tracker(ABC):
         self.ids: tuple[int, ...] = ()
         self.state: RecurrentState | None = None
         self.masks: Tensor | None = None  # (1, N, h, w), the last probabilities
+        self._start()
+
+    @abstractmethod
+    def _start(self) -> None:
+        """Set what this kind of tracker keeps besides."""
 
     @abstractmethod
     def step(self, frame: EncodedFrame, mask: Labels | None) -> Seen:
@@ -101,19 +106,9 @@ class Tracker(ABC):
 class PublishedTracker(Tracker):
     """The published behaviour: a fixed number of slots, or one per given object; no later discovery."""
 
-    def __init__(
-        self,
-        model: RVOS,
-        options: InferenceOptions,
-        device: torch.device,
-        *,
-        discover: bool,
-        look: Looking = Seen,
-    ) -> None:
-        """Start a video."""
-        super().__init__(model, options, device, discover=discover, look=look)
-        if discover:
-            self.ids = tuple(range(1, min(model.config.slots, options.max_objects) + 1))
+    def _start(self) -> None:
+        if self.discover:
+            self.ids = tuple(range(1, min(self.model.config.slots, self.options.max_objects) + 1))
         self._given = 0  # frames since a mask was given; the first two see it, as published
 
     def step(self, frame: EncodedFrame, mask: Labels | None) -> Seen:
@@ -135,20 +130,10 @@ class MatchingTracker(Tracker):
 
     rules = DiscoveryRules()
 
-    def __init__(
-        self,
-        model: RVOS,
-        options: InferenceOptions,
-        device: torch.device,
-        *,
-        discover: bool,
-        look: Looking = Seen,
-    ) -> None:
-        """Start a video."""
-        super().__init__(model, options, device, discover=discover, look=look)
+    def _start(self) -> None:
         self.index = -1
         self.memory = Memory()
-        self._whereabouts = Whereabouts(options.threshold)
+        self._whereabouts = Whereabouts(self.options.threshold)
         self._newest_id = 0
         self._found_before: list[Cells] = []  # by the last frame's search, whether it counted or not
 

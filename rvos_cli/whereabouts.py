@@ -56,16 +56,15 @@ class Whereabouts:
         What was seen where it belongs comes back as it is.
         """
         drops = [self._far(identity, inside) for identity, inside in zip(ids, seen.cells, strict=True)]
-        logits, left = seen.logits, seen.cells
-        if any(drop.any() for drop in drops):
-            logits = emptied(logits, drops)
+        logits, left = emptied(seen.logits, drops), seen.cells
+        complete = logits is seen.logits
+        if not complete:
             left = [inside & ~drop for inside, drop in zip(left, drops, strict=True)]
         box = box_around(left)
         if len(logits) < 2 or box is None:
             return logits
-        if logits is seen.logits:
-            return self._give_back(logits, box, seen.winners(*box))
-        return self._give_back(logits, box, cells_above(winning(logits[:, box[0], box[1]]), self.least))
+        here = logits[:, box[0], box[1]]
+        return self._give_back(logits, box, seen.winners(*box) if complete else cells_above(winning(here), self.least))
 
     def _far(self, identity: int, inside: Cells) -> Cells:
         """Return what of an object's cells (h/4, w/4) is too far from where it was."""
