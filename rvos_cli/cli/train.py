@@ -59,7 +59,12 @@ def train(
     ] = None,
     seed: Annotated[int | None, typer.Option("--seed", min=0, help="Seed, instead of the recipe's.")] = None,
     minutes: Annotated[float, typer.Option("--minutes", min=0, help="Stop after so long; 0 for no limit.")] = 0,
-    workers: Annotated[int, typer.Option("--workers", min=0, help="Processes that make clips.")] = 1,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            "--workers", min=0, help="Processes that make clips.", show_default="1 on a CPU, one a core on a GPU"
+        ),
+    ] = None,
     threads: Annotated[int | None, typer.Option("--threads", min=1, help="CPU threads of the network.")] = None,
     precision: Annotated[
         str | None,

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from rvos_cli.training.validation import ValidationReport
 
 SECONDS_BETWEEN_LINES = 20.0
+TOO_LONG = 0.1  # share of the time that a run may wait for its clips before that is worth a word
 
 
 class Pace:
@@ -25,14 +26,22 @@ class Pace:
     def __init__(self) -> None:
         """Wait for the first step."""
         self._first: tuple[int, float] | None = None
+        self._waited = self._passed = 0.0
 
-    def after(self, step: int, now: float) -> float | None:
-        """Return the mean seconds a step once *step* steps are done; None after the first."""
+    def after(self, step: int, now: float, waited: float = 0.0) -> float | None:
+        """Return the mean seconds a step once *step* steps are done, the last after *waited*; None after the first."""
         if self._first is None:
             self._first = step, now
             return None
         done, began = self._first
-        return (now - began) / (step - done)
+        self._waited, self._passed = self._waited + waited, now - began
+        return self._passed / (step - done)
+
+    @property
+    def delay(self) -> str:
+        """What to say of the wait for clips; nothing if it is short."""
+        share = self._waited / self._passed if self._passed else 0.0
+        return f"{share:.0%} of it waiting for clips" if share > TOO_LONG else ""
 
 
 class Lines:
@@ -45,13 +54,14 @@ class Lines:
     def step(self, report: StepReport) -> None:
         """Take in a step."""
         now, done = time.monotonic(), report.step + 1
-        seconds = self._pace.after(done, now)
+        seconds = self._pace.after(done, now, report.waited)
         if now - self._last < SECONDS_BETWEEN_LINES and done < report.steps:
             return
         self._last = now
         said = f"step {done}/{report.steps}: loss {report.loss:.3f} ({_parts(report)})"
         if seconds is not None:
-            said += f", {seconds:.2f} s a step, {duration(seconds * (report.steps - done))} left"
+            delay = f" ({self._pace.delay}: give more --workers)" if self._pace.delay else ""
+            said += f", {seconds:.2f} s a step{delay}, {duration(seconds * (report.steps - done))} left"
         self._talk.note(said)
 
     def validation(self, report: ValidationReport) -> None:
@@ -64,7 +74,7 @@ class Bar:
 
     def __init__(self, talk: Talk) -> None:
         """Speak through *talk*; nothing is shown before the first step."""
-        self._talk = talk
+        self._talk, self._pace = talk, Pace()
         self.bars = make_bars(stderr_console())
         self._task = self.bars.add_task("training", total=None)
 
@@ -75,7 +85,9 @@ class Bar:
         ].total:  # where the run goes on is where the bar begins: no pace in what was done before
             self.bars.reset(self._task, total=report.steps, completed=report.step)
             self.bars.start()
-        self.bars.update(self._task, completed=report.step + 1, description=f"loss {report.loss:.3f}")
+        self._pace.after(report.step + 1, time.monotonic(), report.waited)
+        said = ", ".join(filter(None, [f"loss {report.loss:.3f}", self._pace.delay]))
+        self.bars.update(self._task, completed=report.step + 1, description=said)
 
     def validation(self, report: ValidationReport) -> None:
         """Take in a validation."""

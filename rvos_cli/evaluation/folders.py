@@ -6,9 +6,8 @@ so memory does not grow with the data set.
 
 from __future__ import annotations
 
-import os
 import signal
-from collections.abc import Callable, Container, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from multiprocessing import get_context
 from pathlib import Path
@@ -22,6 +21,7 @@ from rvos_cli.evaluation.late_objects import make_scorer
 from rvos_cli.evaluation.protocols import Task
 from rvos_cli.evaluation.scores import DatasetScore, SequenceScore
 from rvos_cli.sources import natural_key
+from rvos_cli.threads import cores
 
 # Below this many frames one process is done before others have started.
 PARALLEL_FROM = 100
@@ -61,7 +61,7 @@ def evaluate_folders(
     frames = sum(len(_pngs(_sequence_folder(truths, name))) for name in names)
     for name in names:
         _sequence_folder(predictions, name)
-    workers = min(len(jobs), workers or _cores())
+    workers = min(len(jobs), workers or cores())
     scores: dict[str, SequenceScore] = {}
     if workers <= 1 or frames < PARALLEL_FROM:
         for job in jobs:
@@ -188,11 +188,6 @@ def list_files(folder: Path, suffixes: Container[str]) -> dict[str, Path]:
 
 def _pngs(folder: Path) -> dict[str, Path]:
     return list_files(folder, {".png"})
-
-
-def _cores() -> int:
-    available: Sequence[int] | set[int] = getattr(os, "sched_getaffinity", lambda _: range(os.cpu_count() or 1))(0)
-    return len(available)
 
 
 def _leave_interrupts() -> None:

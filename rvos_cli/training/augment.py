@@ -83,8 +83,8 @@ def apply_photometry(frames: torch.Tensor, photometry: Photometry) -> torch.Tens
         )
     if photometry.noise:
         noise = np.random.default_rng(photometry.noise_seed).standard_normal(changed.shape, dtype=np.float32)
-        changed = changed + photometry.noise * torch.from_numpy(noise).to(changed.device)
-    pixels = changed.round().clamp(0, 255).byte()
+        changed.add_(torch.from_numpy(noise).to(changed.device), alpha=photometry.noise)
+    pixels = changed.round_().clamp_(0, 255).byte()
     return pixels if photometry.quality is None else _compress(pixels, photometry.quality)
 
 
@@ -92,11 +92,13 @@ def _tone(frames: torch.Tensor, photometry: Photometry) -> torch.Tensor:
     def column(values: NDArray[np.float64]) -> torch.Tensor:
         return torch.from_numpy(np.asarray(values, dtype=np.float32)).to(frames.device)
 
-    changed = frames * column(photometry.gain)[:, :, None, None] + column(photometry.offset)[:, None, None, None]
-    changed = (changed.clamp(0, 255) / 255) ** photometry.gamma * 255
+    changed = frames * column(photometry.gain)[:, :, None, None]
+    # In place from here on: to ask for new memory each time takes longer than the arithmetic.
+    changed.add_(column(photometry.offset)[:, None, None, None]).clamp_(0, 255)
+    changed.div_(255).pow_(photometry.gamma).mul_(255)
     grey = changed.mean(dim=1, keepdim=True)
-    changed = grey + (changed - grey) * photometry.saturation
-    return grey.mean() + (changed - grey.mean()) * photometry.contrast
+    middle, contrast, saturation = grey.mean(), photometry.contrast, photometry.saturation
+    return changed.mul_(contrast * saturation).add_(grey * (contrast * (1 - saturation)) + middle * (1 - contrast))
 
 
 def _blur(frame: torch.Tensor, width: float) -> torch.Tensor:

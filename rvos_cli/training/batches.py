@@ -14,9 +14,12 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from rvos_cli.threads import cores
 from rvos_cli.training import processes
 from rvos_cli.training.datasets import ClipSample, collate
 from rvos_cli.training.recipes import Recipe, Stage, TrainOptions
+
+MOST_WORKERS = 16  # each holds up to a gigabyte
 
 
 def own_clips(recipe: Recipe, step: int, part: int = 0) -> list[int]:
@@ -34,7 +37,7 @@ def draws_of(recipe: Recipe, clips: list[int]) -> list[torch.Generator]:
 
 def batches_from(options: TrainOptions, step: int, device: torch.device) -> Iterator[dict[str, Tensor]]:
     """Yield this process's batches from *step* on, *accumulate* of them a step."""
-    recipe = options.recipe
+    recipe, workers = options.recipe, clip_workers(options, device)
     while True:
         stage = recipe.stage(step)
         end = step + 1
@@ -43,13 +46,24 @@ def batches_from(options: TrainOptions, step: int, device: torch.device) -> Iter
         yield from DataLoader(
             clip_dataset(options, stage),
             batch_sampler=[own_clips(recipe, s, part) for s in range(step, end) for part in range(recipe.accumulate)],
-            num_workers=options.workers,
+            num_workers=workers,
             collate_fn=collate,
             worker_init_fn=_leave_signals_to_the_run,
-            prefetch_factor=8 if options.workers else None,
+            prefetch_factor=8 if workers else None,
             pin_memory=device.type == "cuda",  # so that a batch travels beside what is computed
         )
         step = end
+
+
+def clip_workers(options: TrainOptions, device: torch.device) -> int:
+    """Return how many processes make this process's clips: those asked for, or as many as keep *device* busy.
+
+    A network on a CPU learns longer from a clip than a core takes to make it. One on a GPU may not, and it leaves the
+    cores alone: there each has a process, but for one that drives the GPU. A run's processes share a machine's cores.
+    """
+    if options.workers is not None:
+        return options.workers
+    return max(1, min(MOST_WORKERS, cores() // processes.count_here() - 1)) if device.type == "cuda" else 1
 
 
 def clip_dataset(options: TrainOptions, stage: Stage) -> Dataset[ClipSample]:

@@ -30,6 +30,11 @@ def count() -> int:
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
+def count_here() -> int:
+    """Return how many of them are on this machine."""
+    return int(os.environ.get("LOCAL_WORLD_SIZE", "1")) if count() > 1 else 1
+
+
 def rank() -> int:
     """Return which of them this is, from 0 on."""
     return int(os.environ.get("RANK", "0")) if count() > 1 else 0

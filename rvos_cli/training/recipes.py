@@ -157,7 +157,7 @@ class TrainOptions:
         trunk_weights: torchvision's file with ImageNet weights of the trunk (published recipes only).
         device: as in ``choose_device``.
         precision: ``float32`` or ``bfloat16`` (autocast).
-        workers: processes that make clips.
+        workers: processes that make clips; None takes as many as suit the device, see ``batches.clip_workers``.
         checkpoint_minutes: how often the run is saved.
         minutes: stop and save after this time; 0 for no limit.
         tensorboard: also write event files, below ``tensorboard`` in the output folder.
@@ -176,7 +176,7 @@ class TrainOptions:
     trunk_weights: Path | None = None
     device: str = "auto"
     precision: str = "bfloat16"
-    workers: int = 1
+    workers: int | None = None
     checkpoint_minutes: float = 5.0
     minutes: float = 0.0
     tensorboard: bool = False

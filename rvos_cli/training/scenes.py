@@ -29,12 +29,11 @@ from rvos_cli.training.synthesis import (
     Layer,
     Matrices,
     Pixels,
+    Warp,
     fill_holes,
     similarity,
     smooth_path,
     translation,
-    warp,
-    warp_labels,
     wobble,
 )
 
@@ -63,8 +62,8 @@ class SceneMaker:
         images, masks = read_frames(self.library, rng, sequence, frames=self.frames, max_gap=self.max_gap)
         present = (masks[0] > 0) & (masks[0] != IGNORE)
         camera = self._camera(rng, images.shape[1:3], bounding_box(present), motion=0.2, angle=0.04)
-        frames, labels = warp(images, camera, self.size), warp_labels(masks, camera, self.size)
-        return Canvas(frames, labels, sequence.complete, sequence.separate)
+        warp = Warp(camera, masks.shape[1:], self.size)
+        return Canvas(warp.pictures(images), warp.labels(masks), sequence.complete, sequence.separate)
 
     def photograph(self, rng: np.random.Generator) -> Canvas:
         """Set a photograph in motion: as a whole, thing by thing, or one of its things before another scene."""
@@ -125,9 +124,8 @@ class SceneMaker:
             y, x = rng.uniform(0, 0.75, 2) * image.shape[:2]
             box = (int(y), int(x), int(y + image.shape[0] / 4), int(x + image.shape[1] / 4))
             camera = self._camera(rng, image.shape[:2], box, motion=1.0, angle=0.1)
-        bend = wobble(rng, self.frames, 0.025)
-        labels = warp_labels(mask[None], camera, self.size, bend=bend)
-        return Canvas(warp(image[None], camera, self.size, bend=bend), labels, complete)
+        warp = Warp(camera, mask.shape, self.size, wobble(rng, self.frames, 0.025))
+        return Canvas(warp.pictures(image[None]), warp.labels(mask[None]), complete)
 
     def _camera(
         self, rng: np.random.Generator, source: tuple[int, ...], box: Box, *, motion: float, angle: float

@@ -18,7 +18,7 @@ from rvos_cli.errors import DatasetError
 from rvos_cli.evaluation.sequences import Sequence
 from rvos_cli.sources import read_image
 from rvos_cli.training.datasets import ClipSample
-from rvos_cli.training.synthesis import IGNORE, Matrices, translation, warp, warp_labels
+from rvos_cli.training.synthesis import IGNORE, Matrices, Warp, translation
 
 ATTEMPTS = 8
 TURN, ZOOM, SHEAR, SHIFT = np.deg2rad(10), 1.25, 0.1, 0.1  # largest of each; the shift as a share of the picture
@@ -87,8 +87,8 @@ class SequenceClips(Dataset[ClipSample]):
             window = paths[start : start + self.frames]
             truth = _read_labels(sequence, window)
             one = clip_map(rng, (truth.shape[1], truth.shape[2]), self.size, augment=self.augment)
-            maps = np.repeat(one[None], self.frames, axis=0)
-            labels = number_objects(warp_labels(truth, maps, self.size).numpy(), self.max_objects)
+            warp = Warp(np.repeat(one[None], self.frames, axis=0), truth.shape[1:], self.size)
+            labels = number_objects(warp.labels(truth).numpy(), self.max_objects)
             if _objects(labels[0]):
                 break  # a clip whose first frame shows nothing has nothing to follow
         pictures = [read_image(path) for path in window]
@@ -97,7 +97,7 @@ class SequenceClips(Dataset[ClipSample]):
         )
         if wrong is not None:
             raise DatasetError(f"{wrong} has not the size of its mask", cure="unpack the data set again")
-        pixels = warp(np.stack(pictures), maps, self.size)
+        pixels = warp.pictures(np.stack(pictures))
         return {
             "frames": pixels.round().clamp(0, 255).byte(),
             "labels": torch.from_numpy(labels),

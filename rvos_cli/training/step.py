@@ -22,7 +22,17 @@ from rvos_cli.training.rollout import Losses
 
 @dataclass(frozen=True)
 class StepReport:
-    """What one step did in all processes: its number, all steps, the loss, its parts, the rate, seconds of the step."""
+    """What one step did in all processes, but for the times, which are this process's.
+
+    Attributes:
+        step: its number, from 0 on.
+        steps: how many the run has.
+        loss: of the whole batch.
+        parts: what it is made of.
+        rate: the learning rate.
+        seconds: how long the step took.
+        waited: for how many of these there were no clips yet.
+    """
 
     step: int
     steps: int
@@ -30,6 +40,7 @@ class StepReport:
     parts: dict[str, float]
     rate: float
     seconds: float
+    waited: float = 0.0
 
 
 class TrainingDivergedError(RvosError):
@@ -57,9 +68,12 @@ def train_step(
     for group in optimizer.param_groups:
         group["lr"] = group["base"] * recipe.rate_factor(step)
     optimizer.zero_grad(set_to_none=True)
-    whole = Losses(torch.zeros(()))
+    whole, waited = Losses(torch.zeros(())), 0.0
     for part in range(recipe.accumulate):
-        whole.include(_learn(model, next(batches), step, part, options, device))
+        asked = time.monotonic()
+        batch = next(batches)
+        waited += time.monotonic() - asked
+        whole.include(_learn(model, batch, step, part, options, device))
     processes.add_gradients(model.parameters())
     nn.utils.clip_grad_norm_(model.parameters(), recipe.clip_norm)
     optimizer.step()
@@ -70,6 +84,7 @@ def train_step(
         whole.means(),
         optimizer.param_groups[0]["lr"],
         time.monotonic() - began,
+        waited,
     )
 
 

@@ -7,7 +7,6 @@ matrices from output pixels to source pixels, so that a camera and an object's o
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 import torch
@@ -88,10 +87,49 @@ class Layer:
     bend: torch.Tensor | None = None
 
 
-@lru_cache(maxsize=8)
-def _output_points(height: int, width: int) -> torch.Tensor:
-    y, x = torch.meshgrid(torch.arange(height) + 0.5, torch.arange(width) + 0.5, indexing="ij")
-    return torch.stack([x, y, torch.ones_like(x)], dim=-1).reshape(-1, 3)
+class Warp:
+    """Where each pixel of a clip comes from in its source pictures: pictures and their labels take the same way."""
+
+    def __init__(
+        self, maps: Matrices, source: tuple[int, int], target: tuple[int, int], bend: torch.Tensor | None = None
+    ) -> None:
+        """Work out the way of every pixel.
+
+        Args:
+            maps: (T, 3, 3) from pixels of the clip to those of the source.
+            source: height and width of the source pictures.
+            target: height h and width w of the clip.
+            bend: (T, 2, 5, 5) control points from :func:`wobble`, or None.
+        """
+        self._grid = sampling_grid(maps, source, target, bend)
+        self._step = float(np.sqrt(np.abs(np.linalg.det(maps[:, :2, :2])).max()))  # source pixels per pixel
+
+    def pictures(self, stack: Pixels) -> torch.Tensor:
+        """Warp (T or 1, H, W, C) uint8 pictures to (T, C, h, w) float32, antialiased, mirrored beyond their border."""
+        return self._sampled(self._planes(stack), "bilinear", "reflection")
+
+    def labels(self, stack: Pixels) -> torch.Tensor:
+        """Warp (T or 1, H, W) uint8 labels to (T, h, w) uint8 with the nearest label, mirrored beyond their border."""
+        planes = torch.from_numpy(np.ascontiguousarray(stack))[:, None].float()
+        return self._sampled(planes, "nearest", "reflection")[:, 0].byte()
+
+    def layer(self, rgb: Pixels, alpha: Pixels) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return (T, 3, h, w) colours, already multiplied by their (T, 1, h, w) opacity in 0..1, nothing beyond."""
+        planes = self._planes(np.concatenate([rgb, alpha[..., None]], axis=-1))
+        planes[:, 3:] /= 255
+        planes[:, :3] *= planes[:, 3:]
+        drawn = self._sampled(planes, "bilinear", "zeros")
+        return drawn[:, :3], drawn[:, 3:]
+
+    def _planes(self, stack: Pixels) -> torch.Tensor:
+        """Turn pictures into float planes, of a size in which no pixel is skipped."""
+        if self._step > 1.2:
+            stack = np.stack([_shrink(picture, self._step) for picture in stack])
+        return torch.from_numpy(np.ascontiguousarray(stack.transpose(0, 3, 1, 2))).float()
+
+    def _sampled(self, planes: torch.Tensor, mode: str, beyond: str) -> torch.Tensor:
+        planes = planes.expand(len(self._grid), -1, -1, -1)
+        return F.grid_sample(planes, self._grid, mode=mode, padding_mode=beyond, align_corners=False)
 
 
 def sampling_grid(
@@ -99,8 +137,9 @@ def sampling_grid(
 ) -> torch.Tensor:
     """Turn *maps* into the (T, h, w, 2) grid that ``grid_sample`` wants, for a *source* and a *target* size."""
     to_unit = np.array([[2 / source[1], 0, -1], [0, 2 / source[0], -1]])
-    affine = torch.from_numpy((to_unit @ maps).astype(np.float32))
-    grid = (_output_points(*target) @ affine.transpose(1, 2)).view(len(maps), *target, 2)
+    across, down, start = torch.from_numpy((to_unit @ maps).astype(np.float32)).unbind(-1)
+    rows, columns = (torch.arange(length)[None, :, None] + 0.5 for length in target)
+    grid = (columns * across[:, None] + start[:, None])[:, None] + (rows * down[:, None])[:, :, None]
     if bend is None:
         return grid
     shift = F.grid_sample(bend, grid, mode="bicubic", padding_mode="border", align_corners=True)
@@ -112,41 +151,6 @@ def _shrink(pixels: Pixels, factor: float) -> Pixels:
     height, width = pixels.shape[:2]
     size = (max(2, round(width / factor)), max(2, round(height / factor)))
     return np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.BILINEAR))
-
-
-def warp(stack: Pixels, maps: Matrices, target: tuple[int, int], *, bend: torch.Tensor | None = None) -> torch.Tensor:
-    """Warp (T or 1, H, W, C) uint8 pictures to (T, C, h, w) float32, antialiased, mirrored beyond their border."""
-    source, frames = (stack.shape[1], stack.shape[2]), len(maps)
-    factor = float(np.sqrt(np.abs(np.linalg.det(maps[:, :2, :2])).max()))
-    if factor > 1.2:
-        stack = np.stack([_shrink(picture, factor) for picture in stack])
-    images = torch.from_numpy(np.ascontiguousarray(stack.transpose(0, 3, 1, 2))).float().expand(frames, -1, -1, -1)
-    grid = sampling_grid(maps, source, target, bend)
-    return F.grid_sample(images, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
-
-
-def warp_labels(
-    stack: Pixels, maps: Matrices, target: tuple[int, int], *, bend: torch.Tensor | None = None
-) -> torch.Tensor:
-    """Warp (T or 1, H, W) uint8 label maps to (T, h, w) uint8 with the nearest label, mirrored beyond their border."""
-    grid = sampling_grid(maps, (stack.shape[1], stack.shape[2]), target, bend)
-    labels = torch.from_numpy(np.ascontiguousarray(stack))[:, None].float().expand(len(maps), -1, -1, -1)
-    return F.grid_sample(labels, grid, mode="nearest", padding_mode="reflection", align_corners=False)[:, 0].byte()
-
-
-def _warp_layer(layer: Layer, target: tuple[int, int]) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return the layer's (T, 3, h, w) colours, already multiplied by its (T, 1, h, w) opacity in 0..1."""
-    frames = len(layer.maps)
-    factor = float(np.sqrt(np.abs(np.linalg.det(layer.maps[:, :2, :2])).max()))
-    stack = np.concatenate([layer.rgb, layer.alpha[..., None]], axis=-1)
-    if factor > 1.2:
-        stack = np.stack([_shrink(picture, factor) for picture in stack])
-    planes = torch.from_numpy(np.ascontiguousarray(stack.transpose(0, 3, 1, 2))).float()
-    opacity = planes[:, 3:] / 255
-    planes = torch.cat([planes[:, :3] * opacity, opacity], dim=1).expand(frames, -1, -1, -1)
-    grid = sampling_grid(layer.maps, (layer.rgb.shape[1], layer.rgb.shape[2]), target, layer.bend)
-    drawn = F.grid_sample(planes, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
-    return drawn[:, :3], drawn[:, 3:]
 
 
 @dataclass
@@ -172,8 +176,9 @@ class Canvas:
 
     def draw(self, layer: Layer, label: int) -> None:
         """Lay *layer* over everything drawn so far; its pixels (opacity above one half) get *label*."""
-        colours, opacity = _warp_layer(layer, self.size)
-        self.frames = self.frames * (1 - opacity) + colours
+        height, width = layer.alpha.shape[1:]
+        colours, opacity = Warp(layer.maps, (height, width), self.size, layer.bend).layer(layer.rgb, layer.alpha)
+        self.frames = torch.addcmul(colours, self.frames, 1 - opacity)
         self.labels = torch.where(opacity[:, 0] > 0.5, torch.full_like(self.labels, label), self.labels)
 
 

@@ -27,7 +27,7 @@ class Table:
     def __init__(self, path: Path, columns: Sequence[str], *, below: int) -> None:
         """Keep the rows of an earlier run whose step is smaller than *below*; drop the rest."""
         lines = path.read_text().splitlines()[1:] if path.exists() else []
-        kept = [row for row in csv.reader(lines) if row and int(row[0]) < below]
+        kept = [row + [""] * (len(columns) - len(row)) for row in csv.reader(lines) if row and int(row[0]) < below]
         self.rows = kept
         self._file = path.open("w", newline="")
         self._writer = csv.writer(self._file)
@@ -55,7 +55,7 @@ class TrainingLog:
             UsageError: event files are asked for, and tensorboard is not installed.
         """
         self._events: Any = _event_files(options.output / "tensorboard", step) if options.tensorboard else None
-        self._steps = Table(options.output / "log.csv", ["step", "loss", *PARTS, "seconds"], below=step)
+        self._steps = Table(options.output / "log.csv", ["step", "loss", *PARTS, "seconds", "waited"], below=step)
         self._validations = (
             Table(options.output / "validation.csv", ["step", "score", *MODES, "seconds"], below=step + 1)
             if options.validate is not None
@@ -70,9 +70,10 @@ class TrainingLog:
     def add_step(self, report: StepReport) -> None:
         """Take in a step."""
         parts = [f"{report.parts[name]:.5f}" if name in report.parts else "" for name in PARTS]
-        self._steps.write([report.step, f"{report.loss:.5f}", *parts, f"{report.seconds:.3f}"])
+        self._steps.write([report.step, f"{report.loss:.5f}", *parts, f"{report.seconds:.3f}", f"{report.waited:.3f}"])
         if self._events is not None:
             numbers = {"loss/total": report.loss, "rate": report.rate, "seconds a step": report.seconds}
+            numbers["seconds waited for clips"] = report.waited
             numbers |= {f"loss/{name}": value for name, value in report.parts.items()}
             self._add(numbers, report.step)
 

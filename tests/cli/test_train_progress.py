@@ -13,8 +13,8 @@ from rvos_cli.training.step import StepReport
 from rvos_cli.training.validation import ValidationReport
 
 
-def report(step: int, steps: int = 1000) -> StepReport:
-    return StepReport(step, steps, 0.5, {"track": 0.25}, 1e-3, 2.0)
+def report(step: int, steps: int = 1000, waited: float = 0.0) -> StepReport:
+    return StepReport(step, steps, 0.5, {"track": 0.25}, 1e-3, 2.0, waited)
 
 
 def test_the_pace_is_that_of_the_steps_of_this_start():
@@ -33,6 +33,18 @@ def test_lines_tell_the_time_that_is_left(monkeypatch: pytest.MonkeyPatch, capsy
     said = capsys.readouterr().err.splitlines()
     assert said[0] == "step 901/1000: loss 0.500 (track 0.250)"
     assert said[1:] == ["step 903/1000: loss 0.500 (track 0.250), 15.00 s a step, 24 min left"]
+
+
+def test_a_long_wait_for_clips_is_told(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    clock = iter([100.0, 110.0, 130.0])
+    monkeypatch.setattr(train_progress.time, "monotonic", lambda: next(clock))
+    lines = Lines(Talk())
+    for step, waited in ((900, 8.0), (901, 3.0), (902, 6.0)):  # the first step's wait is for the first clips
+        lines.step(report(step, waited=waited))
+    assert capsys.readouterr().err.splitlines()[1] == (
+        "step 903/1000: loss 0.500 (track 0.250), "
+        "15.00 s a step (30% of it waiting for clips: give more --workers), 24 min left"
+    )
 
 
 def test_a_validation_is_one_line(capsys: pytest.CaptureFixture[str]):

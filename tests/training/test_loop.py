@@ -50,7 +50,7 @@ def options(data_root: Path, tmp_path: Path) -> TrainOptions:
 
 
 def log(folder: Path) -> list[str]:
-    return [line.rsplit(",", 1)[0] for line in (folder / "log.csv").read_text().splitlines()]
+    return [line.rsplit(",", 2)[0] for line in (folder / "log.csv").read_text().splitlines()]
 
 
 def test_a_stopped_run_goes_on_with_the_same_steps(options: TrainOptions, tmp_path: Path, monkeypatch):
@@ -101,6 +101,16 @@ def test_a_signal_stops_after_the_step_under_way_and_saves(
     assert "stopped at step" in said
     step = torch.load(options.output / "checkpoint.pt", weights_only=True)["step"]
     assert step == len(log(options.output)) - 1 >= 2
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_a_run_on_a_gpu_begins_with_the_losses_of_one_on_a_processor(options: TrainOptions, precision: str):
+    train(options)
+    there = replace(options, device="cuda", precision=precision, workers=None, output=options.output / "gpu")
+    assert train(there).finished
+    first, same = (float(log(run.output)[1].split(",")[1]) for run in (options, there))
+    assert same == pytest.approx(first, rel=1e-2 if precision == "float32" else 5e-2)
 
 
 def test_the_result_is_a_usable_network(options: TrainOptions):

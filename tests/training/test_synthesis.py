@@ -4,12 +4,12 @@ import torch
 from rvos_cli.training.synthesis import (
     Canvas,
     Layer,
+    Warp,
     fill_holes,
+    sampling_grid,
     similarity,
     smooth_path,
     translation,
-    warp,
-    warp_labels,
     wobble,
 )
 
@@ -22,14 +22,33 @@ def test_the_identity_map_leaves_pixels_and_labels_alone():
     rng = np.random.default_rng(0)
     image = rng.integers(0, 256, (2, 20, 30, 3)).astype(np.uint8)
     labels = rng.integers(0, 5, (2, 20, 30)).astype(np.uint8)
-    assert np.allclose(warp(image, still(2), (20, 30)).permute(0, 2, 3, 1).numpy(), image, atol=0.01)
-    assert np.array_equal(warp_labels(labels, still(2), (20, 30)).numpy(), labels)
+    warp = Warp(still(2), (20, 30), (20, 30))
+    assert np.allclose(warp.pictures(image).permute(0, 2, 3, 1).numpy(), image, atol=0.01)
+    assert np.array_equal(warp.labels(labels).numpy(), labels)
 
 
 def test_a_translation_reads_whole_pixels_from_beside():
     image = np.arange(64, dtype=np.uint8).reshape(1, 8, 8, 1).repeat(3, axis=3)
-    moved = warp(image, translation((2, 1))[None], (4, 4))
+    moved = Warp(translation((2, 1))[None], (8, 8), (4, 4)).pictures(image)
     assert np.allclose(moved[0, 0].numpy(), image[0, 1:5, 2:6, 0], atol=0.01)
+
+
+def test_pictures_and_labels_take_the_same_way_however_it_bends():
+    rng = np.random.default_rng(2)
+    labels = np.repeat(np.repeat(rng.integers(0, 2, (1, 12, 16)), 8, axis=1), 8, axis=2).astype(np.uint8)
+    maps = similarity(np.array([[64.0, 48.0], [60.0, 50.0]]), np.array([0.8, 0.7]), np.array([0.3, 0.5]), stretch=1.2)
+    warp = Warp(maps @ translation((-40, -30)), (96, 128), (60, 80), wobble(rng, 2, 0.05))
+    shown = warp.pictures(labels[..., None] * np.uint8(200))[:, 0]
+    certain = (shown < 20) | (shown > 180)
+    assert float(certain.float().mean()) > 0.6
+    assert torch.equal(warp.labels(labels)[certain] > 0, shown[certain] > 100)
+
+
+def test_the_way_of_a_pixel_is_that_of_its_centre_through_the_map():
+    maps = similarity(np.array([[7.0, 9.0]]), np.array([1.5]), np.array([0.4]), mirror=True)
+    grid = sampling_grid(maps, (20, 30), (5, 6))
+    x, y, _ = maps[0] @ [4.5, 2.5, 1]
+    assert np.allclose(grid[0, 2, 4].numpy(), [2 * x / 30 - 1, 2 * y / 20 - 1], atol=1e-6)
 
 
 def test_similarity_scales_turns_mirrors_and_moves():
@@ -42,7 +61,7 @@ def test_similarity_scales_turns_mirrors_and_moves():
 def test_shrinking_averages_instead_of_skipping_pixels():
     stripes = np.zeros((1, 64, 64, 3), np.uint8)
     stripes[:, :, ::2] = 200
-    shrunk = warp(stripes, np.diag([4.0, 4.0, 1.0])[None], (16, 16))
+    shrunk = Warp(np.diag([4.0, 4.0, 1.0])[None], (64, 64), (16, 16)).pictures(stripes)
     assert abs(float(shrunk.mean()) - 100) < 5 and float(shrunk[..., 4:12].std()) < 10
 
 
