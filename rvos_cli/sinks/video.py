@@ -127,6 +127,7 @@ class OverlayVideo(Sink):
         context.max_b_frames = 0  # decoding order is display order, so every time and duration stands in the file as is
         context.gop_size = round(2 * rate)
         context.thread_count = SIDE_THREADS
+        context.thread_type = "FRAME"  # several frames at once: write() need not wait for the one that it brings
         context.color_range = 1
         context.colorspace = 1 if self._colorspace == "ITU709" else 6
         context.color_primaries = context.color_trc = 1

@@ -41,6 +41,15 @@ def test_every_frame_is_there_once_and_in_order(tmp_path: Path) -> None:
     assert [index_of(image) for image in decode(tmp_path / "overlay.mp4", SIZE)] == list(range(60))
 
 
+def test_threads_change_neither_pictures_nor_times(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = variable_rate(tmp_path / "in.mp4", [0, 40, 80, 81, 300, 1000, 1033, 5000, 5040, 5080, 5200])
+    for threads in (1, 4):
+        monkeypatch.setattr(video, "SIDE_THREADS", threads)
+        overlay(source, tmp_path / f"{threads}.mp4")
+    assert video_times(tmp_path / "1.mp4") == video_times(tmp_path / "4.mp4")
+    assert np.array_equal(*(decode(tmp_path / f"{threads}.mp4", SIZE) for threads in (1, 4)))
+
+
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
 def test_variable_frame_times_are_kept(tmp_path: Path, suffix: str) -> None:
     stamps = [0, 40, 80, 81, 300, 1000, 1033, 5000]
