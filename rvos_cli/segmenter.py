@@ -201,7 +201,7 @@ class Segmenter:
             WeightsError: the weights cannot do what is asked; raised at once, all others when the first frame is
                 asked for.
             InputError: the input cannot be read.
-            MaskError: a mask cannot be used.
+            MaskError: a mask cannot be used; one of a frame that does not come is told when all others are through.
             UsageError: an option is out of its bounds, or ``masks`` is a single mask.
         """
         if isinstance(masks, (str, os.PathLike)) or (isinstance(masks, np.ndarray) and masks.ndim == 2):
@@ -213,7 +213,7 @@ class Segmenter:
     def _frames(
         self, input: Input, first_mask: Mask | None, masks: Masks | None, options: InferenceOptions
     ) -> Iterator[FrameMasks]:
-        given_at = _per_frame(masks)
+        given_at, frames = _per_frame(masks), 0
         with _memory_errors(), ExitStack() as stack:
             source = stack.enter_context(open_source(input))
             shape = (source.info.height, source.info.width)
@@ -227,6 +227,8 @@ class Segmenter:
                 mask = None if given is None else read_first_mask(given, shape).labels
                 labels = session.step(frame.image, mask)
                 yield FrameMasks(index=frame.index, time=frame.time, name=frame.name, image=frame.image, labels=labels)
+                frames = frame.index + 1
+            _require_used(masks, frames, source.info.name)
 
     def _session(
         self, options: InferenceOptions, first_mask: NDArray[np.uint8] | None, frames: int | None, *, discover: bool
@@ -370,6 +372,14 @@ def _per_frame(masks: Masks | None) -> Callable[[int], Mask | None]:
         return masks.get
     some = (None if isinstance(mask, np.ndarray) and not mask.any() else mask for mask in masks)
     return lambda index: next(some, None)
+
+
+def _require_used(masks: Masks | None, frames: int, name: str) -> None:
+    """Refuse masks of other frames than the first *frames*."""
+    if isinstance(masks, Mapping):
+        for index, mask in masks.items():
+            if mask is not None and index not in range(frames):
+                raise MaskError(f"masks= has one of frame {index}, and {name} has frames 0 to {frames - 1}")
 
 
 def _silent(*_: object) -> None:

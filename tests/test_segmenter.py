@@ -151,6 +151,15 @@ def test_stream_joins_an_object_that_appears_later(tiny_model: Segmenter, colour
     assert [sorted(set(np.unique(frame.labels)) - {0}) for frame in frames] == [[1], [1], [1, 2], [1, 2]]
 
 
+@pytest.mark.parametrize("index", [4, -1])
+def test_a_mask_of_a_frame_that_never_comes_is_told_at_the_end(tiny_model: Segmenter, index: int):
+    masks = {0: square_labels(), 2: None, 9: None, index: square_labels()}
+    frames = tiny_model.stream([squares(index) for index in range(4)], masks=masks)
+    assert [next(frames).index for _ in range(4)] == [0, 1, 2, 3]
+    with pytest.raises(rvos.MaskError, match=rf"frame {index}, .* frames 0 to 3"):
+        next(frames)
+
+
 def test_a_single_array_is_not_taken_for_a_row_of_masks(tiny_model: Segmenter):
     with pytest.raises(rvos.UsageError, match="first_mask="):
         tiny_model.stream([squares(0)], masks=square_labels())

@@ -47,19 +47,17 @@ class OverlayVideo(Sink):
     Args:
         path: the final name, ending in ``.mp4``.
         info: of the source; its ``path`` is opened again for clock and sound.
-        alpha: share of the objects' colour.
 
     Raises:
         OutputError: this PyAV has no H.264 encoder.
     """
 
-    def __init__(self, path: Path, info: SourceInfo, *, alpha: float = 0.5) -> None:
+    def __init__(self, path: Path, info: SourceInfo) -> None:
         """Prepare everything but the file, which starts with the first frame."""
         self.path = path
         self.warnings: list[str] = []
         self._part = path.with_name(f"{path.stem}.part{path.suffix}")
         self._info = info
-        self._alpha = alpha
         self._codec = encoder_name()
         of_source = source_clock(info.path) if info.kind == "video" and info.path is not None else SourceClock()
         self._start = of_source.start
@@ -84,7 +82,7 @@ class OverlayVideo(Sink):
         expected = (self._info.height, self._info.width, 3)
         if frame.image.shape != expected:
             raise OutputError(f"frame {frame.name} has the shape {frame.image.shape}, the video {expected}")
-        picture = self._video_frame(blend(frame.image, frame.labels, alpha=self._alpha))
+        picture = self._video_frame(blend(frame.image, frame.labels))
         self._last = max(round(frame.time / self._clock), self._last + 1)
         picture.pts = self._last
         picture.time_base = self._clock
