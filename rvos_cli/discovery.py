@@ -6,13 +6,15 @@ asked as well. Stands between the network and ``trackers.py``; knows torch and s
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from rvos_cli.cells import NOWHERE
+from rvos_cli.cells import NOWHERE, emptied
+from rvos_cli.continuity import Cells, clusters
 
 THICKENING = 3  # pixels, on all sides, before two looks are compared
 
@@ -23,6 +25,7 @@ class DiscoveryRules:
 
     Args:
         confidence: least mean probability inside its mask on the first frame, 0..1.
+        doubtful: the same where nothing at all is found so, since few videos show nothing.
         late_confidence: the same for what appears later.
         area: least share of the picture, 0..1.
         overlap: most share of it that earlier objects may have already, 0..1.
@@ -36,6 +39,7 @@ class DiscoveryRules:
     """
 
     confidence: float = 0.7
+    doubtful: float = 0.6
     late_confidence: float = 0.85
     area: float = 0.002
     overlap: float = 0.5
@@ -78,6 +82,56 @@ def seen_twice(logits: Tensor, mirrored: Tensor, rules: DiscoveryRules, *, thres
         elif found:
             least = rules.late_agreement
     return kept
+
+
+def new_objects(
+    logits: Tensor,
+    places: Sequence[Cells],
+    taken: Tensor,
+    rules: DiscoveryRules,
+    confidence: float,
+    threshold: float,
+    *,
+    most: int,
+) -> tuple[list[int], Tensor]:
+    """Say which of what the slots found are objects.
+
+    Slots have learned to answer in the order of what stands out. So the first one with nothing but doubtful finds
+    ends the search: what comes later is rather scenery than a thing.
+
+    Args:
+        logits: (S, h, w), what each slot found.
+        places: the cells of each slot in which it is above the threshold.
+        taken: (h, w) bool, where known objects are.
+        rules: what else is asked of an object.
+        confidence: the least mean probability inside its mask, 0..1.
+        threshold: least probability inside a mask, 0..1.
+        most: how many objects there may be.
+
+    Returns:
+        The slot that each object came from, and the objects' logits (M, h, w).
+    """
+    sources: list[int] = []
+    planes: list[Tensor] = []
+    for slot, cells in enumerate(places):
+        if not cells.any():
+            continue
+        groups = clusters(cells, rules.gap * min(cells.shape))
+        large = [group for group in groups if group.sum() >= rules.splinter * groups[0].sum()]
+        before = len(sources)
+        for group in large[: most - len(sources)]:
+            plane = emptied(logits[slot : slot + 1], [cells & ~group])[0]
+            inside = plane.sigmoid() > threshold
+            area = int(inside.sum())
+            if area < rules.area * taken.numel() or float(plane.sigmoid()[inside].mean()) < confidence:
+                continue
+            if int((inside & taken).sum()) <= rules.overlap * area:
+                sources.append(slot)
+                planes.append(plane)
+                taken = taken | inside
+        if len(sources) == before:
+            break
+    return sources, torch.stack(planes) if planes else logits[:0]
 
 
 def _thick(masks: Tensor) -> Tensor:

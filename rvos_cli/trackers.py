@@ -15,10 +15,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rvos_cli.cells import cells_above, emptied
+from rvos_cli.cells import cells_above
 from rvos_cli.config import MAX_OBJECT_ID, InferenceOptions
-from rvos_cli.continuity import Cells, clusters
-from rvos_cli.discovery import DiscoveryRules, seen_twice
+from rvos_cli.continuity import Cells
+from rvos_cli.discovery import DiscoveryRules, new_objects, seen_twice
 from rvos_cli.memory import Memory
 from rvos_cli.model import RVOS, RecurrentState, References
 from rvos_cli.model.encoder import Features
@@ -235,37 +235,19 @@ class MatchingTracker(Tracker):
     def _found(self, logits: Tensor, places: Sequence[Cells], followed: Tensor) -> tuple[list[int], Tensor]:
         """Say what the search slots found, (S, h, w) logits, which are above the threshold in *places*.
 
-        Slots have learned to answer in the order of what stands out. So the first one with nothing but doubtful finds
-        ends the search: what comes later is rather scenery than a thing.
-
         Returns:
             The slot that each new object came from, and the new objects' logits (M, h, w).
         """
         if not any(cells.any() for cells in places):
             return [], logits[:0]
-        confidence = self.rules.confidence if self.index == 0 else self.rules.late_confidence
-        taken = (followed.sigmoid() > self.options.threshold).any(dim=0)
+        rules, threshold = self.rules, self.options.threshold
+        taken = (followed.sigmoid() > threshold).any(dim=0)
         sources: list[int] = []
-        planes: list[Tensor] = []
-        for slot, cells in enumerate(places):
-            if not cells.any():
-                continue
-            groups = clusters(cells, self.rules.gap * min(cells.shape))
-            large = [group for group in groups if group.sum() >= self.rules.splinter * groups[0].sum()]
-            before = len(sources)
-            for group in large[: self._room() - len(sources)]:
-                plane = emptied(logits[slot : slot + 1], [cells & ~group])[0]
-                inside = plane.sigmoid() > self.options.threshold
-                area = int(inside.sum())
-                if area < self.rules.area * taken.numel() or float(plane.sigmoid()[inside].mean()) < confidence:
-                    continue
-                if int((inside & taken).sum()) <= self.rules.overlap * area:
-                    sources.append(slot)
-                    planes.append(plane)
-                    taken = taken | inside
-            if len(sources) == before:
-                break
-        return sources, torch.stack(planes) if planes else logits[:0]
+        found = logits[:0]
+        for confidence in (rules.confidence, rules.doubtful) if self.index == 0 else (rules.late_confidence,):
+            if not sources:
+                sources, found = new_objects(logits, places, taken, rules, confidence, threshold, most=self._room())
+        return sources, found
 
     def _found_again(self, sources: list[int], found: Tensor) -> tuple[list[int], Tensor]:
         """Keep what may have been found in the frame before, too: what is seen once is mostly scenery."""

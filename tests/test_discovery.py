@@ -3,8 +3,8 @@
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from rvos_cli.cells import NOWHERE
-from rvos_cli.discovery import DiscoveryRules, seen_twice
+from rvos_cli.cells import NOWHERE, cells_above
+from rvos_cli.discovery import DiscoveryRules, new_objects, seen_twice
 
 
 def slots(*columns):
@@ -51,3 +51,23 @@ def test_two_looks_at_a_thin_thing_agree_although_hardly_a_pixel_does():
     kept = seen_twice(*looks, DiscoveryRules(), threshold=0.5)
     assert kept[0, 31:33, 4:60].min() == 0  # the mean of both
     assert kept[1].max() == NOWHERE
+
+
+def objects_in(logits, confidence):
+    places = cells_above(logits, 0.0)
+    taken = torch.zeros(logits.shape[1:], dtype=torch.bool)
+    return new_objects(logits, places, taken, DiscoveryRules(), confidence, 0.5, most=9)
+
+
+def test_a_find_counts_from_the_confidence_that_is_asked_for():
+    doubtful = slots(0, 50).clamp(max=0.6)  # 0.65 of probability
+    assert objects_in(doubtful, 0.7)[0] == [] and len(objects_in(doubtful, 0.7)[1]) == 0
+    sources, found = objects_in(doubtful, 0.6)
+    assert sources == [0, 1] and torch.equal(found > 0, doubtful > 0)
+
+
+def test_the_first_slot_without_a_sure_find_ends_the_search():
+    logits = slots(0, 50, 100)
+    logits[1].clamp_(max=0.6)
+    assert objects_in(logits, 0.7)[0] == [0]
+    assert objects_in(logits, 0.6)[0] == [0, 1, 2]

@@ -34,7 +34,7 @@ ALLOWED = {
     "postprocess": {"config", "errors"},
     "continuity": set(),
     "cells": {"continuity"},
-    "discovery": {"cells"},
+    "discovery": {"cells", "continuity"},
     "memory": {"model"},
     "sight": {"cells", "continuity", "graphs", "model", "postprocess"},
     "whereabouts": {"cells", "continuity", "sight"},

@@ -95,7 +95,8 @@ def test_same_frames_give_the_same_masks_whatever_ran_before(lite):
 def finder(lite, monkeypatch):
     """A session whose slots answer what the test says: frame -> for each slot a box, or several boxes.
 
-    The first frame's mirror image shows the same, if "mirror" does not say otherwise.
+    The first frame's mirror image shows the same, if "mirror" does not say otherwise. Slots in "doubtful" are little
+    more than undecided.
     """
 
     def start(script: dict[int | str, list], **options) -> Session:
@@ -110,7 +111,8 @@ def finder(lite, monkeypatch):
             for slot, found in enumerate(boxes[:slots]):
                 for top, left in found if not found or isinstance(found[0], tuple) else [found]:
                     rows = slice(round(top * down), round((top + 32) * down))
-                    logits[0, slot, rows, round(left * across) : round((left + 32) * across)] = 6.0
+                    columns = slice(round(left * across), round((left + 32) * across))
+                    logits[0, slot, rows, columns] = 0.6 if slot in script.get("doubtful", []) else 6.0
             return replace(out, logits=logits.flip(-1) if mirrored else logits)
 
         stub = Stub(
@@ -133,6 +135,18 @@ def test_nothing_found_gives_empty_masks(finder):
     session = finder({})
     assert [int(session.step(picture()).max()) for _ in range(3)] == [0, 0, 0]
     assert session.objects == ()
+
+
+def test_doubtful_finds_count_where_a_first_frame_has_no_sure_one(finder):
+    one, two = (32, 16), (32, 112)
+    for doubtful, seen in (([], {0, 1, 2}), ([0, 1], {0, 1, 2}), ([1], {0, 1}), ([0], {0, 1, 2})):
+        session = finder({0: [one, two], "doubtful": doubtful})
+        assert set(np.unique(session.step(picture()))) == seen, doubtful
+
+
+def test_doubtful_finds_of_later_frames_do_not_count(finder):
+    session = finder({1: [(32, 16)], 2: [(32, 16)], 3: [(32, 16)], "doubtful": [0]})
+    assert not any(session.step(picture()).any() for _ in range(4))
 
 
 def test_an_object_that_appears_later_gets_the_next_id_and_keeps_it(finder):

@@ -34,7 +34,7 @@ def train(
             "--recipe",
             metavar="NAME",
             help="lite, lite-refined, lite-parts, lite-large, lite-full, lite-long, lite-finding, lite-free, "
-            "lite-free-large, published-one-shot or published-zero-shot.",
+            "lite-free-large, lite-free-long, published-one-shot or published-zero-shot.",
         ),
     ] = "lite",
     output: Annotated[

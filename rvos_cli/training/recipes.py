@@ -1,8 +1,8 @@
 """The recipes: a name enters, every number of a training run leaves, with where its clips come from and how it learns.
 
 ``lite``, ``lite-refined``, ``lite-parts``, ``lite-large``, ``lite-full``, ``lite-long`` and ``lite-finding``, each from
-what came before, and ``lite-free`` and ``lite-free-large`` are explained in docs/training.md. The published ones are
-the paper's, explained in docs/paper.md.
+what came before, and ``lite-free``, ``lite-free-large`` and ``lite-free-long`` are explained in docs/training.md. The
+published ones are the paper's, explained in docs/paper.md.
 """
 
 from __future__ import annotations
@@ -353,6 +353,13 @@ def _free_large() -> Recipe:
     return replace(free, rollout=rollout, stages=stages, steps=1900, rate=6e-4, cooldown=0.7, seed=11)
 
 
+def _free_long() -> Recipe:
+    # Goes on from the mean of what "lite-free" and "lite-free-large" made (--init), as "lite-long" does.
+    large, long = _free_large(), _long()
+    stage = replace(large.stages[-1], frames=long.stages[-1].frames)
+    return replace(large, stages=(stage,), steps=800, rate=long.rate, cooldown=long.cooldown, seed=12)
+
+
 RECIPES: dict[str, Recipe] = {
     "lite": Recipe(follow_up="lite-refined"),
     "lite-refined": replace(_refined(), follow_up="lite-parts"),
@@ -363,6 +370,7 @@ RECIPES: dict[str, Recipe] = {
     "lite-finding": _finding(),
     "lite-free": replace(_free(), follow_up="lite-free-large"),
     "lite-free-large": _free_large(),
+    "lite-free-long": _free_long(),
     "published-one-shot": _published(one_shot=True),
     "published-zero-shot": _published(one_shot=False),
 }

@@ -73,3 +73,12 @@ def test_the_free_recipe_goes_on_in_larger_clips():
     ]
     same = replace(large, rollout=free.rollout, stages=free.stages, steps=free.steps, cooldown=free.cooldown)
     assert replace(same, rate=free.rate, seed=free.seed, follow_up=free.follow_up) == free
+
+
+def test_the_free_recipe_goes_on_in_longer_clips():
+    large, long = recipe("lite-free-large"), recipe("lite-free-long")
+    assert (long.steps, long.rate, long.cooldown, long.seed) == (800, 4e-4, 0.8, 12)
+    (stage,) = long.stages
+    assert stage == replace(large.stages[-1], frames=6) and (stage.until, stage.size) == (1.0, (224, 384))
+    same = replace(long, stages=large.stages, steps=large.steps, rate=large.rate, cooldown=large.cooldown)
+    assert replace(same, seed=large.seed) == large
