@@ -20,6 +20,7 @@ from rvos_cli.training.datasets import ClipSample, collate
 from rvos_cli.training.recipes import Recipe, Stage, TrainOptions
 
 MOST_WORKERS = 16  # each holds up to a gigabyte
+BATCHES_AHEAD = 8  # or two a worker; they lie in memory that containers are often short of
 
 
 def own_clips(recipe: Recipe, step: int, part: int = 0) -> list[int]:
@@ -49,7 +50,7 @@ def batches_from(options: TrainOptions, step: int, device: torch.device) -> Iter
             num_workers=workers,
             collate_fn=collate,
             worker_init_fn=_leave_signals_to_the_run,
-            prefetch_factor=8 if workers else None,
+            prefetch_factor=max(2, BATCHES_AHEAD // workers) if workers else None,
             pin_memory=device.type == "cuda",  # so that a batch travels beside what is computed
         )
         step = end
