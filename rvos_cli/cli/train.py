@@ -62,7 +62,7 @@ def train(
     workers: Annotated[
         int | None,
         typer.Option(
-            "--workers", min=0, help="Processes that make clips.", show_default="1 on a CPU, one a core on a GPU"
+            "--workers", min=0, help="Processes that make clips.", show_default="1, on a GPU one a core but one"
         ),
     ] = None,
     threads: Annotated[int | None, typer.Option("--threads", min=1, help="CPU threads of the network.")] = None,
