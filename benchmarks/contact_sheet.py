@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 import rvos_cli as rvos
-from rvos_cli.masks import DAVIS_PALETTE
 from rvos_cli.overlay import blend, bright
+from rvos_cli.png import DAVIS_PALETTE
 
 PAPER, MISSED = (244, 244, 244), (70, 70, 70)
 VOID = 255

@@ -1,48 +1,30 @@
 """Masks on disk: first masks in whatever way people draw them, label maps and binary masks as PNG.
 
 Enters: a mask file or array; label maps to write. Leaves: (H, W) uint8 label maps, 0 = background, k = object k; PNGs.
-Used before the session (first mask) and after it (sinks). Pillow, because OpenCV expands a palette and loses the ids.
+Used before the session (first mask) and after it (sinks). Read with Pillow, because OpenCV expands a palette and loses
+the ids.
 """
 
 from __future__ import annotations
 
-import io
 import os
-import threading
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from zlib import Z_RLE
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from rvos_cli.config import MAX_OBJECT_ID
-from rvos_cli.errors import MaskError, OutputError
+from rvos_cli.errors import MaskError
 from rvos_cli.mask_colours import Values, labels_of_array, labels_of_image
+from rvos_cli.png import encode_binary_png, encode_indexed_png
+from rvos_cli.whole_files import unwritable, write_bytes
 
 Labels = NDArray[np.uint8]
 
 ASPECT_TOLERANCE = 0.02
-# Of zlib: to look for runs alone takes two thirds of the time that the general way takes, and makes smaller files.
-COMPRESSION = {"compress_level": 6, "compress_type": Z_RLE}
-
-
-def _davis_palette() -> NDArray[np.uint8]:
-    """Build the palette of PASCAL VOC and DAVIS: the bits of an id, spread over the high bits of the three colours."""
-    identities = np.arange(256)
-    palette = np.zeros((256, 3), np.uint8)
-    for position in range(8):
-        for channel in range(3):
-            bit = identities >> (3 * position + channel) & 1
-            palette[:, channel] |= (bit << (7 - position)).astype(np.uint8)
-    palette.setflags(write=False)
-    return palette
-
-
-DAVIS_PALETTE = _davis_palette()
 
 
 @dataclass(frozen=True)
@@ -109,21 +91,7 @@ def write_indexed_png(path: str | os.PathLike[str], labels: Labels) -> None:
         OutputError: the file cannot be written.
         ValueError: labels is not (H, W) uint8.
     """
-    data = encode_indexed_png(labels)
-    _write_whole(Path(path), lambda part: part.write_bytes(data))
-
-
-def encode_indexed_png(labels: Labels) -> bytes:
-    """Return (H, W) uint8 labels as the bytes of a palette PNG (mode P, DAVIS palette).
-
-    Raises:
-        ValueError: labels is not (H, W) uint8.
-    """
-    image = _image(labels)
-    image.putpalette(DAVIS_PALETTE.tobytes(), "RGB")
-    stream = io.BytesIO()
-    image.save(stream, "PNG", **COMPRESSION)
-    return stream.getvalue()
+    _write_whole(Path(path), encode_indexed_png(labels))
 
 
 def write_binary_png(path: str | os.PathLike[str], mask: NDArray[Any]) -> None:
@@ -133,29 +101,14 @@ def write_binary_png(path: str | os.PathLike[str], mask: NDArray[Any]) -> None:
         OutputError: the file cannot be written.
         ValueError: mask is not (H, W).
     """
-    image = _image(np.asarray(mask, dtype=np.bool_).view(np.uint8) * np.uint8(255))
-    _write_whole(Path(path), lambda part: image.save(part, "PNG", **COMPRESSION))
+    _write_whole(Path(path), encode_binary_png(mask))
 
 
-def _image(values: NDArray[Any]) -> Image.Image:
-    if values.ndim != 2 or values.dtype != np.uint8:
-        raise ValueError(f"a mask is (H, W) uint8, not {values.shape} {values.dtype}")
-    return Image.fromarray(np.ascontiguousarray(values))
-
-
-def _write_whole(path: Path, save: Callable[[Path], object]) -> None:
-    # Not made from the file's own name, which may be as long as the system allows; a thread writes one file at a time.
-    part = path.with_name(f".{os.getpid()}-{threading.get_ident()}.part")
+def _write_whole(path: Path, data: bytes) -> None:
     try:
-        try:
-            save(part)
-            os.replace(part, path)
-        finally:
-            part.unlink(missing_ok=True)
+        write_bytes(path, data)
     except OSError as error:
-        raise OutputError(
-            f"{path} cannot be written ({error.strerror or error})", cure="check the folder and the space on the disk"
-        ) from error
+        raise unwritable(path, error) from error
 
 
 def _opened(path: Path, name: str) -> Image.Image:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rvos_cli.errors import OutputError
-from rvos_cli.masks import DAVIS_PALETTE
+from rvos_cli.png import DAVIS_PALETTE
 
 # A contour of this many pixels per pixel of the short side is as thin in 4K as it is in 480p.
 CONTOUR_SHARE = 1 / 320

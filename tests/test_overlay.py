@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from rvos_cli.errors import OutputError
-from rvos_cli.masks import DAVIS_PALETTE
 from rvos_cli.overlay import blend, bright, contour_width, contours
+from rvos_cli.png import DAVIS_PALETTE
 
 
 def noise(height: int = 40, width: int = 50) -> np.ndarray:

@@ -14,7 +14,10 @@ from rvos_cli.errors import RvosError
 from rvos_cli.version import __version__
 
 PACKAGES = ("torch", "torchvision", "av", "numpy", "scipy", "pillow", "safetensors", "typer", "rich")
-OPTIONAL = {"openvino": "not installed; processors take longer without it"}
+OPTIONAL = {
+    "openvino": "not installed; processors take longer without it",
+    "isal": "not installed; PNGs take longer to write without it",
+}
 GIGABYTE = 1e9
 
 

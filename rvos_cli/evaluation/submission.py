@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rvos_cli.errors import OutputError, UsageError
-from rvos_cli.masks import encode_indexed_png
+from rvos_cli.png import encode_indexed_png
 
 
 class Submission:

@@ -17,10 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rvos_cli.masks import write_binary_png, write_indexed_png
+from rvos_cli.png import encode_binary_png
 from rvos_cli.results import FrameMasks
-from rvos_cli.sinks.atomic import unwritable, write_bytes
 from rvos_cli.sinks.sink import Sink
 from rvos_cli.threads import SIDE_THREADS
+from rvos_cli.whole_files import unwritable, write_bytes
 
 
 class _PictureThreads:
@@ -115,7 +116,7 @@ class ObjectFolders(Sink):
             if identity in frame.areas:
                 self._threads.submit(path, _binary_job(path, frame.labels, identity))
             else:
-                self._threads.submit(path, _bytes_job(path, self._black_png(path, frame.labels.shape)))
+                self._threads.submit(path, _bytes_job(path, self._black_png(frame.labels.shape)))
         self._names.write(os.fsencode(frame.name) + b"\0")
 
     def close(self) -> None:
@@ -133,7 +134,7 @@ class ObjectFolders(Sink):
         self._ids.append(identity)
         for name in self._earlier_names():
             path = self._path(identity, name)
-            self._threads.submit(path, _bytes_job(path, self._black_png(path, frame.labels.shape)))
+            self._threads.submit(path, _bytes_job(path, self._black_png(frame.labels.shape)))
 
     def _earlier_names(self) -> Iterator[str]:
         self._names.seek(0)
@@ -143,13 +144,9 @@ class ObjectFolders(Sink):
             yield from map(os.fsdecode, whole)
         self._names.seek(0, os.SEEK_END)
 
-    def _black_png(self, path: Path, shape: tuple[int, ...]) -> bytes:
+    def _black_png(self, shape: tuple[int, ...]) -> bytes:
         if self._black is None or self._black[0] != shape:
-            try:
-                write_binary_png(path, np.zeros(shape, dtype=np.uint8))
-                self._black = (shape, path.read_bytes())
-            except OSError as error:
-                raise unwritable(path, error) from error
+            self._black = (shape, encode_binary_png(np.zeros(shape, dtype=np.bool_)))
         return self._black[1]
 
     def _path(self, identity: int, name: str) -> Path:

@@ -20,10 +20,10 @@ from numpy.typing import NDArray
 from rvos_cli.errors import OutputError
 from rvos_cli.overlay import blend
 from rvos_cli.results import FrameMasks
-from rvos_cli.sinks.atomic import unwritable
 from rvos_cli.sinks.muxing import SourceClock, address, finish_video, require_whole, source_clock
 from rvos_cli.sinks.sink import Sink
 from rvos_cli.threads import SIDE_THREADS
+from rvos_cli.whole_files import unwritable
 
 if TYPE_CHECKING:
     from rvos_cli.sources import SourceInfo

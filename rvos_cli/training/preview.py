@@ -13,8 +13,8 @@ from PIL import Image, ImageDraw
 from torch.utils.data import Dataset
 
 from rvos_cli.errors import OutputError
-from rvos_cli.masks import DAVIS_PALETTE
 from rvos_cli.overlay import blend
+from rvos_cli.png import DAVIS_PALETTE
 from rvos_cli.training.datasets import ClipSample
 from rvos_cli.training.synthesis import IGNORE
 

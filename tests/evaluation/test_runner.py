@@ -13,7 +13,7 @@ from PIL import Image
 from rvos_cli.config import InferenceOptions
 from rvos_cli.errors import DatasetError, OutputError, UsageError
 from rvos_cli.evaluation import Dataset, DatasetRun, DatasetScore, Submission, Task, evaluate_folders, load_dataset
-from rvos_cli.masks import DAVIS_PALETTE
+from rvos_cli.png import DAVIS_PALETTE
 from rvos_cli.segmenter import Segmenter
 
 

@@ -13,7 +13,8 @@ import pytest
 from PIL import Image
 
 from rvos_cli.errors import OutputError
-from rvos_cli.masks import DAVIS_PALETTE, read_labels
+from rvos_cli.masks import read_labels
+from rvos_cli.png import DAVIS_PALETTE
 from rvos_cli.results import FrameMasks, ObjectSummary, RunSummary
 from rvos_cli.sinks import MaskFolder, ObjectFolders, pictures, write_summary
 

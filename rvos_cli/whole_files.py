@@ -1,17 +1,12 @@
-"""Small files that are whole or absent.
-
-Enters: bytes or a summary. Leaves: a file, written under a temporary name beside it and then renamed.
-"""
+"""Small files that are whole or absent: bytes enter, a file leaves, written beside its name and then renamed."""
 
 from __future__ import annotations
 
-import json
 import os
 import threading
 from pathlib import Path
 
 from rvos_cli.errors import OutputError
-from rvos_cli.results import RunSummary
 
 
 def write_bytes(path: Path, data: bytes) -> None:
@@ -25,24 +20,9 @@ def write_bytes(path: Path, data: bytes) -> None:
     try:
         beside.write_bytes(data)
         os.replace(beside, path)
-    except OSError:
+    except BaseException:
         beside.unlink(missing_ok=True)
         raise
-
-
-def write_summary(path: Path, summary: RunSummary) -> None:
-    """Write *summary* as indented JSON.
-
-    Raises:
-        OutputError: the file cannot be written.
-    """
-    text = json.dumps(summary.to_dict(), indent=2, ensure_ascii=False) + "\n"
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        # A name that is no text in this system's encoding is written as JSON escapes, which read back as that name.
-        write_bytes(path, text.encode("utf-8", "backslashreplace"))
-    except OSError as error:
-        raise unwritable(path, error) from error
 
 
 def unwritable(path: Path, error: Exception) -> OutputError:
