@@ -8,14 +8,13 @@ one shipped with the package, and the user's own, into which imports and downloa
 from __future__ import annotations
 
 import json
-import os
 import re
-import sys
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from rvos_cli.errors import UsageError, WeightsError
+from rvos_cli.folders import data_folder
 from rvos_cli.weights_file import read_config, sha256_of, writing_beside
 
 MANIFEST = "manifest.json"
@@ -82,16 +81,8 @@ def shipped_folder() -> Path:
 
 
 def user_folder() -> Path:
-    """Return the user's own weights folder, below ``RVOS_HOME`` where that is set; it need not exist."""
-    if home := os.environ.get("RVOS_HOME"):
-        return Path(os.path.expanduser(home)) / "weights"
-    if sys.platform == "win32":
-        data = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
-    elif sys.platform == "darwin":
-        data = Path.home() / "Library" / "Application Support"
-    else:
-        data = Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share")
-    return data / "rvos" / "weights"
+    """Return the user's own weights folder; it need not exist."""
+    return data_folder() / "weights"
 
 
 def check_name(name: str) -> str:

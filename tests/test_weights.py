@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import sys
 import urllib.request
 import zipfile
 from dataclasses import replace
@@ -245,20 +244,6 @@ def test_the_wrong_kind_of_weights_is_one_clear_line() -> None:
     require_task(one_shot, "track")
     require_task(both, "track")
     require_task(both, "segment")
-
-
-def test_the_users_folder_follows_the_platform(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    assert user_folder() == tmp_path / "home" / "weights"
-    monkeypatch.delenv("RVOS_HOME")
-    monkeypatch.setattr(Path, "home", lambda: tmp_path)
-    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "xdg"))
-    monkeypatch.setenv("LOCALAPPDATA", str(tmp_path / "local"))
-    for platform, place in (("linux", "xdg"), ("darwin", "Library/Application Support"), ("win32", "local")):
-        monkeypatch.setattr(sys, "platform", platform)
-        assert user_folder() == tmp_path / place / "rvos" / "weights"
-    monkeypatch.setattr(sys, "platform", "linux")
-    monkeypatch.delenv("XDG_DATA_HOME")
-    assert user_folder() == tmp_path / ".local" / "share" / "rvos" / "weights"
 
 
 class Answer(io.BytesIO):

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from rvos_cli.model.compile_cache import fingerprint
 from rvos_cli.model.compiling import Compiled, bfloat16_pays, compiled
 from rvos_cli.model.convlstm import ConvLSTMCell, SpatialState
 from rvos_cli.model.decoder import Decoder
@@ -134,16 +135,17 @@ class _CompiledEncoder(nn.Module):
     def _parts(self, frame: Tensor, threads: int) -> _Parts:
         always = self._half is True
         where_it_may = always or (self._half is None and self.decoder is not None and bfloat16_pays())
-        shallow = compiled(_Shallow(self.plain), [frame], half=always, threads=threads)
+        known_as = fingerprint(self.plain, self.decoder, self.matching)
+        shallow = compiled(_Shallow(self.plain), [frame], half=always, threads=threads, known_as=known_as)
         features, size = shallow(frame), (frame.shape[-2], frame.shape[-1])
         rest = _Deep(self.plain, self.decoder, self.matching, size)
-        deep = compiled(rest, features, half=where_it_may, threads=threads)
+        deep = compiled(rest, features, half=where_it_may, threads=threads, known_as=known_as)
         outputs = deep(*features)
         if self.decoder is None:
             return _Parts(shallow, deep, None)
         slot = _Slot(self.decoder)
         examples = slot.examples(outputs[1:])
-        decoding = compiled(slot, examples, half=where_it_may, threads=threads)
+        decoding = compiled(slot, examples, half=where_it_may, threads=threads, known_as=known_as)
         decoding(*examples)
         return _Parts(shallow, deep, decoding)
 

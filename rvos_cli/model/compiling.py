@@ -5,10 +5,12 @@ from __future__ import annotations
 import copy
 import functools
 import importlib
+import io
 import sys
 import threading
 import warnings
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from importlib.util import find_spec
 from typing import Any
 
@@ -16,6 +18,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+
+from rvos_cli.model import compile_cache
 
 _ONE_AT_A_TIME = threading.RLock()  # there must be one core only, see below
 
@@ -60,7 +64,9 @@ def _array(x: Tensor, layout: torch.memory_format) -> NDArray[np.float32]:
     return array
 
 
-def compiled(module: nn.Module, examples: Sequence[Tensor], *, half: bool, threads: int) -> Compiled:
+def compiled(
+    module: nn.Module, examples: Sequence[Tensor], *, half: bool, threads: int, known_as: str | None = None
+) -> Compiled:
     """Compile *module* for inputs like *examples*, (B, C, h, w) each.
 
     Args:
@@ -68,6 +74,8 @@ def compiled(module: nn.Module, examples: Sequence[Tensor], *, half: bool, threa
         examples: of the sizes, and the order in memory, that all later inputs have.
         half: compute in bfloat16 where the processor has it.
         threads: compute with so many.
+        known_as: the ``compile_cache.fingerprint`` of what *module* is made of: what is compiled is kept on disk, and
+            the next time loaded. None keeps nothing.
 
     Raises:
         Exception: OpenVINO is missing or cannot do it; its errors have no common name.
@@ -75,7 +83,7 @@ def compiled(module: nn.Module, examples: Sequence[Tensor], *, half: bool, threa
     examples = [x.detach().float().clone() for x in examples]  # inference tensors cannot be traced
     layouts = [torch.channels_last if _is_channels_last(x) else torch.contiguous_format for x in examples]
     with _ONE_AT_A_TIME:
-        return Compiled(_request(module, examples, layouts, half=half, threads=threads), layouts)
+        return Compiled(_request(module, examples, layouts, half, threads, known_as), layouts)
 
 
 def _is_channels_last(x: Tensor) -> bool:
@@ -83,8 +91,39 @@ def _is_channels_last(x: Tensor) -> bool:
 
 
 def _request(
-    module: nn.Module, examples: Sequence[Tensor], layouts: Sequence[torch.memory_format], *, half: bool, threads: int
+    module: nn.Module,
+    examples: Sequence[Tensor],
+    layouts: Sequence[torch.memory_format],
+    half: bool,
+    threads: int,
+    known_as: str | None,
 ) -> Any:
+    """Return what runs *module*: loaded, or compiled and kept."""
+    core = _core()
+    abilities = core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    options = {
+        "INFERENCE_PRECISION_HINT": "bf16" if half and "BF16" in abilities else "f32",
+        "INFERENCE_NUM_THREADS": threads,
+        "PERFORMANCE_HINT": "LATENCY",
+        "ENABLE_CPU_PINNING": False,  # two runs at a time would be pinned to the same cores
+    }
+    shapes = [(tuple(x.shape), str(layout)) for x, layout in zip(examples, layouts, strict=True)]
+    version, machine = _openvino().__version__, (_processor(), sorted(abilities))
+    facts = (known_as, type(module).__name__, shapes, options, version, machine)
+    kept = None if known_as is None else compile_cache.read(*facts)
+    if kept is not None:
+        with suppress(Exception):  # whatever it does not like about it, it can be compiled again
+            return core.import_model(kept, "CPU", options).create_infer_request()
+    network = core.compile_model(_converted(module, examples, layouts), "CPU", options)
+    if known_as is not None:
+        exported = io.BytesIO()
+        network.export_model(exported)
+        compile_cache.write(exported.getvalue(), *facts)
+    return network.create_infer_request()
+
+
+def _converted(module: nn.Module, examples: Sequence[Tensor], layouts: Sequence[torch.memory_format]) -> Any:
+    """Return *module* as OpenVINO has it before it is compiled."""
     openvino = _openvino()
     from openvino.frontend import FrontEndManager
     from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
@@ -109,15 +148,7 @@ def _request(
     for index in range(len(model.outputs)):
         process.output(index).model().set_layout(first)
         process.output(index).tensor().set_layout(last)
-    core = _core()
-    half = half and "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-    options = {
-        "INFERENCE_PRECISION_HINT": "bf16" if half else "f32",
-        "INFERENCE_NUM_THREADS": threads,
-        "PERFORMANCE_HINT": "LATENCY",
-        "ENABLE_CPU_PINNING": False,  # two runs at a time would be pinned to the same cores
-    }
-    return core.compile_model(process.build(), "CPU", options).create_infer_request()
+    return process.build()
 
 
 def _traced(module: nn.Module, examples: Sequence[Tensor]) -> Any:

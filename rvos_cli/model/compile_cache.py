@@ -1,0 +1,81 @@
+"""What was compiled once, on disk: the next video with frames of that shape need not wait for it.
+
+Names and bytes enter; bytes leave, or nothing. Stands beside ``compiling.py``. A name tells all that the bytes depend
+on, so that nothing in here is ever out of date; what has not been used for longest goes when there is too much. A
+folder that cannot be read or written costs time and nothing else.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import os
+from contextlib import suppress
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from rvos_cli.folders import cache_folder
+from rvos_cli.whole_files import write_bytes
+
+LARGEST = 500_000_000  # bytes of all together; a shape of frame takes 17 MB of lite, 180 MB of a published network
+_DIGEST = hashlib.sha256().digest_size
+
+
+def folder() -> Path:
+    """Return where it lies; it need not exist."""
+    return cache_folder() / "compiled"
+
+
+def fingerprint(*modules: nn.Module | None) -> str:
+    """Return a name for what *modules* compute: the same for the same weights, structure and code."""
+    digest = hashlib.sha256(f"{torch.__version__} {_code()} {modules}".encode())
+    for module in modules:
+        for tensor in () if module is None else (*module.parameters(), *module.buffers()):
+            digest.update(tensor.detach().reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+@functools.cache
+def _code() -> str:
+    """Return a name for the code of the networks."""
+    digest = hashlib.sha256()
+    for path in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def read(*facts: object) -> bytes | None:
+    """Return what was written under the same *facts*, or None."""
+    path = _path(facts)
+    try:
+        held = path.read_bytes()
+        os.utime(path)  # it is in use
+    except OSError:
+        return None
+    digest, data = held[:_DIGEST], held[_DIGEST:]
+    return data if hashlib.sha256(data).digest() == digest else None
+
+
+def write(data: bytes, *facts: object) -> None:
+    """Keep *data* under *facts*, if there is room and the system lets it."""
+    path = _path(facts)
+    with suppress(OSError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _make_room(path.parent, LARGEST - len(data))
+        if len(data) <= LARGEST:
+            write_bytes(path, hashlib.sha256(data).digest() + data)
+
+
+def _path(facts: tuple[object, ...]) -> Path:
+    return folder() / f"{hashlib.sha256(repr(facts).encode()).hexdigest()}.blob"
+
+
+def _make_room(where: Path, left: int) -> None:
+    """Remove what has not been used for longest until no more than *left* bytes remain."""
+    latest_first = sorted(((path.stat(), path) for path in where.glob("*.blob")), key=lambda it: -it[0].st_mtime_ns)
+    for status, path in latest_first:
+        left -= status.st_size
+        if left < 0:
+            path.unlink(missing_ok=True)
