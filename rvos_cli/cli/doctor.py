@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 import shutil
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ OPTIONAL = {
     "openvino": "not installed; processors take longer without it",
     "isal": "not installed; PNGs take longer to write without it",
 }
-GIGABYTE = 1e9
+GIGABYTE, MEGABYTE = 1e9, 1e6
 
 
 def doctor(as_json: options.Json = False) -> None:
@@ -55,6 +56,7 @@ def examine() -> dict[str, Any]:
         "devices": _devices(problems),
         "ffmpeg": _ffmpeg(problems),
         "weights": _weights(problems),
+        "cache": _cache(),
         "disk": f"{free:.1f} GB free in {Path.cwd()}",
         "problems": problems,
     }
@@ -108,6 +110,15 @@ def _ffmpeg(problems: list[str]) -> dict[str, str]:
                 f"PyAV was built without {codec}; install the wheel: python -m pip install --force-reinstall av"
             )
     return found
+
+
+def _cache() -> str:
+    from rvos_cli.folders import cache_folder
+
+    size = 0
+    with suppress(OSError):
+        size = sum(path.stat().st_size for path in cache_folder().rglob("*") if path.is_file())
+    return f"{size / MEGABYTE:.0f} MB in {cache_folder()}, may be removed"
 
 
 def _weights(problems: list[str]) -> dict[str, str]:

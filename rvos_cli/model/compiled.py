@@ -27,7 +27,7 @@ from rvos_cli.model.state import Hidden
 
 _PREPARING = threading.Lock()  # videos may be run from several threads; a network with a lock could not be copied
 LARGEST_CACHE = 4  # sizes of frames; each takes some 100 MB
-WORTH_COMPILING = 100  # frames after which the one to three seconds that it takes have come back, some 20 ms a frame
+WORTH_COMPILING = 40  # frames after which what it takes has come back, even where nothing of it was kept on disk
 
 
 class CompiledRVOS(RVOS):
