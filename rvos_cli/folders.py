@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import tempfile
 from pathlib import Path
 
 
@@ -14,8 +15,8 @@ def data_folder() -> Path:
     if sys.platform == "win32":
         return _local_app_data() / "rvos"
     if sys.platform == "darwin":
-        return Path.home() / "Library" / "Application Support" / "rvos"
-    return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "rvos"
+        return _home() / "Library" / "Application Support" / "rvos"
+    return Path(os.environ.get("XDG_DATA_HOME") or _home() / ".local" / "share") / "rvos"
 
 
 def cache_folder() -> Path:
@@ -25,9 +26,16 @@ def cache_folder() -> Path:
     if sys.platform == "win32":
         return _local_app_data() / "rvos" / "cache"
     if sys.platform == "darwin":
-        return Path.home() / "Library" / "Caches" / "rvos"
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "rvos"
+        return _home() / "Library" / "Caches" / "rvos"
+    return Path(os.environ.get("XDG_CACHE_HOME") or _home() / ".cache") / "rvos"
+
+
+def _home() -> Path:
+    try:
+        return Path.home()
+    except RuntimeError:  # a container's user without a name has none
+        return Path(tempfile.gettempdir())
 
 
 def _local_app_data() -> Path:
-    return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
+    return Path(os.environ.get("LOCALAPPDATA") or _home() / "AppData" / "Local")

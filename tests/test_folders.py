@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -41,3 +42,16 @@ def test_a_bare_linux_has_the_usual_places(monkeypatch: pytest.MonkeyPatch, tmp_
     monkeypatch.setattr(Path, "home", lambda: tmp_path)
     monkeypatch.setattr(sys, "platform", "linux")
     assert (data_folder(), cache_folder()) == (tmp_path / ".local/share/rvos", tmp_path / ".cache/rvos")
+
+
+def test_a_user_without_a_home_has_the_temporary_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def nowhere() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    for variable in ("RVOS_HOME", "XDG_DATA_HOME", "XDG_CACHE_HOME", "LOCALAPPDATA"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setattr(Path, "home", nowhere)
+    monkeypatch.setattr(tempfile, "gettempdir", lambda: str(tmp_path))
+    for platform in PLACES:
+        monkeypatch.setattr(sys, "platform", platform)
+        assert tmp_path in data_folder().parents and tmp_path in cache_folder().parents
