@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -22,27 +21,19 @@ from rvos_cli.model.compiled import CompiledRVOS
 from rvos_cli.model.graphed import GraphedRVOS
 from rvos_cli.opening import Look, OpeningRules, choose
 from rvos_cli.preprocess import frame_tensor, network_size, picture_tensor
+from rvos_cli.shots import FrameT, ShotRules, Shots, Small, goes_on
 from rvos_cli.sight import Labels, Looking, LookOnGPU, Seen
 from rvos_cli.trackers import EncodedFrame, MatchingTracker, PublishedTracker, Tracker
 
 FRAMES_MEANWHILE = 4  # these, beside which it is compiled, take longer; then the rest is waited for
-
-
-class Pictured(Protocol):
-    """Whatever has a picture."""
-
-    @property
-    def image(self) -> NDArray[np.uint8]:
-        """(H, W, 3) uint8 RGB."""
-
-
-FrameT = TypeVar("FrameT", bound=Pictured)
+EARLIER_SHOTS = 3  # that may go on; of more, the oldest are forgotten
 
 
 class Session:
     """Follows the objects of one video; ``step`` takes its frames one after the other."""
 
     rules = OpeningRules()
+    shot_rules = ShotRules()
 
     def __init__(
         self,
@@ -82,7 +73,8 @@ class Session:
         else:
             self._encode = Ahead(self._encoded, self._begin)
         self._tracker = self._new_tracker()
-        self._opening: Seen | None = None  # what is in the first frame, if that is known before its turn
+        self._earlier: list[tuple[Small, Tracker]] = []  # how shots ended, and what they held
+        self._opening: Seen | None = None  # what is in a shot's first frame, if that is known before its turn
         self._announced = False  # whether frames are told before their turn
 
     @property
@@ -93,31 +85,46 @@ class Session:
     def looking_ahead(self, frames: Iterator[FrameT]) -> Iterator[FrameT]:
         """Yield *frames*, all of a video, for ``step``, each after a look at those that come then.
 
-        If objects are to be found, it is at the first ones; and each frame is encoded beside the step of the one
-        before.
+        If objects are to be found, it is at the first ones, and after a cut at those behind it; and each frame is
+        encoded beside the step of the one before.
         """
         ahead = ReadAhead(frames)
-        self.look_ahead([frame.image for frame in ahead.peek(self._frames_ahead)])
+        shots = Shots(ahead, self.shot_rules if self._frames_ahead else None)
+        self.look_ahead(shots.coming(self._frames_ahead))
         # Of a published network nearly all is encoding, and half of a processor's threads would rest.
         many = self.device.type == "cpu" and self._model.config.matching and torch.get_num_threads() > 1
         self._announced = many or self.device.type == "cuda"
         while ahead:
+            if shots.cut(0):
+                self._begin_shot(shots)
             if self._announced and not self._idle:
-                self._announce(ahead)
-            yield ahead.take()  # and keep no name for it: it must not stay alive while the next one is awaited
+                self._announce(ahead, follows=not shots.cut(1))
+            yield shots.take()  # and keep no name for it: it must not stay alive while the next one is awaited
 
-    def _announce(self, ahead: ReadAhead[FrameT]) -> None:
-        """Tell of the frame after the next; on a GPU of who reads it, when the next one is under way."""
-        network = self._network(self._frames + 1)
+    def _announce(self, ahead: ReadAhead[FrameT], *, follows: bool) -> None:
+        """Tell of the frame after the next, if it *follows*; on a GPU of who reads it, when the next is under way."""
+        network, count = self._network(self._frames + 1), int(follows)
         if isinstance(self._encode, AheadOnGPU):
-            self._encode.announce(lambda: next(((frame.image, network) for frame in ahead.peek(1)), None))
+            self._encode.announce(lambda: next(((frame.image, network) for frame in ahead.peek(count)), None))
             return
-        for following in ahead.peek(2)[1:]:
+        for following in ahead.peek(1 + count)[1:]:
             self._encode.announce(following.image, network)
+
+    def _begin_shot(self, shots: Shots[FrameT]) -> None:
+        """Look for objects anew, or go on with those of an earlier shot if the next frame may follow it."""
+        (end, begin), ended = shots.around_cut(), self._tracker
+        again = next((shot for shot in reversed(self._earlier) if goes_on(shot[0], begin, self.shot_rules)), None)
+        others = [shot for shot in self._earlier if shot is not again]
+        self._earlier = [*others, (end, ended)][-EARLIER_SHOTS:]
+        self._tracker = self._new_tracker(ended.newest_id) if again is None else again[1]
+        if again is None:
+            self.look_ahead(shots.coming(self._frames_ahead))
+        self._tracker.newest_id = max(ended.newest_id, self._tracker.newest_id)
+        self._tracker.model = self._network(self._frames)
 
     @torch.inference_mode()
     def look_ahead(self, images: Sequence[NDArray[np.uint8]]) -> None:
-        """Find the objects in the best of the first frames and follow them back to the first one.
+        """Find the objects in the best of the first frames of a shot and follow them back to the first one.
 
         Optional, before the first ``step``: without it objects are found in the first frame.
 
@@ -128,7 +135,7 @@ class Session:
         if len(places) < 2:
             return
         with self._arithmetic():
-            trackers = [self._new_tracker() for _ in places]
+            trackers = [self._new_tracker(self._tracker.newest_id) for _ in places]
             found = [
                 tracker.step(self._encoded(images[n], self._model), None)
                 for tracker, n in zip(trackers, places, strict=True)
@@ -173,8 +180,9 @@ class Session:
         self._encode.close()
         if self._faster is not None:
             self._faster.end_of_video()
-        if isinstance(self._tracker.look, LookOnGPU):
-            self._tracker.look.close()
+        for tracker in (self._tracker, *(shot[1] for shot in self._earlier)):
+            if isinstance(tracker.look, LookOnGPU):
+                tracker.look.close()
 
     @property
     def _idle(self) -> bool:
@@ -186,12 +194,14 @@ class Session:
         """How many of the first frames are worth a look before they are followed."""
         return self.rules.frames if self._discover and self._model.config.matching else 0
 
-    def _new_tracker(self) -> Tracker:
+    def _new_tracker(self, newest_id: int = 0) -> Tracker:
         kind = MatchingTracker if self._model.config.matching else PublishedTracker
         look: Looking = Seen
         if isinstance(self._encode, AheadOnGPU):
             look = LookOnGPU(self.device, self._encode.begin, graphs=isinstance(self._faster, GraphedRVOS))
-        return kind(self._model, self.options, self.device, discover=self._discover, look=look)
+        tracker = kind(self._model, self.options, self.device, discover=self._discover, look=look)
+        tracker.newest_id = newest_id
+        return tracker
 
     def _threads(self) -> AbstractContextManager[None]:
         return half_of_the_threads() if self._announced and self.device.type == "cpu" else nullcontext()

@@ -63,13 +63,14 @@ class Tracker(ABC):
         discover: bool,
         look: Looking = Seen,
     ) -> None:
-        """Start a video; *discover* says whether objects are looked for or only followed."""
+        """Start a video or a shot; *discover* says whether objects are looked for or only followed."""
         self.model = model
         self.look = look
         self.options = options
         self.device = device
         self.discover = discover
         self.ids: tuple[int, ...] = ()
+        self.newest_id = 0  # ids up to this one have been given, in earlier shots, too
         self.state: RecurrentState | None = None
         self.masks: Tensor | None = None  # (1, N, h, w), the last probabilities
         self._start()
@@ -134,7 +135,6 @@ class MatchingTracker(Tracker):
         self.index = -1
         self.memory = Memory()
         self._whereabouts = Whereabouts(self.options.threshold)
-        self._newest_id = 0
         self._found_before: list[Cells] = []  # by the last frame's search, whether it counted or not
 
     def step(self, frame: EncodedFrame, mask: Labels | None) -> Seen:
@@ -144,7 +144,7 @@ class MatchingTracker(Tracker):
         self._make_room()
         if mask is not None:
             self._take(mask, frame.size)
-            self._newest_id = max((self._newest_id, *self.ids))
+            self.newest_id = max((self.newest_id, *self.ids))
         known = len(self.ids)
         searching = self._free_slots()
         if known + searching[0] == 0:
@@ -198,7 +198,7 @@ class MatchingTracker(Tracker):
         return (self.rules.slots, room) if room > self.rules.slots else (room,)
 
     def _room(self) -> int:
-        return max(0, min(self.options.max_objects - len(self.ids), MAX_OBJECT_ID - self._newest_id))
+        return max(0, min(self.options.max_objects - len(self.ids), MAX_OBJECT_ID - self.newest_id))
 
     def _decode(self, frame: EncodedFrame, slots: int, known: int) -> StepOutput:
         masks = self.masks if self.masks is not None else torch.zeros(1, 0, *frame.size, device=self.device)
@@ -262,8 +262,8 @@ class MatchingTracker(Tracker):
     def _admit(self, count: int) -> None:
         """Give new ids to *count* objects; ids are never used twice."""
         for _ in range(count):
-            self._newest_id += 1
-            self.ids += (self._newest_id,)
+            self.newest_id += 1
+            self.ids += (self.newest_id,)
 
     def _make_room(self) -> None:
         """Where every slot is in use, drop the object that has been out of sight longest, if that is long enough."""

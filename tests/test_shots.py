@@ -1,0 +1,162 @@
+"""Where a video is cut, and what a session makes of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+import torch
+from boxes import SIZE, matching_network
+from numpy.typing import NDArray
+from PIL import Image
+
+from rvos_cli.ahead import ReadAhead
+from rvos_cli.session import Session
+from rvos_cli.shots import ShotRules, Shots, goes_on, is_cut, small_copy
+
+RULES = ShotRules()
+
+
+@dataclass(frozen=True)
+class Picture:
+    image: NDArray[np.uint8]
+
+
+def scene(seed: int, *, size: tuple[int, int] = SIZE) -> NDArray[np.uint8]:
+    """Return a picture of large soft blobs."""
+    coarse = np.random.default_rng(seed).integers(0, 256, (6, 9, 3), dtype=np.uint8)
+    return np.asarray(Image.fromarray(coarse).resize(size[::-1], Image.Resampling.BICUBIC))
+
+
+def cuts(frames: list[NDArray[np.uint8]]) -> list[int]:
+    small = [small_copy(frame) for frame in frames]
+    return [at for at in range(len(small)) if is_cut(small, at, RULES)]
+
+
+def noisy(frame: NDArray[np.uint8], count: int) -> list[NDArray[np.uint8]]:
+    draw = np.random.default_rng(0)
+    return [np.clip(frame + draw.normal(0, 4, frame.shape), 0, 255).astype(np.uint8) for _ in range(count)]
+
+
+@pytest.mark.parametrize("size", [(48, 64), SIZE, (1080, 1920)])
+def test_a_cut_is_told_at_its_frame(size: tuple[int, int]) -> None:
+    assert cuts(noisy(scene(1, size=size), 5) + noisy(scene(2, size=size), 6)) == [5]
+
+
+def test_what_is_no_cut() -> None:
+    frame = scene(1)
+    bright = np.clip(frame * 0.5 + 110, 0, 255).astype(np.uint8)
+    popped = frame.copy()
+    popped[:, : SIZE[1] // 2] = 255 - popped[:, : SIZE[1] // 2]
+    white = np.full_like(frame, 255)
+    wide = np.concatenate([scene(seed) for seed in (1, 2, 3, 4)], axis=1)
+    panned = [np.ascontiguousarray(wide[:, left : left + SIZE[1]]) for left in range(0, 3 * SIZE[1], 40)]
+    draw = np.random.default_rng(0)
+    random = [draw.integers(0, 256, (*SIZE, 3), dtype=np.uint8) for _ in range(12)]
+    ends = {
+        "nothing": noisy(frame, 12),
+        "a light goes on": [frame] * 6 + [bright] * 6,
+        "half of the picture is another": [frame] * 6 + [popped] * 6,
+        "a flash": [frame] * 6 + [white] + [frame] * 6,
+        "a fast pan": panned,
+        "noise": random,
+        "slides": [scene(seed) for seed in range(12)],
+        "the last frame": [frame] * 6 + [scene(2)],
+    }
+    assert {name: cuts(frames) for name, frames in ends.items() if cuts(frames)} == {}
+
+
+def test_a_scene_that_comes_after_black_is_a_shot_of_its_own() -> None:
+    black = np.zeros((*SIZE, 3), np.uint8)
+    assert cuts([black] * 4 + [scene(1)] * 5) == [4]
+
+
+def test_a_shot_goes_on_where_the_camera_sees_what_it_saw() -> None:
+    first, second = scene(1), scene(2)
+    assert goes_on(small_copy(first), small_copy(noisy(first, 1)[0]), RULES)
+    assert not goes_on(small_copy(first), small_copy(second), RULES)
+
+
+def test_frames_come_shot_by_shot() -> None:
+    frames = [Picture(scene(1))] * 7 + [Picture(scene(2))] * 9
+    shots = Shots(ReadAhead(iter(frames)), RULES)
+    assert len(shots.coming(5)) == 5 and len(shots.coming(12)) == 7
+    for place, frame in enumerate(frames):
+        assert shots.cut(0) == (place == 7) and shots.cut(1) == (place == 6)
+        if place == 7:
+            assert len(shots.coming(12)) == 9
+        assert shots.take() is frame
+
+
+def test_without_rules_no_frame_is_read_for_a_cut() -> None:
+    read: list[int] = []
+    shots = Shots(ReadAhead(Picture(scene(read.append(place) or place)) for place in range(9)), None)
+    assert not shots.cut(0) and not shots.coming(0) and not read
+
+
+@pytest.fixture
+def finding(monkeypatch: pytest.MonkeyPatch) -> Session:
+    """Return a session whose network finds nothing by itself; each shot's first look finds a square that we draw."""
+    session = Session(matching_network(), discover=True)
+
+    def found(images: list[NDArray[np.uint8]]) -> None:
+        mask = np.zeros(SIZE, np.uint8)
+        mask[32:64, 16:48] = session._tracker.newest_id + 1
+        session.step(images[0], mask)
+        session._frames -= 1
+
+    monkeypatch.setattr(session, "look_ahead", found)
+    return session
+
+
+def ids_of(session: Session, frames: list[NDArray[np.uint8]]) -> list[tuple[int, ...]]:
+    seen = []
+    for frame in session.looking_ahead(map(Picture, frames)):
+        session.step(frame.image)
+        seen.append(session.objects)
+    session.close()
+    return seen
+
+
+def test_each_shot_has_ids_of_its_own_and_one_that_goes_on_has_its_old_ones(finding: Session) -> None:
+    first, second, third = (noisy(scene(seed), 6) for seed in (1, 2, 3))
+    seen = ids_of(finding, first + second + first + third + second)
+    assert [seen[6 * shot + 3] for shot in range(5)] == [(1,), (2,), (1,), (3,), (2,)]
+    assert all(len(set(seen[6 * shot : 6 * shot + 6])) == 1 for shot in range(5))
+
+
+def test_few_shots_are_remembered(finding: Session) -> None:
+    shots = [noisy(scene(seed), 5) for seed in range(1, 6)]
+    seen = ids_of(finding, [frame for shot in (*shots, shots[0]) for frame in shot])
+    assert [seen[5 * shot + 2] for shot in range(6)] == [(1,), (2,), (3,), (4,), (5,), (6,)]
+    assert len(finding._earlier) == 3
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_what_is_found_in_a_shot_is_what_is_found_in_it_alone(threads: int) -> None:
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        model = matching_network()
+        first, second = noisy(scene(1), 20), noisy(scene(2), 20)
+
+        def labels(frames: list[NDArray[np.uint8]]) -> list[NDArray[np.uint8]]:
+            torch.nn.init.constant_(model.decoder.conv_out.bias, 2.0)  # it finds something everywhere
+            session = Session(model, discover=True)
+            answers = [session.step(frame.image) for frame in session.looking_ahead(map(Picture, frames))]
+            session.close()
+            return answers
+
+        alone, together = labels(second), labels(first + second)[20:]
+    finally:
+        torch.set_num_threads(before)
+    assert any(one.any() for one in alone)
+    assert all(np.array_equal(one > 0, other > 0) for one, other in zip(alone, together, strict=True))
+
+
+def test_what_is_followed_from_a_mask_is_followed_through_a_cut() -> None:
+    mask = np.zeros(SIZE, np.uint8)
+    mask[32:64, 16:48] = 4
+    session = Session(matching_network(), first_mask=mask)
+    assert set(ids_of(session, noisy(scene(1), 6) + noisy(scene(2), 6))) == {(4,)}
