@@ -2,7 +2,7 @@
 
     python benchmarks/cuts.py --data ../shared/data/dev
 
-Enters: a DAVIS root. Leaves: a Markdown table on stdout. Each sequence begins a film of three shots: 16 frames of it,
+Enters: a DAVIS root, all of one size. Leaves: a Markdown table on stdout. Each sequence begins a film of three shots: 16 frames of it,
 16 of the next one and, by the kind of film, 16 of a third or the 16 that come next in the first. J&F is that of all
 objects as one, each shot by itself without its first and last frame, mean over the films. Then all sequences whole, as
 they were filmed: how many cuts are seen where there is none.
@@ -26,6 +26,7 @@ from speed_machine import processor, shown_command
 
 import rvos_cli as rvos
 from rvos_cli.errors import RvosError
+from rvos_cli.evaluation import read_mask
 from rvos_cli.session import Session
 from rvos_cli.shots import ShotRules, is_cut, small_copy
 
@@ -42,9 +43,7 @@ def main(words: Sequence[str] | None = None) -> int:
     chosen = parser.parse_args(words)
     model = rvos.load_model(chosen.weights, device=chosen.device)
     clips = find_clips(chosen.data, None)
-    print(
-        f"{date.today()}, {processor()}, {chosen.device}, torch {torch.__version__}, {chosen.weights} {model.sha256[:8]}\n"
-    )
+    print(f"{date.today()}, {processor()}, torch {torch.__version__}, {chosen.weights} {model.sha256[:8]}\n")
     print(f"`{shown_command('cuts.py', sys.argv[1:])}`\n")
     print("| film | | first shot | second | third | ids that the third shares with the first |")
     print("| --- | --- | --- | --- | --- | --- |")
@@ -53,7 +52,7 @@ def main(words: Sequence[str] | None = None) -> int:
             scores, shared = zip(*(score(model, film, rules) for film in shots), strict=True)
             first, second, third = np.mean(scores, axis=0)
             print(f"| {name} | {form} | {first:.3f} | {second:.3f} | {third:.3f} | {sum(shared)} |", flush=True)
-    seen = sum(cuts_in([frame for _, frame in pictures(clip, 0, None)]) for clip in clips)
+    seen = sum(cuts_in(pictures(clip, 0, None)) for clip in clips)
     print(f"\n{seen} cuts are seen in {len(clips)} sequences without one.")
     return 0
 
@@ -67,27 +66,21 @@ def films(clips: Sequence[Clip], back: bool) -> list[list[tuple[Clip, int]]]:
     ]
 
 
-def pictures(clip: Clip, start: int, count: int | None) -> list[tuple[Path, NDArray[np.uint8]]]:
+def pictures(clip: Clip, start: int, count: int | None) -> list[NDArray[np.uint8]]:
     """Read *count* frames (H, W, 3) of a sequence from *start* on, all with None."""
     paths = sorted(path for path in clip.frames.iterdir() if path.is_file())[start:][:count]
-    return [(path, np.asarray(Image.open(path).convert("RGB"))) for path in paths]
+    return [np.asarray(Image.open(path).convert("RGB")) for path in paths]
 
 
 def score(model: rvos.Segmenter, film: list[tuple[Clip, int]], rules: ShotRules) -> tuple[list[float], int]:
     """Segment a film; return J&F of each shot, and how many ids of the first shot are in the third, too."""
-    frames = [image for clip, start in film for _, image in pictures(clip, start, SHOT)]
-    height, width = frames[0].shape[:2]
-    same = [np.asarray(Image.fromarray(frame).resize((width, height))) for frame in frames]
+    frames = [image for clip, start in film for image in pictures(clip, start, SHOT)]
     Session.shot_rules = rules
-    found = list(model.stream(same))
+    found = list(model.stream(frames))
     values, ids = [], []
     for place, (clip, start) in enumerate(film):
         part = found[place * SHOT : (place + 1) * SHOT]
-        truths = [np.asarray(Image.open(path)) for path in clip.truths[start : start + SHOT]]
-        sized = [
-            np.asarray(Image.fromarray(truth).resize((width, height), Image.Resampling.NEAREST)) for truth in truths
-        ]
-        values.append(score_union(iter(part), sized, clip.name))
+        values.append(score_union(iter(part), map(read_mask, clip.truths[start : start + SHOT]), clip.name))
         ids.append(set(np.unique([frame.labels for frame in part]).tolist()) - {0})
     return values, len(ids[0] & ids[2])
 
