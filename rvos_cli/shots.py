@@ -15,12 +15,11 @@ from typing import Generic, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from rvos_cli.ahead import ReadAhead
 
 Small = NDArray[np.float32]
-SIZE = 32, 18  # width and height of the small copies that are compared
+SIZE = 18, 32  # height and width of the small copies that are compared
 AROUND = 2  # frames on either side that a cut is told by
 
 
@@ -93,10 +92,11 @@ class Shots(Generic[FrameT]):
 
 
 def small_copy(image: NDArray[np.uint8]) -> Small:
-    """Return (18, 32, 3) float32 of an (H, W, 3) uint8 RGB frame."""
-    step = max(1, min(image.shape[:2]) // (4 * SIZE[1]))
-    coarse = Image.fromarray(np.ascontiguousarray(image[::step, ::step]))
-    return np.asarray(coarse.resize(SIZE, Image.Resampling.BOX), np.float32)
+    """Return (18, 32, 3) float32 of an (H, W, 3) uint8 RGB frame: each the mean of 16 of its pixels."""
+    rows, columns = (4 * count for count in SIZE)
+    places = np.arange(rows)[:, None] * image.shape[0] // rows, np.arange(columns) * image.shape[1] // columns
+    small: Small = image[places].reshape(SIZE[0], 4, SIZE[1], 4, 3).mean(axis=(1, 3), dtype=np.float32)
+    return small
 
 
 def is_cut(frames: Sequence[Small], at: int, rules: ShotRules) -> bool:

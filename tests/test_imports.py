@@ -23,13 +23,17 @@ ALLOWED = {
     "results": set(),
     "device": {"errors"},
     "sources": {"errors", "threads"},
+    "folders": set(),
+    "whole_files": {"errors"},
     "mask_colours": {"config", "errors"},
-    "masks": {"errors", "config", "mask_colours"},
-    "overlay": {"errors", "masks"},
-    "sinks": {*VALUES, "masks", "overlay", "sources"},
+    "png": set(),
+    "masks": {"errors", "config", "mask_colours", "png", "whole_files"},
+    "overlay": {"errors", "png"},
+    "sinks": {*VALUES, "masks", "overlay", "png", "sources", "whole_files"},
     "pipeline": {"results", "sources", "sinks"},
     "outputs": {*VALUES, "sinks", "sources"},
-    "model": {"config", "errors", "graphs"},
+    "compile_cache": {"folders", "whole_files"},
+    "model": {"compile_cache", "config", "errors", "graphs"},
     "preprocess": {"config", "errors"},
     "postprocess": {"config", "errors"},
     "continuity": set(),
@@ -44,18 +48,19 @@ ALLOWED = {
     },
     "opening": set(),
     "ahead": {"graphs"},
-    "session": {*VALUES, "ahead", "model", "opening", "preprocess", "sight", "trackers"},
+    "shots": {"ahead"},
+    "session": {*VALUES, "ahead", "model", "opening", "preprocess", "shots", "sight", "trackers"},
     "weights_file": {"config", "errors"},
-    "manifest": {"config", "errors", "weights_file"},
+    "manifest": {"config", "errors", "folders", "weights_file"},
     "fetch": {"errors", "manifest", "version", "weights_file"},
     "published": {"config", "errors"},
     "weights": {"config", "errors", "fetch", "manifest", "model", "published", "weights_file"},
     "export": {"config", "errors", "published", "weights", "weights_file"},
     "training": {
-        *(*VALUES, "device", "manifest", "masks", "model", "overlay", "postprocess", "preprocess", "session"),
+        *(*VALUES, "device", "manifest", "masks", "model", "overlay", "png", "postprocess", "preprocess", "session"),
         *("sources", "weights", "weights_file", "evaluation"),
     },
-    "evaluation": {*VALUES, "device", "masks", "model", "session", "sources", "weights"},
+    "evaluation": {*VALUES, "device", "masks", "model", "png", "session", "sources", "weights"},
 }
 ALLOWED["segmenter"] = set(ALLOWED) - {"training", "evaluation"}
 ALLOWED["batch"] = {*VALUES, "outputs", "segmenter", "sources"}
@@ -77,7 +82,10 @@ UNKNOWN = {
     },
     **{
         part: HEAVY | DRAWING
-        for part in ("sinks", "pipeline", "outputs", "manifest", "weights_file", "fetch", "continuity")
+        for part in (
+            *("sinks", "pipeline", "outputs", "manifest", "weights_file", "fetch", "continuity"),
+            *("compile_cache", "folders", "png", "shots", "whole_files"),
+        )
     },
     **{
         part: FILES | DRAWING

@@ -15,8 +15,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from rvos_cli.model.compile_cache import fingerprint
-from rvos_cli.model.compiling import Compiled, bfloat16_pays, compiled
+from rvos_cli.model.compiling import Compiled, bfloat16_pays, compiled, fingerprint
 from rvos_cli.model.convlstm import ConvLSTMCell, SpatialState
 from rvos_cli.model.decoder import Decoder
 from rvos_cli.model.encoder import Encoder, Features

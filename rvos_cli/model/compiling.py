@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import functools
+import hashlib
 import importlib
 import io
 import sys
@@ -19,7 +20,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from rvos_cli.model import compile_cache
+from rvos_cli import compile_cache
 
 _ONE_AT_A_TIME = threading.RLock()  # there must be one core only, see below
 
@@ -64,6 +65,15 @@ def _array(x: Tensor, layout: torch.memory_format) -> NDArray[np.float32]:
     return array
 
 
+def fingerprint(*modules: nn.Module | None) -> str:
+    """Return a name for what *modules* compute: the same for the same weights, structure and code."""
+    digest = hashlib.sha256(f"{torch.__version__} {compile_cache.code()} {modules}".encode())
+    for module in modules:
+        for tensor in () if module is None else (*module.parameters(), *module.buffers()):
+            digest.update(tensor.detach().reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
 def compiled(
     module: nn.Module, examples: Sequence[Tensor], *, half: bool, threads: int, known_as: str | None = None
 ) -> Compiled:
@@ -74,8 +84,8 @@ def compiled(
         examples: of the sizes, and the order in memory, that all later inputs have.
         half: compute in bfloat16 where the processor has it.
         threads: compute with so many.
-        known_as: the ``compile_cache.fingerprint`` of what *module* is made of: what is compiled is kept on disk, and
-            the next time loaded. None keeps nothing.
+        known_as: the ``fingerprint`` of what *module* is made of: what is compiled is kept on disk, and the next time
+            loaded. None keeps nothing.
 
     Raises:
         Exception: OpenVINO is missing or cannot do it; its errors have no common name.

@@ -1,6 +1,6 @@
 """What was compiled once, on disk: the next video with frames of that shape need not wait for it.
 
-Names and bytes enter; bytes leave, or nothing. Stands beside ``compiling.py``. A name tells all that the bytes depend
+Facts and bytes enter; bytes leave, or nothing. Used by ``model/compiling.py``. The facts tell all that the bytes depend
 on, so that nothing in here is ever out of date; what has not been used for longest goes when there is too much. A
 folder that cannot be read or written costs time and nothing else.
 """
@@ -12,9 +12,6 @@ import hashlib
 import os
 from contextlib import suppress
 from pathlib import Path
-
-import torch
-from torch import nn
 
 from rvos_cli.folders import cache_folder
 from rvos_cli.whole_files import write_bytes
@@ -28,20 +25,11 @@ def folder() -> Path:
     return cache_folder() / "compiled"
 
 
-def fingerprint(*modules: nn.Module | None) -> str:
-    """Return a name for what *modules* compute: the same for the same weights, structure and code."""
-    digest = hashlib.sha256(f"{torch.__version__} {_code()} {modules}".encode())
-    for module in modules:
-        for tensor in () if module is None else (*module.parameters(), *module.buffers()):
-            digest.update(tensor.detach().reshape(-1).view(torch.uint8).numpy().data)
-    return digest.hexdigest()
-
-
 @functools.cache
-def _code() -> str:
-    """Return a name for the code of the networks."""
+def code() -> str:
+    """Return a name for the code of the networks: what is compiled is made of it."""
     digest = hashlib.sha256()
-    for path in sorted(Path(__file__).parent.glob("*.py")):
+    for path in sorted((Path(__file__).parent / "model").glob("*.py")):
         digest.update(path.read_bytes())
     return digest.hexdigest()
 

@@ -8,9 +8,11 @@ from pathlib import Path
 import pytest
 import torch
 
+from rvos_cli import compile_cache
 from rvos_cli.config import ModelConfig
-from rvos_cli.model import RVOS, compile_cache, compiling
+from rvos_cli.model import RVOS, compiling
 from rvos_cli.model.compiled import CompiledRVOS
+from rvos_cli.model.compiling import fingerprint
 from rvos_cli.model.encoder import Features
 
 SIZE = (64, 96)
@@ -110,11 +112,11 @@ def test_what_has_not_been_used_for_longest_goes(monkeypatch: pytest.MonkeyPatch
 
 
 def test_the_fingerprint_is_of_weights_structure_and_code(lite: RVOS, monkeypatch: pytest.MonkeyPatch) -> None:
-    first = compile_cache.fingerprint(lite, None)
-    assert compile_cache.fingerprint(lite, None) == first != compile_cache.fingerprint(lite)
-    monkeypatch.setattr(compile_cache, "_code", lambda: "another")
-    assert compile_cache.fingerprint(lite, None) != first
+    first = fingerprint(lite, None)
+    assert fingerprint(lite, None) == first != fingerprint(lite)
+    monkeypatch.setattr(compile_cache, "code", lambda: "another")
+    assert fingerprint(lite, None) != first
     monkeypatch.undo()
     with torch.no_grad():
         next(lite.parameters()).view(-1)[0] += 1
-    assert compile_cache.fingerprint(lite, None) != first
+    assert fingerprint(lite, None) != first
