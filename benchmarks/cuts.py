@@ -3,9 +3,9 @@
     python benchmarks/cuts.py --data ../shared/data/dev
 
 Enters: a DAVIS root, all of one size. Leaves: a Markdown table on stdout. Each sequence begins a film of three shots:
-16 frames of it, 16 of the next one and, by the kind of film, 16 of a third or the 16 that come next in the first. J&F is
-that of all objects as one, each shot by itself without its first and last frame, mean over the films. Then all of each
-sequence, as it was filmed: how many cuts are seen where there is none.
+16 frames of it, 16 of the next one and, by the kind of film, 16 of a third or the 16 that come next in the first. J&F
+is that of all objects as one, each shot by itself without its first and last frame, mean over the films. Then all of
+each sequence, as it was filmed: how many cuts are seen where there is none.
 """
 
 from __future__ import annotations
