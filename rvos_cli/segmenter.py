@@ -115,7 +115,7 @@ class Segmenter:
         progress: Progress | None = None,
         notice: Notice | None = None,
     ) -> RunSummary:
-        """Find the objects of a video and follow them; write the outputs.
+        """Find the objects of a video and follow them, in each of its shots anew; write the outputs.
 
         Args:
             input: a video file, a folder of images, an image, or (H, W, 3) uint8 RGB arrays of one size.
@@ -189,7 +189,8 @@ class Segmenter:
 
         Args:
             input: as for ``segment``; an iterable of arrays is read one array at a time and may be endless. Where
-                objects are to be found, the first frames are read ahead, but not of an iterator: it may be live.
+                objects are to be found, the first frames of each shot are read ahead, but not of an iterator, which may
+                be live and is taken as one shot.
             first_mask: as for ``track``.
             masks: masks of later frames, for objects that appear late or to correct one: a mapping from the frame's
                 index, or an iterable with one mask, or None or an array without an object, for each frame.
