@@ -94,11 +94,13 @@ class Session:
         # Of a published network nearly all is encoding, and half of a processor's threads would rest.
         many = self.device.type == "cpu" and self._model.config.matching and torch.get_num_threads() > 1
         self._announced = many or self.device.type == "cuda"
+        cut = False
         while ahead:
-            if shots.cut(0):
+            if cut:
                 self._begin_shot(shots)
+            cut = shots.cut(1)
             if self._announced and not self._idle:
-                self._announce(ahead, follows=not shots.cut(1))
+                self._announce(ahead, follows=not cut)
             yield shots.take()  # and keep no name for it: it must not stay alive while the next one is awaited
 
     def _announce(self, ahead: ReadAhead[FrameT], *, follows: bool) -> None:

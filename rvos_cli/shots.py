@@ -93,9 +93,11 @@ class Shots(Generic[FrameT]):
 
 def small_copy(image: NDArray[np.uint8]) -> Small:
     """Return (18, 32, 3) float32 of an (H, W, 3) uint8 RGB frame: each the mean of 16 of its pixels."""
-    rows, columns = (4 * count for count in SIZE)
-    places = np.arange(rows)[:, None] * image.shape[0] // rows, np.arange(columns) * image.shape[1] // columns
-    small: Small = image[places].reshape(SIZE[0], 4, SIZE[1], 4, 3).mean(axis=(1, 3), dtype=np.float32)
+    height, width = image.shape[:2]
+    rows = np.arange(4 * SIZE[0]) * height // (4 * SIZE[0])
+    columns = np.arange(4 * SIZE[1]) * width // (4 * SIZE[1])
+    some = image[rows][:, columns].reshape(SIZE[0], 4, SIZE[1], 4 * 3)
+    small: Small = some.sum(axis=1, dtype=np.float32).reshape(*SIZE, 4, 3).sum(axis=2) / 16
     return small
 
 
