@@ -10,12 +10,13 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from typing import Any, Generic, TypeVar
 
 import torch
 
 from rvos_cli.graphs import closed, queue
+from rvos_cli.threads import torch_threads
 
 LARGEST_LEAD = 4  # answers that may wait; of more, the oldest were forgotten by whoever announced them
 ItemT = TypeVar("ItemT")
@@ -36,7 +37,9 @@ class ReadAhead(Generic[ItemT]):
         while self._end is None and len(self._waiting) < count:
             try:
                 self._waiting.append(next(self._items))
-            except Exception as error:  # StopIteration as well: both end what can be read
+            except StopIteration:
+                self._end = StopIteration()  # a new one: what was caught holds this frame, and so the whole video
+            except Exception as error:
                 self._end = error
         return list(self._waiting)[:count]
 
@@ -108,11 +111,11 @@ class Ahead(Generic[ResultT]):
             pass
 
     def close(self) -> None:
-        """End the thread when it has done what it is at, and forget the function; no call may follow."""
+        """End the thread when it has done what it is at, and forget both functions; no call may follow."""
         if self._thread is not None:
             self._thread.shutdown(cancel_futures=True)
             self._thread = None
-        self._function = closed
+        self._function = self._further = closed
 
 
 class AheadOnGPU(Generic[ResultT]):
@@ -172,12 +175,6 @@ def _same(some: tuple[Any, ...], others: tuple[Any, ...]) -> bool:
     return all(one is other for one, other in zip(some, others, strict=True))
 
 
-@contextmanager
-def half_of_the_threads() -> Iterator[None]:
+def half_of_the_threads() -> AbstractContextManager[None]:
     """Let torch compute with half of this thread's threads, rounded up, while the block runs."""
-    whole = torch.get_num_threads()
-    torch.set_num_threads((whole + 1) // 2)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(whole)
+    return torch_threads((torch.get_num_threads() + 1) // 2)

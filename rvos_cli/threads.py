@@ -1,4 +1,6 @@
-"""How many cores there are, and threads for whatever stands beside the network: decoding, encoding, packing PNGs.
+"""How many cores there are, and who gets how many threads: torch, and whatever stands beside the network.
+
+Beside it stand decoding, encoding and packing PNGs.
 
 With more threads than half of the processors a codec does not end sooner where the network needs them all; it only
 works more: a quarter for decoding, some 5% for encoding (480p, two cores of an AMD EPYC, 2026-11-25, four tries each).
@@ -7,6 +9,8 @@ works more: a quarter for decoding, some 5% for encoding (480p, two cores of an 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 
 def cores() -> int:
@@ -16,3 +20,16 @@ def cores() -> int:
 
 MOST_THREADS = 4  # more cost memory (each holds a frame), and a network hardly waits for them
 SIDE_THREADS = max(1, min(MOST_THREADS, cores() // 2))
+
+
+@contextmanager
+def torch_threads(number: int) -> Iterator[None]:
+    """Let torch compute with *number* of threads, in this thread, while the block runs."""
+    import torch  # here: commands that compute nothing also ask for cores
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(number)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

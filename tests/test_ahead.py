@@ -1,14 +1,17 @@
 """What is done before its turn: frames read ahead, answers computed in another thread, half of the threads for each."""
 
+import gc
 import threading
 from collections.abc import Iterator
 from contextlib import nullcontext
 
 import pytest
 import torch
+from squares import FRAMES, square_labels, squares
 
 from rvos_cli import ahead
 from rvos_cli.ahead import LARGEST_LEAD, Ahead, AheadOnGPU, ReadAhead, half_of_the_threads
+from rvos_cli.segmenter import Segmenter
 
 
 def failing() -> Iterator[int]:
@@ -180,3 +183,24 @@ def test_a_gpu_has_nothing_to_begin_at_the_end_of_a_video(on_a_gpu):
     encode.close()
     encode.begin()
     assert notes == []
+
+
+@pytest.mark.parametrize("given", [True, False])
+def test_of_a_video_that_ended_nothing_is_left_to_the_garbage_collector(tiny_model: Segmenter, given: bool):
+    """A GPU's memory would wait for it, and it does not know how much that is."""
+
+    def run() -> None:
+        list(tiny_model.stream(map(squares, range(FRAMES)), first_mask=square_labels() if given else None))
+
+    run()  # what is set up once
+    gc.collect()
+    gc.disable()
+    gc.set_debug(gc.DEBUG_SAVEALL)
+    try:
+        run()
+        gc.collect()
+        assert not [left for left in gc.garbage if isinstance(left, torch.Tensor)]
+    finally:
+        gc.set_debug(0)
+        gc.garbage.clear()
+        gc.enable()

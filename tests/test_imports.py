@@ -47,7 +47,7 @@ ALLOWED = {
         *("cells", "continuity", "discovery", "memory", "sight", "whereabouts"),
     },
     "opening": set(),
-    "ahead": {"graphs"},
+    "ahead": {"graphs", "threads"},
     "shots": {"ahead"},
     "session": {*VALUES, "ahead", "model", "opening", "preprocess", "shots", "sight", "trackers"},
     "weights_file": {"config", "errors"},

@@ -15,6 +15,7 @@ import torch
 from torch.utils.data import Dataset
 
 from rvos_cli.errors import DatasetError
+from rvos_cli.threads import torch_threads
 from rvos_cli.training.augment import apply_photometry, draw_photometry
 from rvos_cli.training.library import DIVIDED_FAVOUR, open_library
 from rvos_cli.training.scenes import SceneMaker
@@ -142,7 +143,10 @@ class ClipDataset(Dataset[ClipSample]):
         """Return clip *index*; see :class:`ClipSample`."""
         if not 0 <= index < self.length:
             raise IndexError(f"clip {index} of {self.length}")
-        rng = np.random.default_rng([self.seed, index])
+        with torch_threads(1):  # as in a worker: where threads share a picture, its numbers are rounded otherwise
+            return self._clip(np.random.default_rng([self.seed, index]))
+
+    def _clip(self, rng: np.random.Generator) -> ClipSample:
         kind = self._kinds[int(rng.choice(len(self._kinds), p=self._shares))]
         for _ in range(ATTEMPTS):
             canvas = _settle(rng, self._make(kind, rng), self.max_objects)

@@ -17,6 +17,7 @@ from torch.utils.data import Dataset
 from rvos_cli.errors import DatasetError
 from rvos_cli.evaluation.sequences import Sequence
 from rvos_cli.sources import read_image
+from rvos_cli.threads import torch_threads
 from rvos_cli.training.datasets import ClipSample
 from rvos_cli.training.synthesis import IGNORE, Matrices, Warp, translation
 
@@ -80,6 +81,10 @@ class SequenceClips(Dataset[ClipSample]):
         """
         if not 0 <= index < self.length:
             raise IndexError(f"clip {index} of {self.length}")
+        with torch_threads(1):  # as in a worker: where threads share a picture, its numbers are rounded otherwise
+            return self._clip(index)
+
+    def _clip(self, index: int) -> ClipSample:
         rng = np.random.default_rng([self.seed, index])
         sequence, paths = self.sequences[self._which(index)]
         for _ in range(ATTEMPTS):
