@@ -7,6 +7,7 @@ follows objects whose mask it knows and discovers others in the slots behind the
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import torch
@@ -65,7 +66,20 @@ class RVOS(nn.Module):
     def encode(self, frame: Tensor) -> Features:
         """Encode frames (B, 3, h, w), normalised by the configuration's mean and std."""
         features: Features = self.encoder(frame)
-        if not self.config.matching or features.keys is not None:
+        return features if features.keys is not None else self._with_keys(features)
+
+    def encode_clips(self, clips: Tensor) -> Iterator[Features]:
+        """Encode clips (B, T, 3, h, w) frame by frame, like ``encode``, with the trunk's share of all frames at once.
+
+        So the trunk's batch norms must not learn statistics; the projections' see each frame by itself.
+        """
+        frames, size = clips.shape[1], (clips.shape[-2], clips.shape[-1])
+        trunk = self.encoder.trunk_features(clips.transpose(0, 1).flatten(0, 1))
+        for each in zip(*(scale.chunk(frames) for scale in trunk), strict=True):
+            yield self._with_keys(self.encoder.project(each, size))
+
+    def _with_keys(self, features: Features) -> Features:
+        if not self.config.matching:
             return features
         _, x16, x8, _ = features.trunk
         return replace(features, keys=self.matching.keys(x8, x16))

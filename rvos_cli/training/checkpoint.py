@@ -31,11 +31,12 @@ class AverageWeights:
     def update(self, model: nn.Module, step: int) -> None:
         """Take in the network after *step*; early steps count more, so that the start is soon forgotten."""
         decay = min(self.decay, (step + 1) / (step + 10))
-        for name, tensor in model.state_dict().items():
-            if tensor.is_floating_point():
-                self.tensors[name].lerp_(tensor, 1 - decay)
-            else:
-                self.tensors[name].copy_(tensor)
+        newest = model.state_dict()
+        floating = [name for name, tensor in newest.items() if tensor.is_floating_point()]
+        # All at once, as torch's own averages do it: one by one, a GPU would wait for the asking.
+        torch._foreach_lerp_([self.tensors[name] for name in floating], [newest[name] for name in floating], 1 - decay)
+        for name in newest.keys() - set(floating):
+            self.tensors[name].copy_(newest[name])
 
 
 @dataclass

@@ -10,7 +10,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
@@ -65,17 +67,19 @@ class RolloutOptions:
 class Losses:
     """The loss of a batch, of which each process has a share of the clips.
 
+    The numbers stay on the network's device until they are asked for, since a GPU would be waited for.
+
     Attributes:
         total: this process's share, with its gradient; the shares add up to the loss of the whole batch.
-        value: the loss of the whole batch.
-        counts: how many slots each part counts, in the whole batch.
-        sums: what they sum up to.
+        value: (), the loss of the whole batch.
+        counts: how many slots each part counts, in the whole batch, () each.
+        sums: what they sum up to, () each.
     """
 
     total: Tensor
-    value: float = 0.0
-    counts: dict[str, float] = field(default_factory=dict)
-    sums: dict[str, float] = field(default_factory=dict)
+    value: Tensor | float = 0.0
+    counts: dict[str, Tensor | float] = field(default_factory=dict)
+    sums: dict[str, Tensor | float] = field(default_factory=dict)
 
     def add(self, name: str, values: Tensor, weights: Tensor, factor: float, frames: int) -> None:
         """Add the weighted mean of *values* (B, N), as part *name*, to the total of a clip of *frames* frames."""
@@ -83,9 +87,9 @@ class Losses:
         counted, summed = processes.total(torch.stack([weights.sum(), own.detach()])).unbind()
         count = counted.clamp(min=1)
         self.total = self.total + factor * own / count / frames
-        self.value += factor * float(summed / count) / frames
-        self.counts[name] = self.counts.get(name, 0.0) + float(counted)
-        self.sums[name] = self.sums.get(name, 0.0) + float(summed)
+        self.value = self.value + factor * summed / count / frames
+        self.counts[name] = self.counts.get(name, 0.0) + counted
+        self.sums[name] = self.sums.get(name, 0.0) + summed
 
     @property
     def finite(self) -> bool:
@@ -94,14 +98,14 @@ class Losses:
 
     def include(self, other: Losses) -> None:
         """Take in value, counts and sums of *other*, another batch of the same step; the total stays."""
-        self.value += other.value
+        self.value = self.value + other.value
         for name, count in other.counts.items():
             self.counts[name] = self.counts.get(name, 0.0) + count
             self.sums[name] = self.sums.get(name, 0.0) + other.sums[name]
 
     def means(self) -> dict[str, float]:
         """Return the mean of each part over the slots that had it."""
-        return {name: self.sums[name] / count for name, count in self.counts.items() if count}
+        return {name: float(self.sums[name] / count) for name, count in self.counts.items() if count}
 
 
 def rollout(
@@ -126,23 +130,27 @@ def rollout(
     """
     truth = object_masks(labels, options.slots)
     valid = (labels != IGNORED_LABEL)[:, :, None].float()
-    slots = _slots_needed(truth, options.slots)
+    # Who is where is asked for once: from here on a GPU is only waited for where a slot has found something.
+    areas = truth.flatten(3).mean(dim=3).cpu()
+    slots = _slots_needed(areas, options.slots)
     searched = complete if separate is None or not options.partly_labelled else complete | separate
-    targets = _given_objects(truth[:, 0], searched, slots, options, draws)
+    targets = _given_objects(areas[:, 0], searched, slots, options, draws)
     losses = Losses(frames.new_zeros(()))
     state: RecurrentState | None = None
     kept: References | None = None
     last: References | None = None
-    given = masks_by_slot(truth[:, 0], targets)
-    masks = given
-    for t in range(frames.shape[1]):
-        known = (targets >= 0).float()
-        out = model.step(frames[:, t], state, slots=slots, masks=masks, known=known, kept=kept, last=last)
+    given = masks = masks_by_slot(truth[:, 0], sent(targets, truth.device))
+    for t, features in enumerate(model.encode_clips(frames)):
         free = targets < 0
-        empty = _discover(out.logits.detach(), truth[:, t], valid[:, t], targets, searched, complete)
-        wanted = masks_by_slot(truth[:, t], targets)
-        _count(losses, out, wanted, valid[:, t], known, (targets >= 0) & free, empty, options, t, frames.shape[1])
-        masks = _next_masks(out.logits.detach().sigmoid(), wanted, targets, options.teacher, draws)
+        known = sent((~free).float(), truth.device)
+        out = model.decode(features, state, slots=slots, masks=masks, known=known, kept=kept, last=last)
+        empty = _discover(out.logits.detach(), truth[:, t], valid[:, t], areas[:, t], targets, searched, complete)
+        found = sent(((targets >= 0) & free).float(), truth.device)
+        there = sent(targets, truth.device)
+        wanted = masks_by_slot(truth[:, t], there)
+        parts = known, found, sent(empty.float(), truth.device)
+        _count(losses, out, wanted, valid[:, t], *parts, options, t, frames.shape[1])
+        masks = _next_masks(out.logits.detach().sigmoid(), wanted, there, options.teacher, draws)
         if t == 0:
             masks = torch.where((known > 0)[..., None, None], given, masks)
         state, (kept, last) = out.state, _remember(out, masks, kept, last)
@@ -155,20 +163,24 @@ def object_masks(labels: Tensor, objects: int) -> Tensor:
     return (labels[:, :, None] == identities[None, None, :, None, None]).float()
 
 
-def _slots_needed(truth: Tensor, limit: int) -> int:
+def sent(small: Tensor, device: torch.device) -> Tensor:
+    """Return *small*, of the CPU, on *device*, without waiting for what that is doing."""
+    return small.to(device, non_blocking=True)
+
+
+def _slots_needed(areas: Tensor, limit: int) -> int:
     # One slot more than objects, so that some slot learns to stay empty; never more than pay their way.
-    present = int(truth.flatten(3).any(dim=3).any(dim=1).sum(dim=1).max())
+    present = int((areas > 0).any(dim=1).sum(dim=1).max())
     return max(1, min(limit, processes.largest(present) + 1))
 
 
 def _given_objects(
     first: Tensor, searched: Tensor, slots: int, options: RolloutOptions, draws: Sequence[torch.Generator]
 ) -> Tensor:
-    """Choose which object each slot is given: (B, N), -1 for a slot that gets none."""
+    """Choose which object each slot is given: (B, N), -1 for a slot that gets none, from areas (B, O); on the CPU."""
     targets = torch.full((first.shape[0], slots), -1, dtype=torch.long)
-    visible = first.flatten(2).mean(dim=2) > 0
     for b in range(first.shape[0]):
-        objects = visible[b].nonzero().flatten().cpu()
+        objects = (first[b] > 0).nonzero().flatten()
         order = objects[torch.randperm(len(objects), generator=draws[b])]
         draw = float(torch.rand((), generator=draws[b]))
         if bool(searched[b]) and draw < options.discover:
@@ -177,7 +189,7 @@ def _given_objects(
             order = order[: len(order) // 2]
         count = min(slots, len(order))
         targets[b, :count] = order[:count]
-    return targets.to(first.device)
+    return targets
 
 
 def masks_by_slot(truth: Tensor, targets: Tensor) -> Tensor:
@@ -187,29 +199,56 @@ def masks_by_slot(truth: Tensor, targets: Tensor) -> Tensor:
 
 
 def _discover(
-    logits: Tensor, truth: Tensor, valid: Tensor, targets: Tensor, searched: Tensor, complete: Tensor
+    logits: Tensor,
+    truth: Tensor,
+    valid: Tensor,
+    areas: Tensor,
+    targets: Tensor,
+    searched: Tensor,
+    complete: Tensor,
 ) -> Tensor:
     """Give the objects that nobody has to free slots, in place; return which slots must stay empty (B, N).
 
     They are the first free slots; where some things have no label, any of them, for the first may show such a thing.
+    What says who is where, *areas* (B, O), *targets* (B, N) and both flags (B,), is on the CPU.
     """
     empty = torch.zeros_like(targets, dtype=torch.bool)
-    visible = truth.flatten(2).mean(dim=2) > VISIBLE
-    for b in range(truth.shape[0]):
+    asked: list[tuple[int, list[int], list[int]]] = []
+    for b in range(len(targets)):
         if not bool(searched[b]):
             continue
-        free = (targets[b] < 0).nonzero().flatten()
+        free = (targets[b] < 0).nonzero().flatten().tolist()
         taken = set(targets[b].tolist())
-        waiting = [o for o in visible[b].nonzero().flatten().tolist() if o not in taken]
+        waiting = [o for o in (areas[b] > VISIBLE).nonzero().flatten().tolist() if o not in taken]
         finders = free[: len(waiting)] if bool(complete[b]) else free
-        if len(finders) and waiting:
-            cost = assignment_cost(logits[b, finders].float(), truth[b, waiting], valid[b])
-            # A loss that is no number is found later, and said so; here it must not end the step.
-            rows, columns = linear_sum_assignment(torch.nan_to_num(cost, nan=1.0).cpu().numpy())
-            for row, column in zip(rows, columns, strict=True):
-                targets[b, finders[row]] = waiting[column]
+        if finders and waiting:
+            asked.append((b, finders, waiting))
         empty[b, free[len(finders) :]] = True  # none of a clip that is partly labelled
+    for (b, finders, waiting), cost in zip(asked, _costs(logits, truth, valid, asked), strict=True):
+        rows, columns = linear_sum_assignment(cost)
+        for row, column in zip(rows, columns, strict=True):
+            targets[b, finders[row]] = waiting[column]
     return empty
+
+
+def _costs(
+    logits: Tensor, truth: Tensor, valid: Tensor, asked: Sequence[tuple[int, list[int], list[int]]]
+) -> list[NDArray[np.float32]]:
+    """Return for each clip *asked* for, with its slots and objects, what each pair would cost; all at once."""
+    if not asked:
+        return []
+    costs = [
+        assignment_cost(
+            torch.stack([logits[b, slot] for slot in slots]).float(),
+            torch.stack([truth[b, o] for o in objects]),
+            valid[b],
+        )
+        for b, slots, objects in asked
+    ]
+    # A loss that is no number is found later, and said so; here it must not end the step.
+    numbers = torch.nan_to_num(torch.cat([cost.flatten() for cost in costs]), nan=1.0).cpu()
+    pieces = torch.split(numbers, [cost.numel() for cost in costs])
+    return [piece.view(cost.shape).numpy() for piece, cost in zip(pieces, costs, strict=True)]
 
 
 def _count(
@@ -227,8 +266,8 @@ def _count(
     each = mask_loss(out.logits.float(), wanted, valid)
     if t > 0:  # a first frame's given masks are no question
         losses.add("track", each, known, 1.0, frames)
-    losses.add("discover", each, found.float(), 1.0, frames)
-    losses.add("empty", each, empty.float(), options.empty_weight, frames)
+    losses.add("discover", each, found, 1.0, frames)
+    losses.add("empty", each, empty, options.empty_weight, frames)
     if out.cue is not None:
         losses.add("cue", cue_loss(out.cue, wanted), known, options.cue_weight, frames)
 
@@ -242,8 +281,8 @@ def _next_masks(
 
 def shown_masks(own: Tensor, truth: Tensor, teacher: float, draws: Sequence[torch.Generator]) -> Tensor:
     """Return of each clip the network's *own* masks (B, N, h, w), or, as often as *teacher* says, the true ones."""
-    taught = torch.tensor([float(torch.rand((), generator=draw)) < teacher for draw in draws], device=own.device)
-    return torch.where(taught[:, None, None, None], truth, own)
+    taught = torch.tensor([float(torch.rand((), generator=draw)) < teacher for draw in draws])
+    return torch.where(sent(taught, own.device)[:, None, None, None], truth, own)
 
 
 def _remember(

@@ -80,7 +80,7 @@ def train_step(
     return StepReport(
         step,
         recipe.steps,
-        whole.value / recipe.accumulate,
+        float(whole.value) / recipe.accumulate,
         whole.means(),
         optimizer.param_groups[0]["lr"],
         time.monotonic() - began,
@@ -104,14 +104,14 @@ def _learn(
             teacher=recipe.stage(step).teacher,
             separate=batch["separate"],
         )
-    if not losses.finite:
+    if losses.total.requires_grad:  # clips without a single object have nothing to teach
+        torch.autograd.backward(losses.total / recipe.accumulate)
+    if not losses.finite:  # asked last, since a GPU is waited for
         _keep(batch, options)
         raise TrainingDivergedError(
             f"the loss is no number any more at step {step}",
             cure=f"look at {options.output / 'diverged-clips.pt'}, lower the rate or use precision float32",
         )
-    if losses.total.requires_grad:  # clips without a single object have nothing to teach
-        torch.autograd.backward(losses.total / recipe.accumulate)
     return losses
 
 

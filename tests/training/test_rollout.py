@@ -75,11 +75,12 @@ def test_any_free_slot_may_find_what_is_labelled_of_a_clip_that_is_partly_labell
     truth[0, 0, :4], truth[0, 1, 4:] = 1, 1
     logits = torch.stack([torch.full((8, 8), -4.0), truth[0, 0] * 8 - 4, truth[0, 1] * 8 - 4])[None]
     valid, whole, part = torch.ones(1, 1, 8, 8), torch.tensor([True]), torch.tensor([False])
+    areas = truth.flatten(2).mean(dim=2)
     targets = torch.full((1, 3), -1)
-    assert not bool(_discover(logits, truth, valid, targets, whole, part).any())
+    assert not bool(_discover(logits, truth, valid, areas, targets, whole, part).any())
     assert targets.tolist() == [[-1, 0, 1]]
     targets = torch.full((1, 3), -1)
-    assert _discover(logits, truth, valid, targets, whole, whole).tolist() == [[False, False, True]]
+    assert _discover(logits, truth, valid, areas, targets, whole, whole).tolist() == [[False, False, True]]
     assert targets.tolist() == [[1, 0, -1]]
 
 
