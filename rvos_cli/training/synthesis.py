@@ -18,6 +18,7 @@ Pixels = NDArray[np.uint8]
 Matrices = NDArray[np.float64]
 IGNORE = 255
 CONTROL_POINTS = 5
+BEND_STEP = 4  # pixels from one known bend to the next
 
 
 def similarity(
@@ -137,13 +138,22 @@ def sampling_grid(
 ) -> torch.Tensor:
     """Turn *maps* into the (T, h, w, 2) grid that ``grid_sample`` wants, for a *source* and a *target* size."""
     to_unit = np.array([[2 / source[1], 0, -1], [0, 2 / source[0], -1]])
-    across, down, start = torch.from_numpy((to_unit @ maps).astype(np.float32)).unbind(-1)
-    rows, columns = (torch.arange(length)[None, :, None] + 0.5 for length in target)
-    grid = (columns * across[:, None] + start[:, None])[:, None] + (rows * down[:, None])[:, :, None]
+    unit_maps = torch.from_numpy((to_unit @ maps).astype(np.float32))
+    grid = _sent_places(unit_maps, *(torch.arange(length) + 0.5 for length in target))
     if bend is None:
         return grid
-    shift = F.grid_sample(bend, grid, mode="bicubic", padding_mode="border", align_corners=True)
-    return grid + shift.permute(0, 2, 3, 1)
+    # So smooth a bend is known well enough from a few pixels: of all, it would take longer than the pictures.
+    few = (torch.linspace(0.5, length - 0.5, -(-length // BEND_STEP) + 1) for length in target)
+    shift = F.grid_sample(
+        bend, _sent_places(unit_maps, *few), mode="bicubic", padding_mode="border", align_corners=True
+    )
+    return grid + F.interpolate(shift, target, mode="bilinear", align_corners=True).permute(0, 2, 3, 1)
+
+
+def _sent_places(maps: torch.Tensor, rows: torch.Tensor, columns: torch.Tensor) -> torch.Tensor:
+    """Return where (T, 2, 3) *maps* send the places of *rows* (h,) and *columns* (w,): (T, h, w, 2)."""
+    across, down, start = (vector[:, None, :] for vector in maps.unbind(-1))
+    return (columns[:, None] * across + start)[:, None] + (rows[:, None] * down)[:, :, None]
 
 
 def _shrink(pixels: Pixels, factor: float) -> Pixels:

@@ -1,5 +1,6 @@
 import numpy as np
 import torch
+import torch.nn.functional as F
 
 from rvos_cli.training.synthesis import (
     Canvas,
@@ -49,6 +50,15 @@ def test_the_way_of_a_pixel_is_that_of_its_centre_through_the_map():
     grid = sampling_grid(maps, (20, 30), (5, 6))
     x, y, _ = maps[0] @ [4.5, 2.5, 1]
     assert np.allclose(grid[0, 2, 4].numpy(), [2 * x / 30 - 1, 2 * y / 20 - 1], atol=1e-6)
+
+
+def test_a_bend_known_at_few_pixels_is_that_of_every_pixel():
+    bend = wobble(np.random.default_rng(3), 2, 0.03)
+    rigid, bent = (sampling_grid(still(2), (90, 131), (90, 131), points) for points in (None, bend))
+    shift = F.grid_sample(bend, rigid, mode="bicubic", padding_mode="border", align_corners=True).permute(0, 2, 3, 1)
+    half = torch.tensor([131 / 2, 90 / 2])  # a unit of the grid, in pixels
+    assert float((shift * half).abs().max()) > 2
+    assert float(((bent - rigid - shift) * half).abs().max()) < 0.25
 
 
 def test_similarity_scales_turns_mirrors_and_moves():
