@@ -33,8 +33,8 @@ def train(
         typer.Option(
             "--recipe",
             metavar="NAME",
-            help="lite, lite-refined, lite-parts, lite-large, lite-full, lite-long, lite-finding, lite-free, "
-            "lite-free-large, lite-free-long, published-one-shot or published-zero-shot.",
+            help="lite, lite-refined, lite-parts, lite-large, lite-full, lite-long, lite-gpu, lite-finding, "
+            "lite-free, lite-free-large, lite-free-long, published-one-shot or published-zero-shot.",
         ),
     ] = "lite",
     output: Annotated[

@@ -51,6 +51,16 @@ def test_the_long_recipe_is_that_with_longer_clips():
     assert replace(same, seed=full.seed, follow_up=full.follow_up) == full
 
 
+def test_the_gpu_recipe_is_that_with_larger_and_longer_clips_sixteen_at_a_time():
+    full, gpu = recipe("lite-full"), recipe("lite-gpu")
+    assert (gpu.steps, gpu.batch, gpu.rate, gpu.average, gpu.seed, gpu.follow_up) == (1493, 16, 4e-4, 0.998, 21, "")
+    (stage,) = gpu.stages
+    assert (stage.until, stage.teacher, stage.real, stage.photographs) == (1.0, 0.1, 0.55, 0.45)
+    assert (stage.frames, stage.size) == (6, (288, 512))
+    same = replace(gpu, stages=full.stages, steps=full.steps, batch=full.batch, rate=full.rate, average=full.average)
+    assert replace(same, seed=full.seed, follow_up=full.follow_up) == full
+
+
 def test_the_finding_recipe_is_that_with_short_clips_in_which_most_is_to_be_found():
     full, finding = recipe("lite-full"), recipe("lite-finding")
     assert (finding.steps, finding.rate, finding.seed, finding.follow_up) == (2150, 4e-4, 8, "")
