@@ -34,7 +34,7 @@ def train(
             "--recipe",
             metavar="NAME",
             help="lite, lite-refined, lite-parts, lite-large, lite-full, lite-long, lite-gpu, lite-finding, "
-            "lite-free, lite-free-large, lite-free-long, published-one-shot or published-zero-shot.",
+            "lite-free, lite-free-large, lite-free-long, lite-free-gpu, published-one-shot or published-zero-shot.",
         ),
     ] = "lite",
     output: Annotated[

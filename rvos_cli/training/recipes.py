@@ -1,8 +1,8 @@
 """The recipes: a name enters, every number of a training run leaves, with where its clips come from and how it learns.
 
 ``lite``, ``lite-refined``, ``lite-parts``, ``lite-large``, ``lite-full``, ``lite-long``, ``lite-gpu`` and
-``lite-finding``, each from what came before, and ``lite-free``, ``lite-free-large`` and ``lite-free-long`` are
-explained in docs/training.md. The published ones are the paper's, explained in docs/paper.md.
+``lite-finding``, each from what came before, and ``lite-free``, ``lite-free-large``, ``lite-free-long`` and
+``lite-free-gpu`` are explained in docs/training.md. The published ones are the paper's, explained in docs/paper.md.
 """
 
 from __future__ import annotations
@@ -368,6 +368,13 @@ def _free_long() -> Recipe:
     return replace(large, stages=(stage,), steps=800, rate=long.rate, cooldown=long.cooldown, seed=12)
 
 
+def _free_gpu() -> Recipe:
+    # Goes on from the mean that "lite-free-long" began with and what it made (--init), as "lite-gpu" does.
+    large, gpu = _free_large(), _gpu()
+    stage = replace(large.stages[-1], photographs=0.5, frames=5, size=gpu.stages[0].size)
+    return replace(large, stages=(stage,), steps=1291, batch=gpu.batch, trunk_rate=1.5e-4, average=gpu.average, seed=22)
+
+
 RECIPES: dict[str, Recipe] = {
     "lite": Recipe(follow_up="lite-refined"),
     "lite-refined": replace(_refined(), follow_up="lite-parts"),
@@ -380,6 +387,7 @@ RECIPES: dict[str, Recipe] = {
     "lite-free": replace(_free(), follow_up="lite-free-large"),
     "lite-free-large": _free_large(),
     "lite-free-long": _free_long(),
+    "lite-free-gpu": _free_gpu(),
     "published-one-shot": _published(one_shot=True),
     "published-zero-shot": _published(one_shot=False),
 }

@@ -92,3 +92,13 @@ def test_the_free_recipe_goes_on_in_longer_clips():
     assert stage == replace(large.stages[-1], frames=6) and (stage.until, stage.size) == (1.0, (224, 384))
     same = replace(long, stages=large.stages, steps=large.steps, rate=large.rate, cooldown=large.cooldown)
     assert replace(same, seed=large.seed) == large
+
+
+def test_the_free_gpu_recipe_is_the_free_large_one_with_larger_and_longer_clips_sixteen_at_a_time():
+    large, gpu = recipe("lite-free-large"), recipe("lite-free-gpu")
+    assert gpu.free and (gpu.steps, gpu.batch, gpu.trunk_rate, gpu.average, gpu.seed) == (1291, 16, 1.5e-4, 0.998, 22)
+    (stage,) = gpu.stages
+    assert (stage.until, stage.teacher, stage.real, stage.photographs) == (1.0, 0.1, 0.0, 0.5)
+    assert (stage.frames, stage.size) == (5, (288, 512))
+    same = replace(gpu, stages=large.stages, steps=large.steps, batch=large.batch, trunk_rate=large.trunk_rate)
+    assert replace(same, average=large.average, seed=large.seed) == large
