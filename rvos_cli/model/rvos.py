@@ -69,10 +69,15 @@ class RVOS(nn.Module):
         return features if features.keys is not None else self._with_keys(features)
 
     def encode_clips(self, clips: Tensor) -> Iterator[Features]:
-        """Encode clips (B, T, 3, h, w) frame by frame, like ``encode``, with the trunk's share of all frames at once.
+        """Encode clips (B, T, 3, h, w) frame by frame, like ``encode``; on a GPU the trunk sees all frames at once.
 
-        So the trunk's batch norms must not learn statistics; the projections' see each frame by itself.
+        So its batch norms must not learn statistics; the projections' see each frame by itself.
         """
+        if clips.device.type == "cpu":  # whose caches hold a frame's features, and not a clip's
+            return map(self.encode, clips.unbind(dim=1))
+        return self._encode_together(clips)
+
+    def _encode_together(self, clips: Tensor) -> Iterator[Features]:
         frames, size = clips.shape[1], (clips.shape[-2], clips.shape[-1])
         trunk = self.encoder.trunk_features(clips.transpose(0, 1).flatten(0, 1))
         for each in zip(*(scale.chunk(frames) for scale in trunk), strict=True):

@@ -43,14 +43,14 @@ def test_a_step_leaves_the_state_that_it_was_given_as_it_was():
     assert all(torch.equal(a, b) for a, b in zip(before, state.slots[0], strict=True))
 
 
-def test_the_frames_of_clips_are_encoded_as_one_by_one():
+def test_frames_that_are_encoded_together_as_on_a_gpu_are_encoded_as_one_by_one():
     clips = torch.randn(2, 3, 3, 64, 96)
     together, alone = network(**LITE).train(), network(**LITE).train()  # the projections' norms learn statistics
     for model in (together, alone):
         model.encoder.base.eval()
     with torch.no_grad():
-        for t, features in enumerate(together.encode_clips(clips)):
-            expected = alone.encode(clips[:, t])
+        for t, features in enumerate(together._encode_together(clips)):
+            expected = alone.encode(clips[:, t])  # as `encode_clips` does on a processor
             assert features.size == expected.size
             pairs = zip((*features.skips, features.keys), (*expected.skips, expected.keys), strict=True)
             assert all(torch.allclose(one, other, atol=1e-5) for one, other in pairs)
