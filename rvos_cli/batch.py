@@ -228,7 +228,16 @@ def plan(folder: str | Path, *, output: str | Path = DEFAULT_ROOT, masks: str | 
             jobs.append(Job(input=path, first_mask=mask, output=out / parent / stem))
     if not jobs:
         raise InputError(f"there is no video and no frame folder below {root}", cure="check the folder's name")
-    return tuple(jobs)
+    places = {job.output for job in jobs}
+    return tuple(replace(job, output=_outside_results(job.output, places)) for job in jobs)
+
+
+def _outside_results(output: Path, places: set[Path]) -> Path:
+    """Return *output*, moved if it is where the results of another job will lie; *places* are those of all jobs."""
+    for folder in output.parents:
+        if folder.parent in places and folder.name in (*FINAL_NAMES, UNFINISHED):
+            return folder.with_name(f"{folder.name}-2") / output.relative_to(folder)
+    return output
 
 
 def distinct_stems(inputs: Sequence[Path]) -> list[str]:

@@ -140,6 +140,16 @@ def test_equal_stems_get_folders_of_their_own():
     assert distinct_stems(paths) == ["a-mp4", "a-mov", "a-mov-2", "b", "masks-2"]
 
 
+def test_no_job_writes_into_the_results_of_another(tree: Path, tmp_path: Path):
+    video = tree / "a" / "objects" / "day" / "x.mp4"
+    video.parent.mkdir(parents=True)
+    shutil.copy(tree / "a.MP4", video)
+    outputs = {str(job.output.relative_to(tmp_path)) for job in plan(tree, output=tmp_path)}
+    assert {"a", "a/objects-2/day/x"} <= outputs
+    (tree / "a.MP4").unlink()
+    assert "a/objects/day/x" in {str(job.output.relative_to(tmp_path)) for job in plan(tree, output=tmp_path)}
+
+
 def test_finished_inputs_are_skipped_until_something_changes(tiny_model: Segmenter, tree: Path, tmp_path: Path):
     out = tmp_path / "out"
 
