@@ -123,7 +123,12 @@ def run(
     ):
         for frame in before(frames):
             masks = FrameMasks(
-                index=frame.index, time=frame.time, name=frame.name, image=frame.image, labels=step(frame.image)
+                index=frame.index,
+                time=frame.time,
+                name=frame.name,
+                image=frame.image,
+                labels=step(frame.image),
+                duration=frame.duration,
             )
             if on_frame is not None:
                 on_frame(masks)

@@ -26,6 +26,7 @@ class FrameMasks:
         name: stem of the mask files: the frame's own stem for a folder, five digits for a video.
         image: (H, W, 3) uint8 RGB, as displayed.
         labels: (H, W) uint8, 0 = background, k = object k.
+        duration: for how many seconds the source shows the frame, as far as it says; None where it does not.
     """
 
     index: int
@@ -33,6 +34,7 @@ class FrameMasks:
     name: str
     image: NDArray[np.uint8]
     labels: NDArray[np.uint8]
+    duration: Fraction | None = None
 
     @cached_property
     def areas(self) -> dict[int, int]:

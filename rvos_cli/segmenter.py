@@ -227,7 +227,14 @@ class Segmenter:
                     given = first_mask
                 mask = None if given is None else read_first_mask(given, shape).labels
                 labels = session.step(frame.image, mask)
-                yield FrameMasks(index=frame.index, time=frame.time, name=frame.name, image=frame.image, labels=labels)
+                yield FrameMasks(
+                    index=frame.index,
+                    time=frame.time,
+                    name=frame.name,
+                    image=frame.image,
+                    labels=labels,
+                    duration=frame.duration,
+                )
                 frames = frame.index + 1
             _require_used(masks, frames, source.info.name)
 

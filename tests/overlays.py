@@ -22,7 +22,14 @@ TONE = ("-f", "lavfi", "-i", "sine=frequency=440:duration=")
 def masks_of(source: Any, labels: np.ndarray | None = None) -> Iterator[FrameMasks]:
     for frame in source:
         shown = np.zeros(frame.image.shape[:2], np.uint8) if labels is None else labels
-        yield FrameMasks(index=frame.index, time=frame.time, name=frame.name, image=frame.image, labels=shown)
+        yield FrameMasks(
+            index=frame.index,
+            time=frame.time,
+            name=frame.name,
+            image=frame.image,
+            labels=shown,
+            duration=frame.duration,
+        )
 
 
 def overlay(input: Any, target: Path, labels: np.ndarray | None = None) -> OverlayVideo:

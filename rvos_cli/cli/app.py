@@ -19,6 +19,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
+from rvos_cli.cli import options
 from rvos_cli.cli.batch import batch
 from rvos_cli.cli.bench import bench
 from rvos_cli.cli.console import silence
@@ -41,7 +42,7 @@ _UsageFailure: Any = next(kind for kind in typer.BadParameter.__mro__ if kind.__
 
 app = typer.Typer(
     name="rvos",
-    no_args_is_help=True,
+    invoke_without_command=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Finds and follows objects in video: masks for every object in every frame, "
@@ -53,11 +54,12 @@ app = typer.Typer(
 
 @app.callback()
 def _options(
+    context: typer.Context,
     version: Annotated[
         bool, typer.Option("--version", is_eager=True, help="Print the version.", callback=lambda on: _version(on))
     ] = False,
 ) -> None:
-    pass
+    options.want_command(context)
 
 
 for _verb in (segment, track, batch, evaluate, train, bench, demo, doctor):
@@ -125,8 +127,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
         if debug:
             traceback.print_exc()
         line, failure = _explain(error)
-        if line:
-            _say(f"error: {line}")
+        _say(f"error: {line}")
         return failure
 
 
@@ -148,8 +149,6 @@ def _explain(error: Any) -> tuple[str, int]:
     if isinstance(error, _UsageFailure):
         context = getattr(error, "ctx", None)
         command = "rvos" if context is None else context.command_path
-        if type(error).__name__ == "NoArgsIsHelpError":
-            return "", 2  # the help has been printed
         return f"{' '.join(error.format_message().split()).rstrip('.')}; see '{command} --help'", 2
     if isinstance(error, OSError) and error.strerror:
         what = " -> ".join(str(name) for name in (error.filename, error.filename2) if name is not None)

@@ -12,7 +12,8 @@ from rvos_cli.cli.console import Talk, table
 from rvos_cli.config import DEFAULT_WEIGHTS
 from rvos_cli.errors import WeightsError
 
-app = typer.Typer(no_args_is_help=True, help="List, describe, import, export, fetch and verify weights.")
+app = typer.Typer(invoke_without_command=True, help="List, describe, import, export, fetch and verify weights.")
+app.callback()(options.want_command)
 
 MEGABYTE = 1e6
 

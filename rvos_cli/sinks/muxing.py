@@ -69,15 +69,14 @@ def address(path: Path) -> str:
     return f"file:{path}"
 
 
-def finish_video(part: Path, target: Path, *, sound: Path | None, start: Fraction, end: Fraction) -> list[str]:
+def finish_video(part: Path, target: Path, *, sound: Path | None, start: Fraction) -> list[str]:
     """Join the pictures in *part* with the sound of *sound* as *target*, and remove *part*.
 
     Args:
         part: an mp4 with one video stream.
         target: the final name; it appears when the file is whole.
         sound: a file with sound, or None.
-        start: the time in that file, in seconds, that belongs to the first picture.
-        end: when the pictures end, in seconds after the first one; sound is cut there.
+        start: the time in that file, in seconds, that belongs to the first picture; sound before it is cut.
 
     Returns:
         Warnings about the sound.
@@ -88,7 +87,7 @@ def finish_video(part: Path, target: Path, *, sound: Path | None, start: Fractio
     whole = target.with_name(f"{target.stem}.whole.part{target.suffix}")
     warnings: list[str] = []
     try:
-        if sound is None or not _join_with_sound(part, whole, Sound(address(sound), start, end), warnings):
+        if sound is None or not _join_with_sound(part, whole, Sound(address(sound), start), warnings):
             _join(part, whole, None, None)
         os.replace(whole, target)
     finally:

@@ -25,11 +25,10 @@ PATIENCE = 10  # reading errors in a row before the rest is given up
 
 @dataclass(frozen=True)
 class Sound:
-    """The best sound stream of the file at *address*, from *start* (seconds in the file) on for *end* seconds."""
+    """The best sound stream of the file at *address*, from *start* (seconds in the file) on."""
 
     address: str
     start: Fraction
-    end: Fraction
 
     def codec(self) -> str:
         """Return the codec's name, as ``aac`` or ``pcm_s16le``, or ``none``."""
@@ -93,9 +92,7 @@ def _copied_packets(sound: Sound, container: Any, source: Any, stream: Any, warn
                 continue
             time = stamp * source.time_base - sound.start
             duration = (packet.duration or 0) * source.time_base
-            if time + duration < -PREROLL or time >= sound.end:
-                if time >= sound.end + PREROLL:
-                    return
+            if time + duration < -PREROLL:
                 continue
             # A container of milliseconds rounds the times of its sound; packets of a known length restore them.
             samples = round(time / unit)
@@ -114,20 +111,16 @@ def _copied_packets(sound: Sound, container: Any, source: Any, stream: Any, warn
 def _encoded_packets(sound: Sound, container: Any, source: Any, stream: Any, warnings: list[str]) -> Iterator[Any]:
     context = stream.codec_context
     layout, rate = context.layout.name, context.sample_rate
-    total = round(sound.end * rate)
     position = 0
     with container:
         for time, samples in _decoded(container, source, layout, rate, warnings):
             begin = round((time - sound.start) * rate)
             # Jitter of the container's clock is no gap; a real gap is filled, an overlap cut.
             gap = begin - position if abs(begin - position) > rate // 20 or position == 0 else 0
-            for block in (*_silence(min(gap, total - position), samples.shape[0], rate), samples[:, max(0, -gap) :]):
-                block = block[:, : total - position]
+            for block in (*_silence(gap, samples.shape[0], rate), samples[:, max(0, -gap) :]):
                 if block.shape[1]:
                     yield from _encode(stream, _frame(block, layout, rate, position))
                     position += block.shape[1]
-            if position >= total:
-                break
         if position:
             yield from _encode(stream, None)
 

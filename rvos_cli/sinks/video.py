@@ -39,10 +39,11 @@ HIGHEST_RATE = 240  # damaged headers announce thousands, for which the encoder 
 class OverlayVideo(Sink):
     """Writes the frames with their objects painted over them.
 
-    Frame times are exact: the clock is the source's own. The last frame lasts as long as the others do on average.
+    Frame times are exact: the clock is the source's own. The last frame lasts as long as the source says, or, where
+    that is nothing or less than any other frame lasts, as long as the others do on average.
     H.264 in yuv420p has even sizes only: a last odd row or column is doubled, so nothing is shifted or scaled. The
-    best sound track is copied if mp4 can carry it and re-encoded to AAC otherwise, in step with the picture and cut
-    at its end; sound that cannot be read costs a warning, never the video.
+    best sound track is copied if mp4 can carry it and re-encoded to AAC otherwise, in step with the picture and to its
+    own end; sound that cannot be read costs a warning, never the video.
 
     Args:
         path: the final name, ending in ``.mp4``.
@@ -71,6 +72,8 @@ class OverlayVideo(Sink):
         self._writable = True
         self._count = 0
         self._last = -1  # the last frame's time on the clock
+        self._shown: Fraction | None = None  # for how long, as far as the source says
+        self._shortest = math.inf  # ticks of the clock from a frame to the next
 
     def write(self, frame: FrameMasks) -> None:
         """Paint, encode and write one frame.
@@ -83,8 +86,11 @@ class OverlayVideo(Sink):
         if frame.image.shape != expected:
             raise OutputError(f"frame {frame.name} has the shape {frame.image.shape}, the video {expected}")
         picture = self._video_frame(blend(frame.image, frame.labels))
-        self._last = max(round(frame.time / self._clock), self._last + 1)
-        picture.pts = self._last
+        time = max(round(frame.time / self._clock), self._last + 1)
+        if self._count:
+            self._shortest = min(self._shortest, time - self._last)
+        self._last, self._shown = time, frame.duration
+        picture.pts = time
         picture.time_base = self._clock
         self._count += 1
         try:
@@ -101,8 +107,7 @@ class OverlayVideo(Sink):
         try:
             self._finish_part()
             sound = self._info.path if self._info.audio else None
-            end = (self._last + self._frame_duration()) * self._clock
-            self.warnings += finish_video(self._part, self.path, sound=sound, start=self._start, end=end)
+            self.warnings += finish_video(self._part, self.path, sound=sound, start=self._start)
         except (av.error.FFmpegError, OSError) as error:
             raise unwritable(self.path, error) from error
 
@@ -160,14 +165,17 @@ class OverlayVideo(Sink):
 
     def _mux(self, packets: list[Any]) -> None:
         for packet in packets:
-            packet.duration = self._frame_duration()
+            packet.duration = self._last_duration()  # of the others, mp4 knows it by the next one's time
             packet.stream = self._stream
             self._writable = False  # after a failure the next packet would end the process (PyAV 18)
             self._container.mux_one(packet)
             self._writable = True
 
-    def _frame_duration(self) -> int:
-        """The average frame's duration in ticks of the clock."""
+    def _last_duration(self) -> int:
+        """For how many ticks of the clock the last frame so far is shown."""
+        stated = round((self._shown or 0) / self._clock)
+        if stated > 0 and (self._count == 1 or stated >= self._shortest):  # or it is a guess of ffmpeg's
+            return stated
         if self._count > 1:
             return max(1, round(Fraction(self._last, self._count - 1)))
         return max(1, round(1 / (self._info.rate or STILL_RATE) / self._clock))

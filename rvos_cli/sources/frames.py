@@ -54,12 +54,14 @@ class Frame:
         name: stem for this frame's output files.
         time: seconds since the first frame, exact, strictly increasing.
         image: (H, W, 3) uint8 RGB, C-contiguous, of the size in ``SourceInfo``; the reader's own to keep.
+        duration: for how many seconds it is shown, as far as the source says; None where it does not.
     """
 
     index: int
     name: str
     time: Fraction
     image: NDArray[np.uint8]
+    duration: Fraction | None = None
 
 
 class FrameSource(Protocol):

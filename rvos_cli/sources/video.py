@@ -121,7 +121,9 @@ class VideoSource(ClosingSource):
         for index, frame in enumerate(self._frames()):
             if self.closed:
                 return
-            yield Frame(index, f"{index:05d}", clock.time(frame.pts, frame.dts), self._image(frame, index, reformatter))
+            time = clock.time(frame.pts, frame.dts)
+            duration = frame.duration * self._time_base if frame.duration else None
+            yield Frame(index, f"{index:05d}", time, self._image(frame, index, reformatter), duration)
 
     def _frames(self) -> Iterator[Any]:
         """Decode with several threads; at the first damage start again with one and go on where that was."""

@@ -10,6 +10,7 @@ would still take over is ``joined``.
 from __future__ import annotations
 
 import os
+from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -23,6 +24,9 @@ from rvos_cli.errors import DeviceError, RvosError, UsageError
 
 # The others wait for the first process while it saves and validates.
 LONGEST_WAIT = timedelta(hours=2)
+# What the last messages carried. The threads of gloo let go of it a moment after all is said, and where they are the
+# last to do so they wait for Python, which would wait for them in the end.
+_CARRIED: deque[tuple[Tensor, ...]] = deque(maxlen=2)
 
 
 def count() -> int:
@@ -66,6 +70,7 @@ def joined(wanted: str) -> Iterator[torch.device]:
         yield device
     finally:
         dist.destroy_process_group()
+        _CARRIED.clear()
 
 
 def _own_device(wanted: str) -> torch.device:
@@ -90,7 +95,7 @@ def total(values: Tensor) -> Tensor:
     if count() == 1:
         return values
     summed = values.clone()
-    with _in_company():
+    with _in_company(summed):
         dist.all_reduce(summed)
     return summed
 
@@ -100,7 +105,7 @@ def largest(value: int) -> int:
     if count() == 1:
         return value
     highest = torch.tensor(value, device=_meeting_place())
-    with _in_company():
+    with _in_company(highest):
         dist.all_reduce(highest, op=dist.ReduceOp.MAX)
     return int(highest)
 
@@ -111,7 +116,7 @@ def gather(tensor: Tensor) -> Tensor:
         return tensor
     own = tensor.to(_meeting_place()).contiguous()
     parts = [torch.empty_like(own) for _ in range(count())]
-    with _in_company():
+    with _in_company(own, *parts):
         dist.all_gather(parts, own)
     return torch.cat(parts).cpu()
 
@@ -128,7 +133,7 @@ def begin_alike(model: nn.Module, step: int) -> None:
         raise UsageError("the processes see different checkpoints", cure="give an --output folder that all can reach")
     for tensor in model.state_dict().values():
         first = tensor.contiguous()
-        with _in_company():
+        with _in_company(first):
             dist.broadcast(first, src=0)
         tensor.copy_(first)
 
@@ -153,8 +158,10 @@ def add_gradients(parameters: Iterable[nn.Parameter]) -> None:
 
 
 @contextmanager
-def _in_company() -> Iterator[None]:
-    """Give the end of another process its name; torch has none for it."""
+def _in_company(*carried: Tensor) -> Iterator[None]:
+    """Send and receive *carried* in the block; the end of another process gets its name, for which torch has none."""
+    if dist.get_backend() == "gloo":
+        _CARRIED.append(carried)
     try:
         yield
     except RuntimeError as error:

@@ -57,7 +57,33 @@ def test_variable_frame_times_are_kept(tmp_path: Path, suffix: str) -> None:
     overlay(video, tmp_path / "overlay.mp4")
     times, end = video_times(tmp_path / "overlay.mp4")
     assert times == source_times(video) == [Fraction(stamp, 1000) for stamp in stamps]
-    assert abs(end - times[-1] - times[-1] / 7) < Fraction(1, 1000)  # the last frame lasts as long as the average one
+    assert end - times[-1] == Fraction(1, 25)
+
+
+def test_a_last_frame_that_is_held_is_held(tmp_path: Path) -> None:
+    held = encode(tmp_path / "in.gif", 5, SIZE, options=("-final_delay", "300"))
+    overlay(held, tmp_path / "overlay.mp4")
+    times, end = video_times(tmp_path / "overlay.mp4")
+    assert (len(times), times[-1], end) == (5, Fraction(4, 25), Fraction(4, 25) + 3)
+
+
+@pytest.mark.parametrize("stated", [None, Fraction(0), Fraction(1, 1000)])
+def test_of_a_last_frame_whose_length_is_not_known_it_is_that_of_the_average(tmp_path: Path, stated) -> None:
+    with open_source([test_frame(index) for index in range(4)]) as source:
+        info = source.info
+    with OverlayVideo(tmp_path / "overlay.mp4", info) as sink:
+        for index, time in enumerate((0, 1, 4, 6)):
+            sink.write(
+                FrameMasks(
+                    index=index,
+                    time=Fraction(time),
+                    name="",
+                    image=test_frame(index),
+                    labels=np.zeros(SIZE, np.uint8),
+                    duration=stated,
+                )
+            )
+    assert video_times(tmp_path / "overlay.mp4") == ([0, 1, 4, 6], 8)
 
 
 @pytest.mark.parametrize("suffix,options", [(".avi", ("-c:v", "mpeg4")), (".webm", ("-c:v", "libvpx")), (".ts", ())])
