@@ -131,7 +131,7 @@ class InferenceOptions:
         if not 1 <= self.max_objects <= MAX_OBJECT_ID:
             raise UsageError(f"max-objects must be between 1 and {MAX_OBJECT_ID}, not {self.max_objects}")
         if not 0 < self.threshold < 1:
-            raise UsageError(f"threshold must be between 0 and 1, not {self.threshold}")
+            raise UsageError(f"threshold must be above 0 and below 1, not {self.threshold}")
 
 
 @dataclass(frozen=True, kw_only=True)

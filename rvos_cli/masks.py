@@ -42,7 +42,9 @@ class FirstMask:
     warnings: tuple[str, ...] = ()
 
 
-def read_first_mask(mask: str | os.PathLike[str] | NDArray[Any], size: tuple[int, int]) -> FirstMask:
+def read_first_mask(
+    mask: str | os.PathLike[str] | NDArray[Any], size: tuple[int, int], *, unscaled: tuple[int, int] | None = None
+) -> FirstMask:
     """Read the mask of a video's first frame; *size* is the video's displayed (height, width).
 
     Ids are a palette image's indices or a grey image's values. One value beside 0 that only means "on" (True, 1, 255,
@@ -52,6 +54,7 @@ def read_first_mask(mask: str | os.PathLike[str] | NDArray[Any], size: tuple[int
     Args:
         mask: an image file, or an array: (H, W) of bool or integers, or (H, W, 3 or 4) uint8 colours.
         size: (height, width); a mask of another size is scaled by nearest neighbour if its shape agrees.
+        unscaled: (height, width) of a frame before its pixels were made square; a mask of this size is scaled, too.
 
     Raises:
         MaskError: it is missing, unreadable, empty, of another shape, or does not tell its objects apart.
@@ -63,7 +66,7 @@ def read_first_mask(mask: str | os.PathLike[str] | NDArray[Any], size: tuple[int
     else:
         name = "the first mask"
         values = labels_of_array(np.asarray(mask), name)
-    return _fitted(values, size, name)
+    return _fitted(values, size, unscaled, name)
 
 
 def read_labels(path: str | os.PathLike[str]) -> Labels:
@@ -129,14 +132,15 @@ def _opened(path: Path, name: str) -> Image.Image:
     return image
 
 
-def _fitted(values: Values, size: tuple[int, int], name: str) -> FirstMask:
+def _fitted(values: Values, size: tuple[int, int], unscaled: tuple[int, int] | None, name: str) -> FirstMask:
     """Check that there are objects, bring them to *size*, and say which got lost."""
     labels, warnings = values.labels, list(values.warnings)
     before = _ids(labels)
     if not before:
         raise MaskError(f"the first mask is empty: {name} has no object", cure="paint each object with its own id")
     if labels.shape != size:
-        _refuse_other_shape((labels.shape[0], labels.shape[1]), size, name)
+        if labels.shape != unscaled:
+            _refuse_other_shape((labels.shape[0], labels.shape[1]), size, name)
         warnings.append(
             f"{name} is {labels.shape[1]}x{labels.shape[0]}, the video {size[1]}x{size[0]}: the mask was scaled"
         )

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from rvos_cli.config import DEFAULT_WEIGHTS, InferenceOptions, OutputOptions
 from rvos_cli.device import choose_device, choose_dtype
 from rvos_cli.errors import DeviceError, InputError, MaskError, UsageError
-from rvos_cli.masks import read_first_mask
+from rvos_cli.masks import FirstMask, read_first_mask
 from rvos_cli.model import RVOS
 from rvos_cli.model.compiled import WORTH_COMPILING, CompiledRVOS
 from rvos_cli.model.compiling import can_compile
@@ -32,7 +32,7 @@ from rvos_cli.pipeline import run
 from rvos_cli.preprocess import network_input
 from rvos_cli.results import FrameMasks, ObjectTally, RunSummary
 from rvos_cli.session import Session
-from rvos_cli.sources import FrameSource, open_source
+from rvos_cli.sources import FrameSource, SourceInfo, open_source
 from rvos_cli.version import __version__
 from rvos_cli.weights import Weights, build_model, load_weights, require_task
 
@@ -217,15 +217,18 @@ class Segmenter:
         given_at, frames = _per_frame(masks), 0
         with _memory_errors(), ExitStack() as stack:
             source = stack.enter_context(open_source(input))
-            shape = (source.info.height, source.info.width)
             session = self._session(options, None, source.info.frames, discover=first_mask is None and masks is None)
             stack.callback(session.close)
             live = source.info.kind == "arrays" and source.info.frames is None  # the next may need this one's masks
             for frame in source if live else session.looking_ahead(iter(source)):
                 given = given_at(frame.index)
                 if frame.index == 0 and first_mask is not None:
+                    if given is not None:
+                        raise MaskError(
+                            "masks= has one of frame 0, and first_mask= is another", cure="give one of them"
+                        )
                     given = first_mask
-                mask = None if given is None else read_first_mask(given, shape).labels
+                mask = None if given is None else _fitting(given, source.info).labels
                 labels = session.step(frame.image, mask)
                 yield FrameMasks(
                     index=frame.index,
@@ -280,8 +283,7 @@ class Segmenter:
         require_task(self._weights, "segment" if first_mask is None else "track")
         with ExitStack() as stack:
             source = stack.enter_context(open_source(input))
-            shape = (source.info.height, source.info.width)
-            mask = None if first_mask is None else read_first_mask(first_mask, shape)
+            mask = None if first_mask is None else _fitting(first_mask, source.info)
             mask_path = Path(os.path.expanduser(first_mask)) if isinstance(first_mask, (str, Path)) else None
             target = DEFAULT_ROOT / source.info.stem if output is None else output
             inputs = [path for path in (source.info.path, mask_path) if path is not None]
@@ -308,7 +310,7 @@ class Segmenter:
                 input=source.info.name,
                 frames=frames,
                 fps=None if source.info.rate is None else float(source.info.rate),
-                size=shape,
+                size=(source.info.height, source.info.width),
                 objects=tally.objects(),
                 outputs=folder.outputs,
                 seconds=round(seconds, 3),
@@ -370,6 +372,11 @@ def found_line(ids: Sequence[int]) -> str:
     plural = "s" * (len(ids) != 1)
     numbers = f": id{plural} {', '.join(map(str, ids))}" if ids else ""
     return f"found {len(ids)} object{plural}{numbers}"
+
+
+def _fitting(mask: Mask, info: SourceInfo) -> FirstMask:
+    """Read a mask as one of a frame of the source."""
+    return read_first_mask(mask, (info.height, info.width), unscaled=info.unscaled)
 
 
 def _per_frame(masks: Masks | None) -> Callable[[int], Mask | None]:

@@ -243,6 +243,14 @@ def test_mask_of_another_shape_is_refused(tmp_path: Path) -> None:
         read_first_mask(tmp_path / "first.png", (40, 24))
 
 
+def test_mask_of_a_frame_whose_pixels_were_not_made_square_is_scaled() -> None:
+    labels = labelled(1, 4)
+    first = read_first_mask(labels, (24, 53), unscaled=labels.shape)
+    assert first.labels.shape == (24, 53) and first.ids == (1, 4) and "was scaled" in first.warnings[0]
+    with pytest.raises(MaskError, match="does not have the shape"):
+        read_first_mask(labels, (24, 53), unscaled=(24, 41))
+
+
 def test_object_lost_in_scaling_is_named() -> None:
     labels = labelled(1, size=(240, 400))
     labels[201, 301] = 2

@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import av
+import media
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -149,6 +150,30 @@ def test_stream_joins_an_object_that_appears_later(tiny_model: Segmenter, colour
     later = np.where(square_labels(2) == 2, 2, 0).astype(np.uint8)
     frames = list(tiny_model.stream(images, first_mask=square_labels(0, right=False), masks={2: later}))
     assert [sorted(set(np.unique(frame.labels)) - {0}) for frame in frames] == [[1], [1], [1, 2], [1, 2]]
+
+
+def test_a_mask_drawn_on_a_frame_as_ffmpeg_saves_it_fits_a_video_without_square_pixels(
+    tiny_model: Segmenter, tmp_path: Path
+):
+    straight = media.encode(tmp_path / "straight.mp4", 2, filters="setsar=4/3")
+    turned = tmp_path / "turned.mp4"
+    media.ffmpeg("-display_rotation", "90", "-i", straight, "-c", "copy", turned)
+    for source, size in ((straight, (96, 171)), (turned, (171, 96))):
+        first = tmp_path / f"{source.stem}.png"
+        media.ffmpeg("-i", source, "-frames:v", "1", first)
+        with Image.open(first) as image:
+            mask = np.zeros((image.height, image.width), np.uint8)
+        mask[: len(mask) // 2] = 1
+        frame = next(tiny_model.stream(source, first_mask=mask))
+        assert frame.labels.shape == size != mask.shape
+        middle = size[0] // 2
+        assert (frame.labels[: middle - 1] == 1).all() and not frame.labels[middle + 1 :].any()
+
+
+@pytest.mark.parametrize("masks", [{0: square_labels()}, [square_labels()]])
+def test_a_first_frame_with_two_masks_is_refused(tiny_model: Segmenter, masks: object):
+    with pytest.raises(rvos.MaskError, match="give one of them"):
+        next(tiny_model.stream([squares(0)], first_mask=square_labels(), masks=masks))
 
 
 @pytest.mark.parametrize("index", [4, -1])

@@ -113,7 +113,7 @@ class Talk:
         model = load_model(weights, device=device, half=half)
         told = [f"device {model.device_reason}"]
         if self.verbose:
-            told.append(f"weights: {model.name}, sha256 {model.sha256}, network short side {model.config.size}")
+            told.append(f"weights: {model.name}, sha256 {model.sha256}, short side {model.config.size} by default")
         self._waiting = None if self.quiet else "\n".join(told)
         return model
 

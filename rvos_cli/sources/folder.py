@@ -19,7 +19,8 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from rvos_cli.errors import InputError
 from rvos_cli.sources.frames import NOMINAL_RATE, ClosingSource, Frame, SourceInfo
 
-IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"})
+_IMAGE_NAMES = "bmp jfif jp2 jpeg jpg pbm pgm png pnm ppm tga tif tiff webp"
+IMAGE_SUFFIXES = frozenset(f".{name}" for name in _IMAGE_NAMES.split())
 
 
 class FolderSource(ClosingSource):

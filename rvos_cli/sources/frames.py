@@ -32,6 +32,7 @@ class SourceInfo:
         rate: average frames per second; None for a folder, an image and arrays.
         audio: whether there is sound to keep.
         path: the file or folder; None for arrays.
+        unscaled: (height, width) of a frame turned upright whose pixels were not made square, as editors show it.
     """
 
     name: str
@@ -43,6 +44,7 @@ class SourceInfo:
     rate: Fraction | None
     audio: bool
     path: Path | None
+    unscaled: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True)

@@ -104,6 +104,7 @@ class VideoSource(ClosingSource):
                 rate=self._rate,
                 audio=any(other.type == "audio" for other in container.streams),
                 path=path,
+                unscaled=displayed_size(first.height, first.width, Fraction(1), turn),
             )
 
     def __enter__(self) -> VideoSource:

@@ -60,8 +60,12 @@ def test_every_kind_of_image_becomes_8_bit_rgb(tmp_path: Path) -> None:
     Image.fromarray(grey).convert("P").save(tmp_path / "5palette.png")
     Image.fromarray(grey).convert("RGB").convert("CMYK").save(tmp_path / "6print.tif")
     Image.fromarray(grey).convert("LA").save(tmp_path / "7alpha.png")
+    for name in ("8map.pgm", "9map.ppm", "10wavelet.jp2", "11targa.tga"):
+        Image.fromarray(grey).convert("L" if name.endswith("pgm") else "RGB").save(tmp_path / name)
     expected = np.repeat(grey[..., None], 3, axis=2)
-    for frame in read(tmp_path):
+    frames = read(tmp_path)
+    assert len(frames) == 11
+    for frame in frames:
         assert np.abs(frame.image.astype(int) - expected).max() <= 1, frame.name
 
 
