@@ -222,3 +222,22 @@ def test_an_interrupt_ends_with_130_and_no_finished_looking_results(tiny_weights
     assert "Traceback" not in err
     assert "unfinished" in err.splitlines()[-1]
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["unfinished"]
+
+
+INTERRUPTED_EARLY = """
+import sys
+
+class Interrupt:
+    def find_spec(self, name, *rest):
+        if name == "typer":
+            raise KeyboardInterrupt
+
+sys.meta_path.insert(0, Interrupt())
+from rvos_cli.__main__ import main
+main()
+"""
+
+
+def test_an_interrupt_while_the_command_loads_is_one_line():
+    done = subprocess.run([sys.executable, "-c", INTERRUPTED_EARLY], capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "interrupted\n")
