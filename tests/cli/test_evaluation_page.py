@@ -29,8 +29,9 @@ def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tiny_model) -> None:
     shutil.copytree(root / "Annotations/480p", tmp_path / "results")
     shutil.copytree(root / images / "480p", tmp_path / "clips/frames")
     shutil.copytree(root / "Annotations/480p", tmp_path / "clips/masks")
-    monkeypatch.setattr("rvos_cli.segmenter.load_model", lambda *_, **__: tiny_model)
+    # In this order: the package takes the name from there when it is first asked for.
     monkeypatch.setattr(rvos_cli, "load_model", lambda *_, **__: tiny_model)
+    monkeypatch.setattr("rvos_cli.segmenter.load_model", lambda *_, **__: tiny_model)
     monkeypatch.chdir(tmp_path)
 
 
