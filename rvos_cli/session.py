@@ -23,6 +23,7 @@ from rvos_cli.opening import Look, OpeningRules, choose
 from rvos_cli.preprocess import frame_tensor, network_size, picture_tensor
 from rvos_cli.shots import FrameT, ShotRules, Shots, Small, goes_on
 from rvos_cli.sight import Labels, Looking, LookOnGPU, Seen
+from rvos_cli.threads import torch_threads
 from rvos_cli.trackers import EncodedFrame, MatchingTracker, PublishedTracker, Tracker
 
 FRAMES_MEANWHILE = 4  # these, beside which it is compiled, take longer; then the rest is waited for
@@ -136,7 +137,7 @@ class Session:
         places = range(0, min(len(images), self._frames_ahead), self.rules.every)
         if len(places) < 2:
             return
-        with self._arithmetic():
+        with self._arithmetic(), self._threads():
             trackers = [self._new_tracker(self._tracker.newest_id) for _ in places]
             found = [
                 tracker.step(self._encoded(images[n], self._model), None)
@@ -206,7 +207,11 @@ class Session:
         return tracker
 
     def _threads(self) -> AbstractContextManager[None]:
-        return half_of_the_threads() if self._announced and self.device.type == "cpu" else nullcontext()
+        if self.device.type != "cpu":
+            # Copying a picture is all there is for them, and after it they would keep their processors busy waiting for
+            # more, which those who decode and encode want.
+            return torch_threads(1)
+        return half_of_the_threads() if self._announced else nullcontext()
 
     def _arithmetic(self) -> torch.autocast:
         return torch.autocast(self.device.type, dtype=self.dtype, enabled=self.dtype != torch.float32)

@@ -49,7 +49,7 @@ ALLOWED = {
     "opening": set(),
     "ahead": {"graphs", "threads"},
     "shots": {"ahead"},
-    "session": {*VALUES, "ahead", "model", "opening", "preprocess", "shots", "sight", "trackers"},
+    "session": {*VALUES, "ahead", "model", "opening", "preprocess", "shots", "sight", "threads", "trackers"},
     "weights_file": {"config", "errors"},
     "manifest": {"config", "errors", "folders", "weights_file"},
     "fetch": {"errors", "manifest", "version", "weights_file"},

@@ -22,6 +22,18 @@ def lite() -> RVOS:
     return matching_network()
 
 
+def test_beside_a_gpu_one_thread_is_enough(lite):
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        with Session(lite, device=torch.device("cuda"))._threads():
+            assert torch.get_num_threads() == 1
+        with Session(lite)._threads():
+            assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+
+
 def test_the_first_answer_is_the_given_mask_to_the_pixel(lite):
     mask = square(32, 20, 7)
     session = Session(lite, first_mask=mask)
