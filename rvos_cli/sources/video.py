@@ -65,7 +65,9 @@ class VideoSource(ClosingSource):
     - Pixels are made square: where the file asks for a sample aspect ratio beyond a rounding error, the width is
       scaled by it.
     - Of several video streams the default one is read; cover art is none.
-    - Damage is survived: what decodes is given, and ``warnings`` says where frames are missing.
+    - Damage is survived: what decodes is given, and ``warnings`` says where frames are missing, as far as ffmpeg tells:
+      where packets are gone without a trace, as in the middle of Matroska, AVI and transport streams, it does not.
+    - A frame is shown whole: cropping that only the container asks for (``clap``, ``PixelCrop``) is left out.
     """
 
     def __init__(self, path: Path, name: str) -> None:
