@@ -6,6 +6,7 @@ Enters: a folder tree with videos, frame folders and masks beside them. Leaves: 
 
 from __future__ import annotations
 
+import itertools
 import os
 import time
 import traceback
@@ -236,7 +237,9 @@ def _outside_results(output: Path, places: set[Path]) -> Path:
     """Return *output*, moved if it is where the results of another job will lie; *places* are those of all jobs."""
     for folder in output.parents:
         if folder.parent in places and folder.name in (*FINAL_NAMES, UNFINISHED):
-            return folder.with_name(f"{folder.name}-2") / output.relative_to(folder)
+            others = (folder.with_name(f"{folder.name}-{number}") for number in itertools.count(2))
+            free = next(other for other in others if not any(other in (place, *place.parents) for place in places))
+            return free / output.relative_to(folder)
     return output
 
 

@@ -122,14 +122,7 @@ def run(
         _decoding(source, queue_size, stop) as frames,
     ):
         for frame in before(frames):
-            masks = FrameMasks(
-                index=frame.index,
-                time=frame.time,
-                name=frame.name,
-                image=frame.image,
-                labels=step(frame.image),
-                duration=frame.duration,
-            )
+            masks = with_labels(frame, step(frame.image))
             if on_frame is not None:
                 on_frame(masks)
             for channel in channels:
@@ -138,6 +131,18 @@ def run(
             del frame, masks
     stop.raise_failure()
     return count
+
+
+def with_labels(frame: Frame, labels: NDArray[np.uint8]) -> FrameMasks:
+    """Return a frame of a source with its *labels*, (H, W) uint8."""
+    return FrameMasks(
+        index=frame.index,
+        time=frame.time,
+        name=frame.name,
+        image=frame.image,
+        labels=labels,
+        duration=frame.duration,
+    )
 
 
 @contextmanager

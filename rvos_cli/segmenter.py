@@ -28,7 +28,7 @@ from rvos_cli.model.folding import fold_norms
 from rvos_cli.model.graphed import WORTH_GRAPHS, GraphedRVOS, for_gpu
 from rvos_cli.model.quantized import can_quantize
 from rvos_cli.outputs import DEFAULT_ROOT, OutputFolder, run_digest
-from rvos_cli.pipeline import run
+from rvos_cli.pipeline import run, with_labels
 from rvos_cli.preprocess import network_input
 from rvos_cli.results import FrameMasks, ObjectTally, RunSummary
 from rvos_cli.session import Session
@@ -230,14 +230,7 @@ class Segmenter:
                     given = first_mask
                 mask = None if given is None else _fitting(given, source.info).labels
                 labels = session.step(frame.image, mask)
-                yield FrameMasks(
-                    index=frame.index,
-                    time=frame.time,
-                    name=frame.name,
-                    image=frame.image,
-                    labels=labels,
-                    duration=frame.duration,
-                )
+                yield with_labels(frame, labels)
                 frames = frame.index + 1
             _require_used(masks, frames, source.info.name)
 

@@ -11,6 +11,7 @@ import av
 import numpy as np
 from media import encode, ffmpeg
 
+from rvos_cli.pipeline import with_labels
 from rvos_cli.results import FrameMasks
 from rvos_cli.sinks import OverlayVideo
 from rvos_cli.sources import open_source
@@ -22,14 +23,7 @@ TONE = ("-f", "lavfi", "-i", "sine=frequency=440:duration=")
 def masks_of(source: Any, labels: np.ndarray | None = None) -> Iterator[FrameMasks]:
     for frame in source:
         shown = np.zeros(frame.image.shape[:2], np.uint8) if labels is None else labels
-        yield FrameMasks(
-            index=frame.index,
-            time=frame.time,
-            name=frame.name,
-            image=frame.image,
-            labels=shown,
-            duration=frame.duration,
-        )
+        yield with_labels(frame, shown)
 
 
 def overlay(input: Any, target: Path, labels: np.ndarray | None = None) -> OverlayVideo:

@@ -146,6 +146,11 @@ def test_no_job_writes_into_the_results_of_another(tree: Path, tmp_path: Path):
     shutil.copy(tree / "a.MP4", video)
     outputs = {str(job.output.relative_to(tmp_path)) for job in plan(tree, output=tmp_path)}
     assert {"a", "a/objects-2/day/x"} <= outputs
+    taken = tree / "a" / "objects-2" / "day" / "x.mp4"
+    taken.parent.mkdir(parents=True)
+    shutil.copy(video, taken)
+    outputs = {str(job.output.relative_to(tmp_path)) for job in plan(tree, output=tmp_path)}
+    assert {"a", "a/objects-2/day/x", "a/objects-3/day/x"} <= outputs
     (tree / "a.MP4").unlink()
     assert "a/objects/day/x" in {str(job.output.relative_to(tmp_path)) for job in plan(tree, output=tmp_path)}
 

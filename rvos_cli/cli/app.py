@@ -19,10 +19,9 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from rvos_cli.cli import options
 from rvos_cli.cli.batch import batch
 from rvos_cli.cli.bench import bench
-from rvos_cli.cli.console import silence
+from rvos_cli.cli.console import silence, want_command
 from rvos_cli.cli.demo import demo
 from rvos_cli.cli.doctor import doctor
 from rvos_cli.cli.evaluate import evaluate
@@ -59,7 +58,7 @@ def _options(
         bool, typer.Option("--version", is_eager=True, help="Print the version.", callback=lambda on: _version(on))
     ] = False,
 ) -> None:
-    options.want_command(context)
+    want_command(context)
 
 
 for _verb in (segment, track, batch, evaluate, train, bench, demo, doctor):

@@ -11,9 +11,11 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO, TypeAlias
+
+import typer
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -236,3 +238,11 @@ def table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
         for row in (headers, *rows)
     )
+
+
+def want_command(context: typer.Context) -> None:
+    """Print the help and end as wrong usage where no command follows; versions of click differ in both."""
+    if context.invoked_subcommand is None:
+        with redirect_stdout(sys.stderr):
+            typer.echo(context.get_help())
+        raise typer.Exit(2)

@@ -5,22 +5,12 @@ Enters: nothing. Leaves: annotated types for the commands' signatures. Defaults 
 
 from __future__ import annotations
 
-import sys
-from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from rvos_cli.config import MAX_OBJECT_ID, MAX_SIZE, MIN_SIZE
-
-
-def want_command(context: typer.Context) -> None:
-    """Print the help and end as wrong usage where no command follows; versions of click differ in both."""
-    if context.invoked_subcommand is None:
-        with redirect_stdout(sys.stderr):
-            typer.echo(context.get_help())
-        raise typer.Exit(2)
 
 
 def path_of(text: str | Path) -> Path:

@@ -8,12 +8,12 @@ from typing import Annotated
 import typer
 
 from rvos_cli.cli import options
-from rvos_cli.cli.console import Talk, table
+from rvos_cli.cli.console import Talk, table, want_command
 from rvos_cli.config import DEFAULT_WEIGHTS
 from rvos_cli.errors import WeightsError
 
 app = typer.Typer(invoke_without_command=True, help="List, describe, import, export, fetch and verify weights.")
-app.callback()(options.want_command)
+app.callback()(want_command)
 
 MEGABYTE = 1e6
 
