@@ -81,7 +81,7 @@ def train(
             wants weights to start from.
         WeightsError: the weights to start from, or the checkpoint, cannot be used.
     """
-    with processes.joined(options.device) as device, ExitStack() as stack:
+    with ExitStack() as last, processes.joined(options.device) as device, ExitStack() as stack:
         state, doubt = _begin(options, device, on_clip)
         log = validation = None
         if processes.is_first():
@@ -90,7 +90,8 @@ def train(
                 validation = Validation(options, device, log.scores)
             if doubt:
                 on_warning(doubt)
-        stopped = stack.enter_context(_stop_requests())
+        # To the very end: torchrun asks all to stop where one has died, and a failure must still be told then.
+        stopped = last.enter_context(_stop_requests())
         began = saved = time.monotonic()
         batches = batches_from(options, state.step, device)
         while True:
