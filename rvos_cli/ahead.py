@@ -1,14 +1,14 @@
-"""Done before its turn: frames that are read ahead, and the next one's encoding while the one before is decoded.
+"""Done before its turn: frames that are read ahead, and the encoding of the next ones while this one is decoded.
 
 Encoding needs nothing of the frame before, decoding much of it. On a processor each gets half of the threads, at the
 same time, which keeps them busier than all of them at one small step after the other. On a GPU each has a queue of its
-own.
+own, and several frames are encoded at once.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from typing import Any, Generic, TypeVar
@@ -121,53 +121,63 @@ class Ahead(Generic[ResultT]):
 class AheadOnGPU(Generic[ResultT]):
     """The same with a GPU, which computes what it is asked for while nobody waits: it needs no thread, but a queue.
 
-    An announcement is only noted. ``begin`` reads the arguments and asks for the answer, when this processor would do
-    nothing but wait for the GPU, and the GPU computes it when it would wait for this processor.
+    An announcement is only noted. ``begin`` reads the arguments and asks for the answers, several at once, when this
+    processor would do nothing but wait for the GPU, and the GPU computes them when it would wait for this processor.
     """
 
-    def __init__(self, function: Callable[..., ResultT], device: torch.device) -> None:
-        """Compute *function* on *device*."""
-        self._function, self._device = function, device
-        self._announced: Callable[[], tuple[Any, ...] | None] | None = None
-        self._coming: tuple[tuple[Any, ...], ResultT, torch.cuda.Event] | None = None
+    def __init__(self, function: Callable[[Sequence[tuple[Any, ...]]], list[ResultT]], device: torch.device) -> None:
+        """Compute *function*, from the arguments of several calls to their answers, on *device*.
 
-    def announce(self, arguments: Callable[[], tuple[Any, ...] | None]) -> None:
-        """Note who knows with what the function is called next; None if it is not."""
+        The answers are good until it is called again.
+        """
+        self._function, self._device = function, device
+        self._announced: Callable[[], Sequence[tuple[Any, ...]]] | None = None
+        self._coming: deque[tuple[tuple[Any, ...], ResultT]] = deque()
+        self._computed: torch.cuda.Event | None = None  # until it has been waited for
+
+    def announce(self, arguments: Callable[[], Sequence[tuple[Any, ...]]]) -> None:
+        """Note who knows with what the next calls will be, in the order of their turn; or the first few of them."""
         self._announced = arguments
 
     def begin(self) -> None:
-        """Ask for the answer to what was announced last, to be computed once all that was asked for before is done."""
+        """Ask for the answers to what was announced last, to be computed once all that was asked for before is done.
+
+        As long as answers wait for their turn, nothing is read.
+        """
         read, self._announced = self._announced, None
-        if read is None:
+        if read is None or self._coming:
             return
         with torch.inference_mode(False), torch.autocast(self._device.type, enabled=False):
-            arguments = read()  # which may be anybody's code
-        if arguments is None:
+            calls = read()  # which may be anybody's code
+        if not calls:
             return
         beside = queue(self._device)
         beside.wait_stream(torch.cuda.current_stream(self._device))
         with torch.cuda.stream(beside):
-            answer = self._function(*arguments)
-        self._coming = arguments, answer, beside.record_event()
+            answers = self._function(calls)
+        self._coming.extend(zip(calls, answers, strict=True))
+        self._computed = beside.record_event()
 
     def __call__(self, *arguments: Any) -> ResultT:
-        """Return the answer to *arguments*, whether they were announced or not."""
-        coming = self._awaited()
-        if coming is not None and _same(coming[0], arguments):
-            return coming[1]
-        return self._function(*arguments)
+        """Return the answer to *arguments*, whether they were announced or not; those announced before are let go."""
+        self._wait()
+        while self._coming:
+            announced, answer = self._coming.popleft()
+            if _same(announced, arguments):
+                return answer
+        return self._function([arguments])[0]
 
     def close(self) -> None:
         """Forget what was announced, and the function; no call may follow."""
-        self._awaited()
+        self._wait()
+        self._coming.clear()
         self._announced, self._function = None, closed
 
-    def _awaited(self) -> tuple[tuple[Any, ...], ResultT, torch.cuda.Event] | None:
-        """Return what is coming, for which all that is asked for from now on waits."""
-        coming, self._coming = self._coming, None
-        if coming is not None:
-            torch.cuda.current_stream(self._device).wait_event(coming[2])
-        return coming
+    def _wait(self) -> None:
+        """Let all that is asked for from now on wait for the answers that are coming."""
+        computed, self._computed = self._computed, None
+        if computed is not None:
+            torch.cuda.current_stream(self._device).wait_event(computed)
 
 
 def _same(some: tuple[Any, ...], others: tuple[Any, ...]) -> bool:

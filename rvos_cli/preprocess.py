@@ -40,7 +40,7 @@ def frame_tensor(
 
     On a processor a frame is resized in 8 bits, which rounds to whole levels and takes a quarter of the time.
     """
-    return network_input(picture_tensor(image).to(device), size, config).to(dtype)
+    return network_input(picture_tensor(image)[None].to(device), size, config).to(dtype)
 
 
 def picture_tensor(image: NDArray[np.uint8]) -> Tensor:
@@ -48,14 +48,14 @@ def picture_tensor(image: NDArray[np.uint8]) -> Tensor:
     return torch.from_numpy(np.require(image, requirements=("C", "W")))
 
 
-def network_input(picture: Tensor, size: tuple[int, int], config: ModelConfig) -> Tensor:
-    """Do what ``frame_tensor`` does on the device of *picture*, (H, W, 3) uint8, in float32."""
-    pixels = picture.permute(2, 0, 1)[None]
-    if picture.device.type != "cpu":
+def network_input(pictures: Tensor, size: tuple[int, int], config: ModelConfig) -> Tensor:
+    """Do what ``frame_tensor`` does, on the device of *pictures*, (B, H, W, 3) uint8, in float32: (B, 3, h, w)."""
+    pixels = pictures.permute(0, 3, 1, 2)
+    if pixels.device.type != "cpu":
         pixels = pixels.float()
     if pixels.shape[-2:] != size:
         pixels = F.interpolate(pixels, size=size, mode="bilinear", align_corners=False, antialias=True)
-    mean, std = (_channels(values, picture.device) for values in (config.mean, config.std))
+    mean, std = (_channels(values, pixels.device) for values in (config.mean, config.std))
     return pixels.float().div_(255 * std).sub_(mean / std).contiguous(memory_format=torch.channels_last)
 
 

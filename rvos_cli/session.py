@@ -27,6 +27,7 @@ from rvos_cli.threads import torch_threads
 from rvos_cli.trackers import EncodedFrame, MatchingTracker, PublishedTracker, Tracker
 
 FRAMES_MEANWHILE = 4  # these, beside which it is compiled, take longer; then the rest is waited for
+AT_ONCE = 4  # frames that a GPU's graph encodes: of few kernels each would fill it
 EARLIER_SHOTS = 3  # that may go on; of more, the oldest are forgotten
 
 
@@ -70,7 +71,7 @@ class Session:
         self._model = model
         self._encode: Ahead[EncodedFrame] | AheadOnGPU[EncodedFrame]
         if self.device.type == "cuda":
-            self._encode = AheadOnGPU(self._encoded, self.device)
+            self._encode = AheadOnGPU(self._encoded_at_once, self.device)
         else:
             self._encode = Ahead(self._encoded, self._begin)
         self._tracker = self._new_tracker()
@@ -105,10 +106,14 @@ class Session:
             yield shots.take()  # and keep no name for it: it must not stay alive while the next one is awaited
 
     def _announce(self, ahead: ReadAhead[FrameT], *, follows: bool) -> None:
-        """Tell of the frame after the next, if it *follows*; on a GPU of who reads it, when the next is under way."""
+        """Tell of the frame after the next, if it *follows*; on a GPU of who reads it, when the next is under way.
+
+        With graphs, a few frames behind it are read and encoded with it. Those behind a cut may be for nothing.
+        """
         network, count = self._network(self._frames + 1), int(follows)
         if isinstance(self._encode, AheadOnGPU):
-            self._encode.announce(lambda: next(((frame.image, network) for frame in ahead.peek(count)), None))
+            count *= AT_ONCE if isinstance(network, GraphedRVOS) else 1
+            self._encode.announce(lambda: [(frame.image, network) for frame in ahead.peek(count)])
             return
         for following in ahead.peek(1 + count)[1:]:
             self._encode.announce(following.image, network)
@@ -218,12 +223,20 @@ class Session:
 
     @torch.inference_mode()
     def _encoded(self, image: NDArray[np.uint8], network: RVOS) -> EncodedFrame:
+        with self._arithmetic():
+            pixels = self._input(image)
+            return EncodedFrame((image.shape[0], image.shape[1]), network.encode(pixels), pixels)
+
+    @torch.inference_mode()
+    def _encoded_at_once(self, frames: Sequence[tuple[NDArray[np.uint8], RVOS]]) -> list[EncodedFrame]:
+        """Encode pictures of one size, each with the network that is to do it, which is the same for all."""
+        (image, network), *_ = frames
+        if not isinstance(network, GraphedRVOS):
+            return [self._encoded(*frame) for frame in frames]
         source = image.shape[0], image.shape[1]
         with self._arithmetic():
-            if isinstance(network, GraphedRVOS):
-                return EncodedFrame(source, network.encode_picture(picture_tensor(image), self._grid(image)))
-            pixels = self._input(image)
-            return EncodedFrame(source, network.encode(pixels), pixels)
+            features = network.encode_pictures([picture_tensor(image) for image, _ in frames], self._grid(image))
+        return [EncodedFrame(source, one) for one in features]
 
     @torch.inference_mode()
     def _begin(self, frame: EncodedFrame) -> bool:

@@ -143,43 +143,72 @@ def on_a_gpu(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(torch.cuda, "current_stream", lambda device: Queue("this", notes))
     monkeypatch.setattr(torch.cuda, "stream", lambda queue: nullcontext())
     monkeypatch.setattr(ahead, "queue", lambda device: Queue("the other", notes))
-    return AheadOnGPU(lambda *numbers: notes.append(f"computes {numbers}") or sum(numbers), torch.device("cuda")), notes
+
+    def compute(calls: list[tuple[int, int]]) -> list[int]:
+        notes.append(f"computes {calls}")
+        return [sum(numbers) for numbers in calls]
+
+    return AheadOnGPU(compute, torch.device("cuda")), notes
 
 
 def test_a_gpu_is_asked_when_it_would_be_waited_for(on_a_gpu):
     encode, notes = on_a_gpu
-    encode.announce(lambda: notes.append("reads") or (1, 2))
+    encode.announce(lambda: notes.append("reads") or [(1, 2)])
     assert notes == []
     encode.begin()
     encode.begin()
     assert encode(1, 2) == 3
     assert notes == [
-        *("reads", "the other waits for this", "computes (1, 2)"),
+        *("reads", "the other waits for this", "computes [(1, 2)]"),
         "this waits for the end of the other",
     ]
 
 
+def test_a_gpu_computes_several_at_once_and_is_asked_again_when_they_are_taken(on_a_gpu):
+    encode, notes = on_a_gpu
+    for number in range(7):  # of calls with (0, 0), (1, 1), ...
+        encode.announce(lambda number=number: [(n, n) for n in range(number, min(7, number + 3))])
+        if number:
+            encode.begin()
+        assert encode(number, number) == 2 * number
+    assert [note for note in notes if note.startswith("computes")] == [
+        "computes [(0, 0)]",
+        "computes [(1, 1), (2, 2), (3, 3)]",
+        "computes [(4, 4), (5, 5), (6, 6)]",
+    ]
+    assert notes.count("this waits for the end of the other") == 2
+
+
 def test_a_gpu_computes_at_once_what_was_not_begun(on_a_gpu):
     encode, notes = on_a_gpu
-    encode.announce(lambda: (1, 2))
-    assert encode(1, 2) == 3 and notes == ["computes (1, 2)"]
+    encode.announce(lambda: [(1, 2)])
+    assert encode(1, 2) == 3 and notes == ["computes [(1, 2)]"]
 
 
 def test_a_gpu_waits_for_what_nobody_asks_for_before_it_goes_on(on_a_gpu):
     encode, notes = on_a_gpu
-    encode.announce(lambda: (1, 2))
+    encode.announce(lambda: [(1, 2), (2, 3)])
     encode.begin()
     assert encode(3, 4) == 7
-    assert notes[-2:] == ["this waits for the end of the other", "computes (3, 4)"]
-    assert encode(1, 2) == 3 and notes[-1] == "computes (1, 2)"
+    assert notes[-2:] == ["this waits for the end of the other", "computes [(3, 4)]"]
+    assert encode(1, 2) == 3 and notes[-1] == "computes [(1, 2)]"
+
+
+def test_what_is_passed_over_is_let_go(on_a_gpu):
+    """As the first frame behind a cut, which was decoded when it was looked at ahead."""
+    encode, notes = on_a_gpu
+    encode.announce(lambda: [(1, 1), (2, 2), (3, 3)])
+    encode.begin()
+    assert (encode(1, 1), encode(3, 3)) == (2, 6)
+    assert encode(2, 2) == 4 and notes[-1] == "computes [(2, 2)]"
 
 
 def test_a_gpu_has_nothing_to_begin_at_the_end_of_a_video(on_a_gpu):
     encode, notes = on_a_gpu
     encode.begin()
-    encode.announce(lambda: None)
+    encode.announce(list)
     encode.begin()
-    encode.announce(lambda: (1, 2))
+    encode.announce(lambda: [(1, 2)])
     encode.close()
     encode.begin()
     assert notes == []

@@ -47,7 +47,7 @@ _WATCHED: tuple[tuple[Any, str, str], ...] = (
     (session, "frame_tensor", "preprocess"),
     (trackers, "mask_tensor", "preprocess"),
     (RVOS, "encode", "encode"),
-    (GraphedRVOS, "encode_picture", "encode"),
+    (GraphedRVOS, "encode_pictures", "encode"),
     (RVOS, "decode", "decode slots"),
     (GraphedRVOS, "decode", "decode slots"),
     (MatchingCue, "keys", "matching"),
@@ -106,7 +106,8 @@ class StageClock:
 def measure_stages(model: Segmenter, job: Job) -> dict[str, float]:
     """Return the seconds per frame of each of ``STAGES``; what the network lacks, or a job never does, takes 0.
 
-    Nothing runs at the same time here, as it does in ``pipeline``: the sum is the work, not the time, of a run.
+    Nothing runs at the same time here, as it does in ``pipeline``, and frames are encoded one by one: the sum is the
+    work, not the time, of a run.
     """
     clock = StageClock(model.device)
     with ExitStack() as stack:

@@ -27,7 +27,7 @@ from rvos_cli.model.state import Hidden, RecurrentState
 SCALES = 4  # of hidden states
 WORTH_GRAPHS = 30  # frames from which on recording has paid
 
-# From a picture (H, W, 3) uint8 on a device, and the frame's size (h, w), to the network's input (1, 3, h, w) there.
+# From pictures (B, H, W, 3) uint8 on a device, and the frames' size (h, w), to the network's input (B, 3, h, w) there.
 Inputs = Callable[[Tensor, tuple[int, int], ModelConfig], Tensor]
 
 
@@ -75,7 +75,7 @@ class GraphedRVOS(RVOS):
         Args:
             model: its convolutions have weights in *dtype*.
             dtype: of the arithmetic.
-            inputs: makes the network's input of a picture.
+            inputs: makes the network's input of pictures.
         """
         nn.Module.__init__(self)
         self.config = model.config
@@ -87,7 +87,7 @@ class GraphedRVOS(RVOS):
         self._device = self.decoder.conv_out.weight.device
         self._kernels = PreparedKernels(self.decoder)
         self._kept: tuple[References | None, int, References | None] = None, 0, None
-        self._encoding, self._picture = Replayed(self._encode, self._device), _Pinned(self._device)
+        self._encoding, self._pictures = Replayed(self._encode, self._device), _Pinned(self._device)
         self._decoding = Replayed(self._decode, self._device)
         self.eval()
 
@@ -97,14 +97,16 @@ class GraphedRVOS(RVOS):
         self._decoding.close()
         self._kept = None, 0, None
 
-    def encode_picture(self, picture: Tensor, size: tuple[int, int]) -> Features:
-        """Encode a picture (H, W, 3) uint8 in this processor's memory as a frame of *size*.
+    def encode_pictures(self, pictures: Sequence[Tensor], size: tuple[int, int]) -> list[Features]:
+        """Encode pictures (H, W, 3) uint8 in this processor's memory as frames of *size*, all at once.
 
         The features are good until the next call, the keys for ever.
         """
-        with self._picture.of(picture) as there:
+        with self._pictures.of(pictures) as there:
             outputs = self._encoding([there], size=size)
-        return Features(outputs[:SCALES], (), size, *(x.clone() for x in outputs[SCALES:]))
+        lasting = [x.clone() for x in outputs[SCALES:]]
+        each = zip(*(x.chunk(len(pictures)) for x in (*outputs[:SCALES], *lasting)), strict=True)
+        return [Features(one[:SCALES], (), size, *one[SCALES:]) for one in each]
 
     def decode(
         self,
@@ -140,9 +142,9 @@ class GraphedRVOS(RVOS):
         return prepared
 
     def _encode(self, tensors: Sequence[Any], *, size: tuple[int, int]) -> tuple[Tensor, ...]:
-        (picture,) = tensors
+        (pictures,) = tensors
         with self._arithmetic():
-            features = self.encode(self._inputs(picture, size, self.config))
+            features = self.encode(self._inputs(pictures, size, self.config))
         return (*features.skips, *(() if features.keys is None else (features.keys,)))
 
     def _decode(
@@ -202,14 +204,15 @@ class _Pinned:
         self._sent: torch.cuda.Event | None = None
 
     @contextmanager
-    def of(self, picture: Tensor) -> Iterator[Tensor]:
-        """Give a copy of *picture* to be sent within the block, on a processor itself."""
+    def of(self, pictures: Sequence[Tensor]) -> Iterator[Tensor]:
+        """Give a copy of *pictures*, one behind the other, to be sent within the block; on a processor itself."""
         if self._device.type != "cuda":
-            yield picture
+            yield torch.stack(list(pictures))
             return
-        if self._memory is None or self._memory.shape != picture.shape:
-            self._memory = torch.empty(picture.shape, dtype=picture.dtype, pin_memory=True)
+        shape = len(pictures), *pictures[0].shape
+        if self._memory is None or self._memory.shape != shape:
+            self._memory = torch.empty(shape, dtype=pictures[0].dtype, pin_memory=True)
         elif self._sent is not None:
-            self._sent.synchronize()  # the one before has left
-        yield self._memory.copy_(picture)
+            self._sent.synchronize()  # those before have left
+        yield torch.stack(list(pictures), out=self._memory)
         self._sent = torch.cuda.current_stream(self._device).record_event()

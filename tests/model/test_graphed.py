@@ -35,8 +35,8 @@ def pictures(count: int) -> list[torch.Tensor]:
 
 def encoded(model: RVOS, picture: torch.Tensor):
     if isinstance(model, GraphedRVOS):
-        return model.encode_picture(picture, SIZE)
-    return model.encode(network_input(picture, SIZE, model.config))
+        return model.encode_pictures([picture], SIZE)[0]
+    return model.encode(network_input(picture[None], SIZE, model.config))
 
 
 def followed(model: RVOS, *, objects: int = 2, free: int = 1) -> list[torch.Tensor]:
@@ -82,6 +82,19 @@ def test_the_form_for_graphs_equals_the_plain_network(read_everywhere, objects: 
     plain = followed(model, objects=objects, free=free)
     assert plain[-3].std() > 1e-3  # far more than the tolerance
     assert largest_difference(plain, followed(graphed(model), objects=objects, free=free)) < 1e-4
+
+
+@pytest.mark.parametrize("trunk", ["tf_efficientnet_lite0", "resnet34"])
+def test_pictures_that_are_encoded_at_once_are_as_one_by_one(trunk: str):
+    fast, several = graphed(built(trunk=trunk, key_dim=16)), pictures(4)
+    with torch.inference_mode():
+        together = fast.encode_pictures(several, SIZE)
+        one_by_one = [encoded(fast, picture) for picture in several]
+    for some, one in zip(together, one_by_one, strict=True):
+        assert some.size == one.size == SIZE and some.keys is not None
+        assert some.keys.std() > 1e-3
+        assert largest_difference([*some.skips, some.keys], [*one.skips, one.keys]) < 1e-4
+    assert (together[0].keys - together[1].keys).abs().max() > 1e-2
 
 
 def test_in_16_bits_it_is_near(read_everywhere):
