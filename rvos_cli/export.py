@@ -20,7 +20,7 @@ from rvos_cli.config import IMAGENET_MEAN, IMAGENET_STD, ModelConfig
 from rvos_cli.errors import OutputError, WeightsError
 from rvos_cli.published import ARGS, DECODER, ENCODER
 from rvos_cli.weights import Weights, build_model
-from rvos_cli.weights_file import writing_beside
+from rvos_cli.whole_files import writing_beside
 
 OPTIMISERS = ("enc_opt.pt", "dec_opt.pt")
 CLIP_LENGTH = 5  # of the paper's training

@@ -17,7 +17,8 @@ from urllib.parse import urlsplit
 from rvos_cli.errors import UsageError, WeightsError
 from rvos_cli.manifest import WeightsEntry, check_name, find_entry, register_weights, user_folder
 from rvos_cli.version import __version__
-from rvos_cli.weights_file import read_config, sha256_of, writing_beside
+from rvos_cli.weights_file import read_config, sha256_of
+from rvos_cli.whole_files import writing_beside
 
 Progress = Callable[[int, "int | None"], None]  # bytes so far, bytes in all where the server tells
 _SIZE_LIMIT = 8 << 30

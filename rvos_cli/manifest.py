@@ -15,7 +15,8 @@ from typing import Any, Literal
 
 from rvos_cli.errors import UsageError, WeightsError
 from rvos_cli.folders import data_folder
-from rvos_cli.weights_file import read_config, sha256_of, writing_beside
+from rvos_cli.weights_file import read_config, sha256_of
+from rvos_cli.whole_files import writing_beside
 
 MANIFEST = "manifest.json"
 Task = Literal["segment", "track"]

@@ -36,7 +36,8 @@ from rvos_cli.manifest import (
 )
 from rvos_cli.model import RVOS
 from rvos_cli.published import Checkpoint, convert, is_published, read_checkpoint
-from rvos_cli.weights_file import CONFIG_KEY, read_config, sha256_of, writing_beside
+from rvos_cli.weights_file import CONFIG_KEY, read_config, sha256_of
+from rvos_cli.whole_files import writing_beside
 
 __all__ = [
     "Weights",

@@ -1,22 +1,18 @@
-"""One weights file: its stored configuration, its sha256, and how any file of ours is written whole or not at all.
+"""One weights file: its stored configuration and its sha256.
 
-Enters: a path. Leaves: a ``ModelConfig``, a hash, a temporary name. Stands below ``manifest.py`` and ``weights.py``;
-reads the header of a safetensors file by hand, so that asking what a file is loads no torch.
+Enters: a path. Leaves: a ``ModelConfig``, a hash. Stands below ``manifest.py`` and ``weights.py``; reads the header of
+a safetensors file by hand, so that asking what a file is loads no torch.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
 import struct
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from tempfile import mkstemp
 
 from rvos_cli.config import ModelConfig
-from rvos_cli.errors import OutputError, WeightsError
+from rvos_cli.errors import WeightsError
 
 CONFIG_KEY = "rvos_config"
 _HEADER_LIMIT = 64 << 20  # bytes of a safetensors header; real ones have some hundred kilobytes
@@ -54,27 +50,3 @@ def sha256_of(path: Path) -> str:
         while piece := file.read(1 << 20):
             digest.update(piece)
     return digest.hexdigest()
-
-
-@contextmanager
-def writing_beside(path: Path, *, overwrite: bool = True) -> Iterator[Path]:
-    """Hand out a temporary name beside *path*; it becomes *path* when the block ends well, else it goes.
-
-    Raises:
-        OutputError: the folder or file cannot be written, or exists and ``overwrite`` is False.
-    """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, text = mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
-        os.close(handle)
-        temporary = Path(text)
-        try:
-            yield temporary
-            if path.exists() and not overwrite:
-                raise OutputError(f"{path} exists already", cure="choose another name")
-            temporary.chmod(0o644)  # mkstemp gives a file to its owner alone; weights may be shared
-            os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
-    except OSError as error:
-        raise OutputError(f"cannot write {path}: {error.strerror or error}") from error

@@ -1,12 +1,47 @@
-"""Small files that are whole or absent: bytes enter, a file leaves, written beside its name and then renamed."""
+"""Files that are whole or absent: written beside their name, which they take in one step when all is there."""
 
 from __future__ import annotations
 
 import os
-import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from rvos_cli.errors import OutputError
+
+
+@contextmanager
+def draft(path: Path) -> Iterator[Path]:
+    """Give a name beside *path* to write to; it becomes *path* when the block ends well, else it goes.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    # Not made from the file's own name, which may be as long as the system allows.
+    beside = path.with_name(f".{os.urandom(8).hex()}.part")
+    try:
+        yield beside
+        os.replace(beside, path)
+    except BaseException:
+        beside.unlink(missing_ok=True)
+        raise
+
+
+@contextmanager
+def writing_beside(path: Path, *, overwrite: bool = True) -> Iterator[Path]:
+    """Do the same below a folder that is made where there is none; what the system refuses gets a name.
+
+    Raises:
+        OutputError: the folder or file cannot be written, or exists and ``overwrite`` is False.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with draft(path) as beside:
+            yield beside
+            if path.exists() and not overwrite:
+                raise OutputError(f"{path} exists already", cure="choose another name")
+    except OSError as error:
+        raise unwritable(path, error) from error
 
 
 def write_bytes(path: Path, data: bytes) -> None:
@@ -15,14 +50,8 @@ def write_bytes(path: Path, data: bytes) -> None:
     Raises:
         OSError: the file cannot be written; nothing of it is left.
     """
-    # Not made from the file's own name, which may be as long as the system allows; a thread writes one file at a time.
-    beside = path.with_name(f".{os.getpid()}-{threading.get_ident()}.part")
-    try:
+    with draft(path) as beside:
         beside.write_bytes(data)
-        os.replace(beside, path)
-    except BaseException:
-        beside.unlink(missing_ok=True)
-        raise
 
 
 def unwritable(path: Path, error: Exception) -> OutputError:

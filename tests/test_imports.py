@@ -51,21 +51,21 @@ ALLOWED = {
     "shots": {"ahead"},
     "session": {*VALUES, "ahead", "model", "opening", "preprocess", "shots", "sight", "threads", "trackers"},
     "weights_file": {"config", "errors"},
-    "manifest": {"config", "errors", "folders", "weights_file"},
-    "fetch": {"errors", "manifest", "version", "weights_file"},
+    "manifest": {"config", "errors", "folders", "weights_file", "whole_files"},
+    "fetch": {"errors", "manifest", "version", "weights_file", "whole_files"},
     "published": {"config", "errors"},
-    "weights": {"config", "errors", "fetch", "manifest", "model", "published", "weights_file"},
-    "export": {"config", "errors", "published", "weights", "weights_file"},
+    "weights": {"config", "errors", "fetch", "manifest", "model", "published", "weights_file", "whole_files"},
+    "export": {"config", "errors", "published", "weights", "whole_files"},
     "training": {
         *(*VALUES, "device", "manifest", "masks", "model", "overlay", "png", "postprocess", "preprocess", "session"),
-        *("sources", "weights", "weights_file", "evaluation"),
+        *("sources", "weights", "weights_file", "whole_files", "evaluation"),
     },
-    "evaluation": {*VALUES, "device", "masks", "model", "png", "session", "sources", "weights"},
+    "evaluation": {*VALUES, "device", "masks", "model", "png", "session", "sources", "weights", "whole_files"},
 }
 ALLOWED["segmenter"] = set(ALLOWED) - {"training", "evaluation"}
 ALLOWED["batch"] = {*VALUES, "outputs", "segmenter", "sources"}
 ALLOWED["benchmarking"] = {
-    *(*VALUES, "device", "model", "segmenter", "session", "sight", "sinks", "sources", "trackers", "weights_file")
+    *(*VALUES, "device", "model", "segmenter", "session", "sight", "sinks", "sources", "trackers", "whole_files")
 }
 ALLOWED["__init__"] = {*VALUES, "batch", "segmenter", "weights"}
 ALLOWED["cli"] = set(ALLOWED) - {"__init__"}

@@ -80,7 +80,7 @@ def test_a_saved_file_comes_back_as_it_was(tmp_path: Path) -> None:
 
 def test_a_file_that_cannot_be_written_leaves_nothing_behind(tmp_path: Path) -> None:
     (tmp_path / "folder.safetensors").mkdir()
-    with pytest.raises(OutputError, match="cannot write"):
+    with pytest.raises(OutputError, match="cannot be written"):
         save_weights(tmp_path / "folder.safetensors", CONFIG, {"a": torch.zeros(1)})
     assert [path.name for path in tmp_path.iterdir()] == ["folder.safetensors"]
 

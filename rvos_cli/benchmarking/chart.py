@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from rvos_cli.errors import UsageError
-from rvos_cli.weights_file import writing_beside
+from rvos_cli.whole_files import writing_beside
 
 SUFFIXES = {".png", ".svg", ".pdf"}
 BEFORE, NETWORK, AFTER = "#7a869a", "#2f6fdf", "#e08b2d"

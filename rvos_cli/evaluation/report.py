@@ -6,14 +6,13 @@ Enters: a ``DatasetScore``. Leaves: files, complete or not at all. Only a plot n
 from __future__ import annotations
 
 import csv
-import os
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rvos_cli.errors import OutputError, UsageError
+from rvos_cli.errors import UsageError
 from rvos_cli.evaluation.scores import DatasetScore, SequenceScore
+from rvos_cli.whole_files import writing_beside
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -48,7 +47,7 @@ def write_csv(path: str | Path, score: DatasetScore) -> None:
     Raises:
         OutputError: the file cannot be written.
     """
-    with _complete(Path(path)) as draft, draft.open("w", newline="", encoding="utf-8") as stream:
+    with writing_beside(Path(path)) as draft, draft.open("w", newline="", encoding="utf-8") as stream:
         writer = csv.DictWriter(stream, ("sequence", "object", "proposal", *COLUMNS))
         writer.writeheader()
         for row in rows(score):
@@ -89,7 +88,7 @@ def write_plot(path: str | Path, score: DatasetScore) -> None:
     _draw_bars(figure.add_subplot(grid[0, :]), score)
     for index, sequence in enumerate(score.sequences):
         _draw_curves(figure.add_subplot(grid[1 + index // columns, index % columns]), sequence)
-    with _complete(path) as draft:
+    with writing_beside(path) as draft:
         figure.savefig(draft, dpi=100, format=path.suffix[1:].lower())
 
 
@@ -114,20 +113,3 @@ def _draw_curves(axes: Axes, sequence: SequenceScore) -> None:
     axes.set_title(f"{sequence.name}: (J+F)/2 per frame", fontsize="small")
     axes.tick_params(labelsize="x-small")
     axes.legend(loc="lower left", fontsize="x-small")
-
-
-@contextmanager
-def _complete(path: Path) -> Iterator[Path]:
-    """Give a draft beside *path* that takes its name when all is written."""
-    draft = path.with_name(f".{path.name}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        yield draft
-        os.replace(draft, path)
-    except OSError as error:
-        raise OutputError(
-            f"{path} cannot be written ({error.strerror or error})", cure="choose another place"
-        ) from error
-    finally:
-        with suppress(OSError):
-            draft.unlink()

@@ -5,7 +5,6 @@ What is random in a step is drawn from the seed and the step's number, so no gen
 
 from __future__ import annotations
 
-import os
 import pickle
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from torch import Tensor, nn
 from rvos_cli.errors import WeightsError
 from rvos_cli.model import RVOS
 from rvos_cli.training.recipes import Recipe
+from rvos_cli.whole_files import draft
 
 
 class AverageWeights:
@@ -60,9 +60,8 @@ def save_checkpoint(path: Path, state: RunState) -> None:
         "average": state.average.tensors,
         "optimizer": state.optimizer.state_dict(),
     }
-    part = path.with_suffix(".part")
-    torch.save(entry, part)
-    os.replace(part, path)
+    with draft(path) as part:
+        torch.save(entry, part)
 
 
 def load_checkpoint(path: Path, state: RunState) -> None:
