@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rvos_cli.weights_file import writing_beside
+from rvos_cli.whole_files import writing_beside
 
 LIVE = 200.0  # milliseconds a frame: five frames a second
 NEAR = 3.0  # the line of LIVE is drawn if it is within this factor of the points, or it would push them together

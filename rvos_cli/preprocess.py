@@ -68,5 +68,5 @@ def _channels(values: tuple[float, ...], device: torch.device) -> Tensor:
 
 def mask_tensor(labels: NDArray[np.uint8], ids: tuple[int, ...], size: tuple[int, int], device: torch.device) -> Tensor:
     """Turn a label map (H, W) into masks (1, N, h, w) float32, 0..1: one plane per id, area-averaged to *size*."""
-    planes = torch.from_numpy(np.stack([labels == identity for identity in ids])).to(device)[None].float()
-    return F.interpolate(planes, size=size, mode="area")
+    planes = (torch.from_numpy(labels == identity).to(device)[None, None].float() for identity in ids)
+    return torch.cat([F.interpolate(plane, size=size, mode="area") for plane in planes], dim=1)  # large ones one by one

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Literal, TypeAlias
@@ -378,16 +378,23 @@ def _per_frame(masks: Masks | None) -> Callable[[int], Mask | None]:
         return lambda index: None
     if isinstance(masks, Mapping):
         return masks.get
-    some = (None if isinstance(mask, np.ndarray) and not mask.any() else mask for mask in masks)
+    some = (None if _says_nothing(mask) else mask for mask in masks)
     return lambda index: next(some, None)
 
 
+def _says_nothing(mask: Mask | None) -> bool:
+    return mask is None or (isinstance(mask, np.ndarray) and not mask.any())
+
+
 def _require_used(masks: Masks | None, frames: int, name: str) -> None:
-    """Refuse masks of other frames than the first *frames*."""
+    """Refuse masks of other frames than the first *frames*, as far as it is known beforehand which there are."""
     if isinstance(masks, Mapping):
-        for index, mask in masks.items():
-            if mask is not None and index not in range(frames):
-                raise MaskError(f"masks= has one of frame {index}, and {name} has frames 0 to {frames - 1}")
+        given: Iterable[tuple[int, Mask | None]] = masks.items()
+    else:
+        given = enumerate(masks) if isinstance(masks, Sized) else ()
+    for index, mask in given:
+        if index not in range(frames) and not _says_nothing(mask):
+            raise MaskError(f"masks= has one of frame {index}, and {name} has frames 0 to {frames - 1}")
 
 
 def _silent(*_: object) -> None:

@@ -121,6 +121,7 @@ class Session:
     def _begin_shot(self, shots: Shots[FrameT]) -> None:
         """Look for objects anew, or go on with those of an earlier shot if the next frame may follow it."""
         (end, begin), ended = shots.around_cut(), self._tracker
+        ended.pause()
         again = next((shot for shot in reversed(self._earlier) if goes_on(shot[0], begin, self.shot_rules)), None)
         others = [shot for shot in self._earlier if shot is not again]
         self._earlier = [*others, (end, ended)][-EARLIER_SHOTS:]
@@ -140,7 +141,7 @@ class Session:
             images: the first frames, as many as ``opening.OpeningRules`` asks for or as there are: (H, W, 3) uint8 RGB.
         """
         places = range(0, min(len(images), self._frames_ahead), self.rules.every)
-        if len(places) < 2:
+        if not places:
             return
         with self._arithmetic(), self._threads():
             trackers = [self._new_tracker(self._tracker.newest_id) for _ in places]
@@ -164,7 +165,7 @@ class Session:
             mask: (H, W) uint8 labels of objects to follow from this frame on, known or new.
 
         Returns:
-            (H, W) uint8, 0 = background, k = object k; where nothing was followed before, *mask* itself.
+            (H, W) uint8, 0 = background, k = object k; what *mask* names is where it says, and nowhere else.
         """
         first, self._first_mask = self._first_mask, None
         mask = mask if first is None else first
@@ -181,7 +182,9 @@ class Session:
             if idle and mask is not None:
                 return np.array(mask, np.uint8)  # it says where everything is, and so where nothing is
             labels = seen.labels()
-        return labels if mask is None else np.where(mask > 0, mask, labels)
+        if mask is None:
+            return labels
+        return np.where(mask > 0, mask, np.where(np.isin(labels, mask), 0, labels))  # it says all of what it names
 
     def close(self) -> None:
         """End a video. What is being compiled ends first: beside the end of a program it would write warnings."""

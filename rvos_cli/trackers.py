@@ -83,6 +83,10 @@ class Tracker(ABC):
     def step(self, frame: EncodedFrame, mask: Labels | None) -> Seen:
         """Advance one frame and return what is seen of ``ids``."""
 
+    def pause(self) -> None:
+        """Make all that is held its own: until the next step graphs may compute frames of other trackers."""
+        self.state = self.state.clone() if self.state is not None else None
+
     def _seen(self, logits: Tensor, ids: tuple[int, ...], frame: EncodedFrame) -> Seen:
         return self.look(logits, ids, frame.source, self.options.threshold)
 
@@ -103,6 +107,13 @@ class Tracker(ABC):
                 masks[:, slot] = given[:, slot]
         self.masks = masks
 
+    def _as_given(self, mask: Labels, masks: Tensor) -> Tensor:
+        """Return the known objects' masks (N, h, w), those named in *mask* as given."""
+        named = {int(identity) for identity in np.unique(mask)}
+        given = masks if self.masks is None else self.masks[0]
+        chosen = [given[slot] if self.ids[slot] in named else masks[slot] for slot in range(len(masks))]
+        return torch.stack(chosen)
+
 
 class PublishedTracker(Tracker):
     """The published behaviour: a fixed number of slots, or one per given object; no later discovery."""
@@ -121,7 +132,9 @@ class PublishedTracker(Tracker):
         self.state = out.state
         self._given += 1
         seen = self._seen(out.logits[0], self.ids, frame)
-        if self.model.config.mask_input and self._given > 1:
+        if self.model.config.mask_input and mask is not None and self.ids:
+            self.masks = self._as_given(mask, seen.masks)[None]
+        elif self.model.config.mask_input and self._given > 1:
             self.masks = seen.masks[None]
         return seen
 
@@ -277,13 +290,6 @@ class MatchingTracker(Tracker):
         self.masks = self.masks[:, rest]
         self.state = self.state.select(rest) if self.state is not None else None
         self.memory.select(rest)
-
-    def _as_given(self, mask: Labels, masks: Tensor) -> Tensor:
-        """Return the known objects' masks (N, h, w), those named in *mask* as given."""
-        named = {int(identity) for identity in np.unique(mask)}
-        given = masks if self.masks is None else self.masks[0]
-        chosen = [given[slot] if self.ids[slot] in named else masks[slot] for slot in range(len(masks))]
-        return torch.stack(chosen)
 
 
 @lru_cache(maxsize=64)

@@ -185,6 +185,14 @@ def test_a_mask_of_a_frame_that_never_comes_is_told_at_the_end(tiny_model: Segme
         next(frames)
 
 
+def test_more_masks_than_frames_are_told_at_the_end(tiny_model: Segmenter):
+    nothing = np.zeros_like(square_labels())
+    enough = [square_labels(), None, nothing, None, nothing]
+    assert len(list(tiny_model.stream([squares(index) for index in range(3)], masks=enough))) == 3
+    with pytest.raises(rvos.MaskError, match=r"frame 4, .* frames 0 to 2"):
+        list(tiny_model.stream([squares(index) for index in range(3)], masks=[*enough[:4], square_labels()]))
+
+
 def test_a_single_array_is_not_taken_for_a_row_of_masks(tiny_model: Segmenter):
     with pytest.raises(rvos.UsageError, match="first_mask="):
         tiny_model.stream([squares(0)], masks=square_labels())

@@ -14,6 +14,7 @@ from rvos_cli.config import InferenceOptions, ModelConfig
 from rvos_cli.discovery import DiscoveryRules
 from rvos_cli.model import RVOS
 from rvos_cli.model.rvos import StepOutput
+from rvos_cli.preprocess import mask_tensor
 from rvos_cli.session import Session
 
 
@@ -68,6 +69,22 @@ def test_a_mask_given_later_adds_its_objects(lite):
     assert (labels[32:64, 112:144] == 5).all()
     session.step(picture((32, 16, RED), (32, 112, GREEN)))
     assert session.objects == (1, 5)
+
+
+def test_a_mask_that_corrects_an_object_says_all_of_it(lite):
+    both, smaller = square(32, 16, 1) + square(32, 112, 2), np.zeros(square(0, 0, 1).shape, np.uint8)
+    smaller[32:64, 16:24] = 1
+
+    def third_frame(correction: np.ndarray | None) -> np.ndarray:
+        session = Session(lite, first_mask=both)
+        for mask in (None, None, correction):
+            labels = session.step(picture((32, 16, RED), (32, 112, GREEN)), mask)
+        return labels
+
+    as_seen, corrected = third_frame(None), third_frame(smaller)
+    assert (as_seen[smaller == 0] == 1).any()
+    assert np.array_equal(corrected == 1, smaller == 1)
+    assert np.array_equal(corrected == 2, as_seen == 2)  # of which nothing was said
 
 
 def test_memory_stays_bounded(lite):
@@ -240,6 +257,19 @@ def test_published_one_shot_sees_the_given_mask_twice_then_its_own():
     session.step(picture((32, 16, RED)))
     assert not torch.equal(session._tracker.masks, given)
     assert session.objects == (3,)
+
+
+def test_published_one_shot_sees_what_was_not_given_later_as_it_was_last():
+    torch.manual_seed(0)
+    config = ModelConfig(trunk="resnet34", hidden_size=16, key_dim=0, slots=3, mask_input=True, size=64)
+    session = Session(RVOS(config).eval(), first_mask=square(32, 16, 3))
+    for _ in range(3):
+        session.step(picture((32, 16, RED)))
+    before = session._tracker.masks
+    session.step(picture((32, 20, RED)), square(32, 112, 5))
+    after = session._tracker.masks
+    assert not torch.equal(after[:, 0], before[:, 0])
+    assert torch.equal(after[:, 1], mask_tensor(square(32, 112, 5), (5,), after.shape[-2:], after.device)[:, 0])
 
 
 def test_published_zero_shot_has_as_many_objects_as_slots():

@@ -1,23 +1,16 @@
 """A video whose frames are known before their turn: each is encoded and begun beside the one before."""
 
-from contextlib import nullcontext
-from copy import deepcopy
 from dataclasses import dataclass
-from unittest.mock import MagicMock
 
 import numpy as np
 import pytest
 import torch
 from boxes import GREEN, RED, matching_network, picture, square
 
-from rvos_cli import ahead as before_its_turn
-from rvos_cli.ahead import Ahead, AheadOnGPU
+from rvos_cli.ahead import Ahead
 from rvos_cli.config import ModelConfig
 from rvos_cli.model import RVOS
-from rvos_cli.model.graphed import GraphedRVOS, for_gpu
-from rvos_cli.preprocess import network_input
-from rvos_cli.session import AT_ONCE, Session
-from rvos_cli.sight import Seen
+from rvos_cli.session import Session
 
 
 @pytest.fixture(scope="module")
@@ -99,38 +92,3 @@ def test_a_published_network_has_all_threads_for_one_frame_at_a_time(two_threads
     config = ModelConfig(trunk="resnet34", hidden_size=16, key_dim=0, slots=3, mask_input=True, size=64)
     session, labels = followed(RVOS(config).eval(), [picture((32, 16, RED))] * 3, square(32, 16, 3), ahead=True)
     assert not session._announced and len(labels) == 3
-
-
-@pytest.fixture
-def as_on_a_gpu(two_threads, monkeypatch):
-    """Return a function that makes a session of those on a GPU, which there need not be, and how much it encodes."""
-    monkeypatch.setattr(torch.cuda, "current_stream", lambda device: MagicMock())
-    monkeypatch.setattr(torch.cuda, "stream", lambda queue: nullcontext())
-    monkeypatch.setattr(before_its_turn, "queue", lambda device: MagicMock())
-    encoded: list[int] = []
-
-    def opened(model: RVOS, mask: np.ndarray) -> Session:
-        graphs = GraphedRVOS(for_gpu(deepcopy(model), torch.float32), torch.float32, network_input)
-        encode = graphs.encode_pictures
-        graphs.encode_pictures = lambda pictures, size: encoded.append(len(pictures)) or encode(pictures, size)
-        session = Session(model, first_mask=mask, faster=graphs)
-        begun = AheadOnGPU(session._encoded_at_once, session.device)
-        session._encode = begun
-        session._tracker.look = lambda *seen: (begun.begin(), Seen(*seen))[1]
-        return session
-
-    return opened, encoded
-
-
-@pytest.mark.parametrize("count", [16, 18])
-def test_a_gpu_encodes_frames_at_once_and_the_masks_are_the_same(lite, as_on_a_gpu, count):
-    opened, encoded = as_on_a_gpu
-    frames = [picture((32, 16 + 3 * k, RED), (40, 112 - 2 * k, GREEN)) for k in range(count)]
-    mask = square(32, 16, 1) + square(40, 112, 2)
-    session = opened(lite, mask)
-    labels = [session.step(frame.image) for frame in session.looking_ahead(map(Pictured, frames))]
-    assert not session._encode._coming
-    session.close()
-    _, one_by_one = followed(lite, frames, mask, ahead=False)
-    assert all(np.mean(one == other) > 0.999 for one, other in zip(labels, one_by_one, strict=True))
-    assert encoded == [AT_ONCE] * 3 + [count - 16] * (count > 16)

@@ -26,3 +26,7 @@ class RecurrentState:
     def select(self, indices: Sequence[int]) -> RecurrentState:
         """Return the state of some slots, in the order given."""
         return RecurrentState(tuple(self.slot(index) for index in indices))
+
+    def clone(self) -> RecurrentState:
+        """Return a copy in memory of its own."""
+        return RecurrentState(tuple(None if one is None else tuple(x.clone() for x in one) for one in self.slots))

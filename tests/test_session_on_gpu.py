@@ -1,0 +1,145 @@
+"""A session as it is on a GPU, computed by a processor, against one on a processor.
+
+In place of graphs stands what is stricter than they are: whatever a function answered is gone when it is called again.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
+from copy import deepcopy
+from dataclasses import dataclass
+from unittest.mock import MagicMock
+
+import numpy as np
+import pytest
+import torch
+from boxes import GREEN, RED, matching_network, picture, square
+from numpy.typing import NDArray
+from torch import Tensor
+
+from rvos_cli import ahead, sight
+from rvos_cli.ahead import AheadOnGPU
+from rvos_cli.cli.demo import demo_files
+from rvos_cli.config import InferenceOptions
+from rvos_cli.graphs import Replayed
+from rvos_cli.model import RVOS, graphed
+from rvos_cli.model.graphed import GraphedRVOS, for_gpu
+from rvos_cli.preprocess import network_input
+from rvos_cli.segmenter import load_model
+from rvos_cli.session import AT_ONCE, Session
+from rvos_cli.sources import open_source
+
+Picture = NDArray[np.uint8]
+SMALL = InferenceOptions(size=192)
+
+
+@dataclass
+class Pictured:
+    image: Picture
+
+
+class Forgetful(Replayed):
+    """Overwrites its last answers with each call, once it has read its arguments."""
+
+    last: Sequence[Tensor] = ()
+
+    def __call__(self, tensors, **settings):
+        answers = super().__call__([None if x is None else x.clone() for x in tensors], **settings)
+        for tensor in self.last:
+            tensor.fill_(float("nan") if tensor.is_floating_point() else 77)
+        self.last = [x.clone() for x in answers]
+        return tuple(self.last)
+
+
+def fetched(look: sight.LookOnGPU, packed: Tensor) -> NDArray[np.uint8]:
+    there = packed.clone()
+    look._meanwhile()
+    return there.numpy()
+
+
+Opened = Callable[..., Session]
+
+
+@pytest.fixture
+def on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[Opened]:
+    """Return a function that opens such a session."""
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda device: MagicMock())
+    monkeypatch.setattr(torch.cuda, "stream", lambda queue: nullcontext())
+    monkeypatch.setattr(ahead, "queue", lambda device: MagicMock())
+    monkeypatch.setattr(sight.LookOnGPU, "_fetched", fetched)
+    for module in (graphed, sight):
+        monkeypatch.setattr(module, "Replayed", Forgetful)
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)  # or frames would not be told before their turn
+
+    def opened(model: RVOS, **options: object) -> Session:
+        graphs = GraphedRVOS(for_gpu(deepcopy(model), torch.float32), torch.float32, network_input)
+        session = Session(model, faster=graphs, **options)
+        session._encode = AheadOnGPU(session._encoded_at_once, session.device)
+        session._tracker = session._new_tracker()
+        return session
+
+    yield opened
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def lite() -> RVOS:
+    return load_model("lite", device="cpu", half=False, compiled=False)._model
+
+
+@pytest.fixture(scope="module")
+def clip() -> list[Picture]:
+    """Frames of the demo, half as high and wide."""
+    with open_source(demo_files()[0]) as source:
+        return [frame.image[::2, ::2].copy() for frame in itertools.islice(source, 28)]
+
+
+def another(frames: Sequence[Picture]) -> list[Picture]:
+    """Return a scene that is not that of *frames*."""
+    return [np.ascontiguousarray(255 - frame[:, ::-1, [1, 2, 0]]) for frame in frames]
+
+
+def labels(session: Session, frames: Sequence[Picture]) -> list[Picture]:
+    answers = [session.step(frame.image) for frame in session.looking_ahead(map(Pictured, frames))]
+    session.close()
+    return answers
+
+
+def require_alike(some: Sequence[Picture], others: Sequence[Picture]) -> None:
+    """Compare two videos; kernels that are put together in another way round in another."""
+    assert len(some) == len(others)
+    for place, (one, other) in enumerate(zip(some, others, strict=True)):
+        assert np.mean(one == other) > 0.999, f"frame {place}: {np.mean(one == other):.4f}"
+
+
+@pytest.mark.parametrize("count", [16, 18])
+def test_frames_are_encoded_at_once_and_the_masks_are_the_same(on_a_gpu: Opened, monkeypatch, count: int):
+    encoded: list[int] = []
+    encode = GraphedRVOS.encode_pictures
+
+    def counted(self: GraphedRVOS, pictures: Sequence[Tensor], size: tuple[int, int]):
+        encoded.append(len(pictures))
+        return encode(self, pictures, size)
+
+    monkeypatch.setattr(GraphedRVOS, "encode_pictures", counted)
+    frames = [picture((32, 16 + 3 * k, RED), (40, 112 - 2 * k, GREEN)) for k in range(count)]
+    mask, network = square(32, 16, 1) + square(40, 112, 2), matching_network()
+    require_alike(labels(on_a_gpu(network, first_mask=mask), frames), labels(Session(network, first_mask=mask), frames))
+    assert encoded == [AT_ONCE] * 3 + [count - 16] * (count > 16)
+
+
+def test_a_shot_that_goes_on_has_what_it_ended_with(on_a_gpu: Opened, lite: RVOS, clip: list[Picture]):
+    """Although the shot between has had the same graphs."""
+    film = clip[:14] + another(clip[:14]) + clip[14:]
+    there = labels(on_a_gpu(lite, options=SMALL), film)
+    assert set(np.unique(there[13])) == set(np.unique(there[28])) > {0}
+    require_alike(there, labels(Session(lite, options=SMALL), film))
+
+
+@pytest.mark.parametrize("tail", [1, 2, 3])
+def test_a_shot_of_few_frames_is_looked_at_as_closely(on_a_gpu: Opened, lite: RVOS, clip: list[Picture], tail: int):
+    film = clip[:12] + another(clip[:tail])
+    require_alike(labels(on_a_gpu(lite, options=SMALL), film), labels(Session(lite, options=SMALL), film))
