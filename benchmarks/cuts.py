@@ -1,4 +1,4 @@
-"""What `rvos segment` finds behind the cuts of a video, told shot by shot and told nothing of them.
+"""What is found and followed behind the cuts of a video, told shot by shot and told nothing of them.
 
     python benchmarks/cuts.py --data ../shared/data/dev
 
@@ -6,13 +6,17 @@ Enters: a DAVIS root, all of one size. Leaves: a Markdown table on stdout. Each 
 16 frames of it, 16 of the next one and, by the kind of film, 16 of a third or the 16 that come next in the first. J&F
 is that of all objects as one, each shot by itself without its first and last frame, mean over the films. Then all of
 each sequence, as it was filmed: how many cuts are seen where there is none.
+
+Then the objects of the first frame are given and followed: in films that go back to the first scene, J&F there, and
+what is taken for them in the second shot, which has none; and in films whose second shot is the same scene again, 30
+frames from its beginning, mirrored or enlarged as if from another camera, J&F in that.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
@@ -31,6 +35,7 @@ from rvos_cli.session import Session
 from rvos_cli.shots import ShotRules, is_cut, small_copy
 
 SHOT = 16  # frames
+LATER = 30  # the frame with which another view begins
 FORMS = {"told nothing": replace(ShotRules(), change=256.0), "shot by shot": ShotRules()}
 
 
@@ -52,6 +57,14 @@ def main(words: Sequence[str] | None = None) -> int:
             scores, shared = zip(*(score(model, film, rules) for film in shots), strict=True)
             first, second, third = np.mean(scores, axis=0)
             print(f"| {name} | {form} | {first:.3f} | {second:.3f} | {third:.3f} | {sum(shared)} |", flush=True)
+    print("\n| followed | | first shot | third | second: frames with anything | % of pixels | mirrored | enlarged |")
+    print("| --- | --- | --- | --- | --- | --- | --- | --- |")
+    for form, rules in FORMS.items():
+        Session.shot_rules = rules
+        back = np.mean([follow(model, film) for film in films(clips, True)], axis=0)
+        views = [np.mean([follow_view(model, clip, view) for clip in clips]) for view in (mirrored, enlarged)]
+        numbers = " | ".join(f"{value:.3f}" for value in (*back[:3], 100 * back[3], *views))
+        print(f"| back to the first | {form} | {numbers} |", flush=True)
     seen = sum(cuts_in(pictures(clip, 0, None)) for clip in clips)
     print(f"\n{seen} cuts are seen in {len(clips)} sequences without one.")
     return 0
@@ -83,6 +96,51 @@ def score(model: rvos.Segmenter, film: list[tuple[Clip, int]], rules: ShotRules)
         values.append(score_union(iter(part), map(read_mask, clip.truths[start : start + SHOT]), clip.name))
         ids.append(set(np.unique([frame.labels for frame in part]).tolist()) - {0})
     return values, len(ids[0] & ids[2])
+
+
+def follow(model: rvos.Segmenter, film: list[tuple[Clip, int]]) -> tuple[float, float, float, float]:
+    """Follow the first frame's objects through a film that goes back to its first scene.
+
+    Returns:
+        J&F of the first and the third shot; of the second the share of frames in which more than a thousandth is taken
+        for an object, and the share of all pixels.
+    """
+    frames = [image for clip, start in film for image in pictures(clip, start, SHOT)]
+    found = list(model.stream(frames, first_mask=read_mask(film[0][0].truths[0])))
+    first, third = (
+        score_union(iter(found[place : place + SHOT]), map(read_mask, clip.truths[start : start + SHOT]), clip.name)
+        for place, (clip, start) in ((0, film[0]), (2 * SHOT, film[2]))
+    )
+    taken = [float(np.mean(frame.labels > 0)) for frame in found[SHOT : 2 * SHOT]]
+    return first, third, float(np.mean([share > 0.001 for share in taken])), float(np.mean(taken))
+
+
+View = Callable[[NDArray[np.uint8], NDArray[np.uint8]], NDArray[np.uint8]]
+
+
+def follow_view(model: rvos.Segmenter, clip: Clip, view: View) -> float:
+    """Follow the first frame's objects into another *view* of the same scene; return J&F there."""
+    truths = [read_mask(path) for path in clip.truths[LATER : LATER + SHOT]]
+    frames = pictures(clip, 0, SHOT) + [view(image, truths[0]) for image in pictures(clip, LATER, SHOT)]
+    found = list(model.stream(frames, first_mask=read_mask(clip.truths[0])))
+    return score_union(iter(found[SHOT:]), [view(truth, truths[0]) for truth in truths], clip.name)
+
+
+def mirrored(image: NDArray[np.uint8], _: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return the mirror image of a picture or mask."""
+    return np.ascontiguousarray(image[:, ::-1])
+
+
+def enlarged(image: NDArray[np.uint8], around: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return the part of a picture or mask that is 1/1.6 of it high and wide and around the objects of a mask."""
+    sides = [round(side / 1.6) for side in around.shape]
+    middle = [float(places.mean()) for places in np.nonzero(around)]
+    top, left = (
+        round(min(max(m - part / 2, 0), side - part)) for m, part, side in zip(middle, sides, around.shape, strict=True)
+    )
+    part = Image.fromarray(image[top : top + sides[0], left : left + sides[1]])
+    how = Image.Resampling.NEAREST if image.ndim == 2 else Image.Resampling.BILINEAR
+    return np.asarray(part.resize(around.shape[::-1], how))
 
 
 def cuts_in(frames: Sequence[NDArray[np.uint8]]) -> int:

@@ -50,6 +50,15 @@ class Memory:
         self.later: References | None = None
         self.last: References | None = None
 
+    def behind_cut(self) -> Memory:
+        """Return a memory of the same, to which the frame before is the one that is trusted most."""
+        memory = Memory()
+        if self.later is not None:
+            memory.kept = memory.next = memory.later = self.later
+            first = self.later.frames(0, 1)
+            memory.last = References(first.keys, first.masks)
+        return memory
+
     def advance(self) -> None:
         """Go on to the next frame."""
         self.kept, self.next = self.next, self.later

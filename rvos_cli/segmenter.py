@@ -188,9 +188,9 @@ class Segmenter:
         Without a mask the objects are found, with ``first_mask`` or ``masks`` the given ones are followed.
 
         Args:
-            input: as for ``segment``; an iterable of arrays is read one array at a time and may be endless. Where
-                objects are to be found, the first frames of each shot are read ahead, but not of an iterator, which may
-                be live and is taken as one shot.
+            input: as for ``segment``; an iterable of arrays is read one array at a time and may be endless. Some frames
+                are read ahead, for cuts and, where objects are to be found, for what is in a shot; but not of an
+                iterator, which may be live and is taken as one shot.
             first_mask: as for ``track``.
             masks: masks of later frames, for objects that appear late or to correct one: a mapping from the frame's
                 index, or an iterable with one mask, or None or an array without an object, for each frame.

@@ -87,11 +87,11 @@ class Session:
     def looking_ahead(self, frames: Iterator[FrameT]) -> Iterator[FrameT]:
         """Yield *frames*, all of a video, for ``step``, each after a look at those that come then.
 
-        If objects are to be found, it is at the first ones, and after a cut at those behind it; and each frame is
-        encoded beside the step of the one before.
+        It is for cuts, and if objects are to be found, at the first ones, and after a cut at those behind it; and each
+        frame is encoded beside the step of the one before.
         """
         ahead = ReadAhead(frames)
-        shots = Shots(ahead, self.shot_rules if self._frames_ahead else None)
+        shots = Shots(ahead, self.shot_rules if self._model.config.matching else None)
         self.look_ahead(shots.coming(self._frames_ahead))
         # Of a published network nearly all is encoding, and half of a processor's threads would rest.
         many = self.device.type == "cpu" and self._model.config.matching and torch.get_num_threads() > 1
@@ -119,14 +119,18 @@ class Session:
             self._encode.announce(following.image, network)
 
     def _begin_shot(self, shots: Shots[FrameT]) -> None:
-        """Look for objects anew, or go on with those of an earlier shot if the next frame may follow it."""
+        """Go on with an earlier shot if the next frame may follow it; or look for objects anew, or for the given."""
         (end, begin), ended = shots.around_cut(), self._tracker
         ended.pause()
         again = next((shot for shot in reversed(self._earlier) if goes_on(shot[0], begin, self.shot_rules)), None)
         others = [shot for shot in self._earlier if shot is not again]
         self._earlier = [*others, (end, ended)][-EARLIER_SHOTS:]
-        self._tracker = self._new_tracker(ended.newest_id) if again is None else again[1]
-        if again is None:
+        if again is not None:
+            self._tracker = again[1]
+        elif not self._discover and isinstance(ended, MatchingTracker):
+            self._tracker = ended.behind_cut()
+        else:
+            self._tracker = self._new_tracker(ended.newest_id)
             self.look_ahead(shots.coming(self._frames_ahead))
         self._tracker.newest_id = max(ended.newest_id, self._tracker.newest_id)
         self._tracker.model = self._network(self._frames)

@@ -6,6 +6,7 @@ reference frames, and neither grows with the video.
 
 from __future__ import annotations
 
+import copy
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ from rvos_cli.model.encoder import Features
 from rvos_cli.model.reading import BegunReading
 from rvos_cli.model.rvos import StepOutput
 from rvos_cli.preprocess import mask_tensor
+from rvos_cli.presence import Absence
 from rvos_cli.sight import Labels, Looking, Seen
 from rvos_cli.whereabouts import Whereabouts
 
@@ -86,6 +88,7 @@ class Tracker(ABC):
     def pause(self) -> None:
         """Make all that is held its own: until the next step graphs may compute frames of other trackers."""
         self.state = self.state.clone() if self.state is not None else None
+        self.masks = self.masks.clone() if self.masks is not None else None
 
     def _seen(self, logits: Tensor, ids: tuple[int, ...], frame: EncodedFrame) -> Seen:
         return self.look(logits, ids, frame.source, self.options.threshold)
@@ -147,8 +150,17 @@ class MatchingTracker(Tracker):
     def _start(self) -> None:
         self.index = -1
         self.memory = Memory()
+        self._absence = Absence()
         self._whereabouts = Whereabouts(self.options.threshold)
         self._found_before: list[Cells] = []  # by the last frame's search, whether it counted or not
+
+    def behind_cut(self) -> MatchingTracker:
+        """Return another one for the same objects, where each is missing until it is seen again."""
+        other = copy.copy(self)
+        other.memory, other._whereabouts = self.memory.behind_cut(), Whereabouts(self.options.threshold)
+        other._absence = self._absence.behind_cut(self.ids, self.memory.later)
+        other.state, other.masks = None, None if self.masks is None else torch.zeros_like(self.masks)
+        return other
 
     def step(self, frame: EncodedFrame, mask: Labels | None) -> Seen:
         """Advance one frame; see ``Tracker.step``."""
@@ -158,6 +170,7 @@ class MatchingTracker(Tracker):
         if mask is not None:
             self._take(mask, frame.size)
             self.newest_id = max((self.newest_id, *self.ids))
+            self._absence.end(np.unique(mask).tolist())
         known = len(self.ids)
         searching = self._free_slots()
         if known + searching[0] == 0:
@@ -166,6 +179,7 @@ class MatchingTracker(Tracker):
             out = self._decode(frame, known + free, known)
             seen = self._seen(out.logits[0], self.ids, frame)
             followed = self._whereabouts.keep_in_place(self.ids, seen)
+            followed = self._absence.without_missing(self.ids, followed, out.keys)
             sources, found = self._search(seen, followed, frame)
             if free - 1 not in sources:
                 break  # the last slot found nothing, and no slot behind it would have

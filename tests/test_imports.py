@@ -40,11 +40,12 @@ ALLOWED = {
     "cells": {"continuity"},
     "discovery": {"cells", "continuity"},
     "memory": {"model"},
+    "presence": {"cells", "model"},
     "sight": {"cells", "continuity", "graphs", "model", "postprocess"},
     "whereabouts": {"cells", "continuity", "sight"},
     "trackers": {
         *("config", "errors", "model", "preprocess"),
-        *("cells", "continuity", "discovery", "memory", "sight", "whereabouts"),
+        *("cells", "continuity", "discovery", "memory", "presence", "sight", "whereabouts"),
     },
     "opening": set(),
     "ahead": {"graphs", "threads"},
@@ -91,7 +92,7 @@ UNKNOWN = {
         part: FILES | DRAWING
         for part in (
             *("model", "preprocess", "postprocess", "session", "trackers"),
-            *("cells", "discovery", "memory", "sight", "whereabouts"),
+            *("cells", "discovery", "memory", "presence", "sight", "whereabouts"),
         )
     },
     **{

@@ -24,6 +24,7 @@ from rvos_cli.ahead import AheadOnGPU
 from rvos_cli.cli.demo import demo_files
 from rvos_cli.config import InferenceOptions
 from rvos_cli.graphs import Replayed
+from rvos_cli.masks import read_labels
 from rvos_cli.model import RVOS, graphed
 from rvos_cli.model.graphed import GraphedRVOS, for_gpu
 from rvos_cli.preprocess import network_input
@@ -143,3 +144,11 @@ def test_a_shot_that_goes_on_has_what_it_ended_with(on_a_gpu: Opened, lite: RVOS
 def test_a_shot_of_few_frames_is_looked_at_as_closely(on_a_gpu: Opened, lite: RVOS, clip: list[Picture], tail: int):
     film = clip[:12] + another(clip[:tail])
     require_alike(labels(on_a_gpu(lite, options=SMALL), film), labels(Session(lite, options=SMALL), film))
+
+
+def test_what_is_followed_through_cuts_is_as_on_a_processor(on_a_gpu: Opened, lite: RVOS, clip: list[Picture]):
+    mask = read_labels(demo_files()[1])[::2, ::2].copy()
+    film = clip[:14] + another(clip[:8]) + clip[14:20] + [np.ascontiguousarray(frame[:, ::-1]) for frame in clip[20:]]
+    there = labels(on_a_gpu(lite, options=SMALL, first_mask=mask), film)
+    assert set(np.unique(there[22])) == set(np.unique(mask)) and there[-1].any()
+    require_alike(there, labels(Session(lite, options=SMALL, first_mask=mask), film))

@@ -1,0 +1,96 @@
+"""Whether an object is in the picture at all: asked behind a cut, where nobody knows what the camera sees.
+
+A network that was taught to follow finds something in any picture, the likest there is. How like it is, keys tell.
+Used by ``trackers.py``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from rvos_cli.cells import NOWHERE
+from rvos_cli.model import References
+
+
+@dataclass(frozen=True, kw_only=True)
+class PresenceRules:
+    """How like an object something has to be.
+
+    Args:
+        likeness: the mean cosine of the likest places of a frame, each with the place of the object that it is like,
+        share: of which there are as many as this share of the object's.
+    """
+
+    likeness: float = 0.828
+    share: float = 0.3
+
+
+@dataclass(frozen=True)
+class Appearance:
+    """What an object looked like.
+
+    Args:
+        keys: (P, D) of its places in some frames, unit length along D.
+        size: of how many places it is in one of them, on average.
+    """
+
+    keys: Tensor
+    size: float
+
+    @classmethod
+    def of(cls, references: References, slot: int) -> Appearance:
+        """Remember the object in plane *slot* of the references' masks."""
+        masks = references.masks[0, slot].flatten()
+        inside = masks > 0.5 * masks.amax().clamp(min=1e-3)  # of the smallest ones no place is full
+        keys = references.keys[0].flatten(1).T[inside].float()
+        return cls(keys, len(keys) / len(references))
+
+    def likeness(self, keys: Tensor, share: float) -> float:
+        """Return how like it the likest places of a frame with keys (1, D, h/8, w/8) are, -1..1; see the rules."""
+        if not len(self.keys):
+            return -1.0
+        best = (self.keys @ keys[0].flatten(1).float()).amax(dim=0)
+        count = min(len(best), max(1, round(share * self.size)))
+        return float(best.topk(count).values.mean())
+
+
+class Absence:
+    """The objects that nobody has seen since a cut, each until a frame shows something like it."""
+
+    rules = PresenceRules()
+
+    def __init__(self, missing: Mapping[int, Appearance] | None = None) -> None:
+        """Miss these ids, or nobody."""
+        self._missing = dict(missing or {})
+
+    def behind_cut(self, ids: Sequence[int], references: References | None) -> Absence:
+        """Return who is missing behind a cut: *ids*, which are in the references' planes, and who was before."""
+        shown = {} if references is None else {one: Appearance.of(references, n) for n, one in enumerate(ids)}
+        return Absence({**shown, **self._missing})
+
+    def end(self, ids: Iterable[int]) -> None:
+        """Miss some objects no more."""
+        for identity in ids:
+            self._missing.pop(identity, None)
+
+    def without_missing(self, ids: Sequence[int], logits: Tensor, keys: Tensor | None) -> Tensor:
+        """Return logits (N, h, w) with nothing of the missing; those that the frame is like are missed no more.
+
+        Args:
+            ids: of the N objects.
+            logits: what the network sees of them in a frame.
+            keys: the frame's, (1, D, h/8, w/8), unit length along D.
+        """
+        if keys is None or not self._missing:
+            return logits
+        share, least = self.rules.share, self.rules.likeness
+        self.end([one for one, was in self._missing.items() if was.likeness(keys, share) > least])
+        missing = [slot for slot, identity in enumerate(ids) if identity in self._missing]
+        if not missing:
+            return logits
+        logits = logits.clone()
+        logits[missing] = logits[missing].clamp(max=NOWHERE)
+        return logits

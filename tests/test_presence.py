@@ -1,0 +1,116 @@
+"""Who is in the picture behind a cut, and who is not."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+from rvos_cli.cells import NOWHERE
+from rvos_cli.cli.demo import demo_files
+from rvos_cli.config import InferenceOptions
+from rvos_cli.masks import read_labels
+from rvos_cli.model import RVOS, References
+from rvos_cli.presence import Absence, Appearance
+from rvos_cli.segmenter import load_model
+from rvos_cli.session import Session
+from rvos_cli.sources import open_source
+
+Picture = NDArray[np.uint8]
+SHARE = Absence.rules.share
+
+
+@dataclass
+class Pictured:
+    image: Picture
+
+
+def keys(*rows: Sequence[int]) -> torch.Tensor:
+    """Return keys (1, 3, 1, n) that are unit vectors along these axes."""
+    return torch.eye(3)[list(rows)].T[None, :, None]
+
+
+def references() -> References:
+    """Object 0 looks like axis 0, object 1 like axis 1, the background like axis 2; one frame of six places."""
+    masks = torch.zeros(1, 2, 1, 1, 6)
+    masks[0, 0, ..., :2], masks[0, 1, ..., 2:4] = 1, 1
+    return References(keys(0, 0, 1, 1, 2, 2).unsqueeze(2), masks)
+
+
+def test_an_object_is_like_a_frame_that_shows_it():
+    first, second = (Appearance.of(references(), slot) for slot in (0, 1))
+    assert (first.keys.shape, first.size) == ((2, 3), 2)
+    frame = keys(2, 2, 0, 2)
+    assert first.likeness(frame, SHARE) == 1 and second.likeness(frame, SHARE) == 0
+    assert first.likeness(frame, 1.0) == 0.5  # one of the two places that it should fill
+
+
+def test_an_object_that_never_was_seen_is_like_nothing():
+    unseen = References(references().keys, torch.zeros(1, 1, 1, 1, 6))
+    assert Appearance.of(unseen, 0).likeness(keys(0, 1, 2), SHARE) == -1
+
+
+def test_who_is_missing_is_nowhere_until_something_like_it_is_seen():
+    logits = torch.full((2, 4, 8), 3.0)
+    absence = Absence().behind_cut((7, 9), references())
+    after = absence.without_missing((7, 9), logits, keys(2, 2))
+    assert (after == NOWHERE).all() and (logits == 3).all()
+    after = absence.without_missing((7, 9), logits, keys(2, 1))
+    assert (after[0] == NOWHERE).all() and (after[1] == 3).all()
+    after = absence.without_missing((7, 9), logits, keys(2, 2))  # who was seen again is followed again
+    assert (after[0] == NOWHERE).all() and (after[1] == 3).all()
+    absence.end([7])
+    assert absence.without_missing((7, 9), logits, keys(2, 2)) is logits
+
+
+def test_who_was_missing_before_a_cut_looks_as_it_did_before_that():
+    absence = Absence().behind_cut((7, 9), references())
+    absence.end([9])
+    again = absence.behind_cut((7, 9), References(keys(2, 2).unsqueeze(2), torch.ones(1, 2, 1, 1, 2)))
+    logits = torch.zeros(2, 4, 8)
+    after = again.without_missing((7, 9), logits, keys(2, 0))
+    assert (after == 0).all()
+    assert (absence.without_missing((7, 9), logits, keys(2, 2))[0] == NOWHERE).all()
+
+
+@pytest.fixture(scope="module")
+def lite() -> RVOS:
+    return load_model("lite", device="cpu", half=False, compiled=False)._model
+
+
+@pytest.fixture(scope="module")
+def clip() -> list[Picture]:
+    with open_source(demo_files()[0]) as source:
+        return [frame.image[::2, ::2].copy() for frame in itertools.islice(source, 24)]
+
+
+def elsewhere(count: int) -> list[Picture]:
+    """Return a scene of its own: hills of blobs, over which the camera moves."""
+    coarse = np.random.default_rng(3).integers(0, 256, (9, 18, 3), dtype=np.uint8)
+    wide = np.asarray(Image.fromarray(coarse).resize((400, 180), Image.Resampling.BICUBIC))
+    return [np.ascontiguousarray(wide[:, 2 * place : 2 * place + 320]) for place in range(count)]
+
+
+def test_what_is_followed_is_not_taken_for_something_else_behind_a_cut(lite: RVOS, clip: list[Picture]):
+    mask = read_labels(demo_files()[1])[::2, ::2].copy()
+
+    def followed(frames: Sequence[Picture]) -> list[Picture]:
+        session = Session(lite, options=InferenceOptions(size=192), first_mask=mask)
+        labels = [session.step(frame.image) for frame in session.looking_ahead(map(Pictured, frames))]
+        session.close()
+        return labels
+
+    alone, film = followed(clip), followed(clip[:12] + elsewhere(9) + clip[12:])
+    assert not np.any(film[12:21])
+    for one, other in zip(alone[12:], film[21:], strict=True):  # back again, everything goes on under its id
+        assert np.mean(one == other) > 0.995 and set(np.unique(one)) == set(np.unique(other)) > {0}
+    view = followed(clip[:12] + [np.ascontiguousarray(frame[:, ::-1]) for frame in clip[12:]])
+    largest = np.bincount(mask.ravel())[1:].argmax() + 1
+    both = (view[-1][:, ::-1] == largest) & (alone[-1] == largest)
+    assert both.sum() > 0.7 * (alone[-1] == largest).sum()  # seen by another camera
