@@ -11,7 +11,7 @@ import heapq
 import os
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -129,7 +129,8 @@ def _join(part: Path, whole: Path, sound: Sound | None, way: Any, trouble: list[
         stream.time_base = source.time_base
         tracks = [_picture_packets(pictures, source, stream)]
         if sound is not None:
-            tracks.append(way(sound, output, [] if trouble is None else trouble))
+            timed = replace(sound, pictures=Fraction(pictures.duration or 0, av.time_base))
+            tracks.append(way(timed, output, [] if trouble is None else trouble))
         for packet in heapq.merge(*tracks, key=_time):
             count += packet.stream.type == "audio"
             output.mux_one(packet)

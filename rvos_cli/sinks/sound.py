@@ -21,14 +21,20 @@ COPIED = frozenset({"aac", "ac3", "alac", "eac3", "flac", "mp3", "opus"})
 AAC_RATES = frozenset({8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 64000, 88200, 96000})
 PREROLL = Fraction(1, 10)  # packets this long before the first frame warm the decoder up and are not played
 PATIENCE = 10  # reading errors in a row before the rest is given up
+LONGEST_SILENCE = 60  # seconds behind the pictures' end: a stamp further ahead is a broken one, and no gap to fill
+ASTRAY = "the sound's times jump far ahead in places; it goes on there without a gap"
 
 
 @dataclass(frozen=True)
 class Sound:
-    """The best sound stream of the file at *address*, from *start* (seconds in the file) on."""
+    """The best sound stream of the file at *address*, from *start* (seconds in the file) on.
+
+    *pictures* says for how many seconds from there on the video lasts.
+    """
 
     address: str
     start: Fraction
+    pictures: Fraction = Fraction(0)
 
     def codec(self) -> str:
         """Return the codec's name, as ``aac`` or ``pcm_s16le``, or ``none``."""
@@ -98,6 +104,8 @@ def _copied_packets(sound: Sound, container: Any, source: Any, stream: Any, warn
             samples = round(time / unit)
             if expected is not None and abs(samples - expected) <= 2 * source.time_base / unit:
                 samples = expected
+            elif _astray(sound, time, (expected or 0) * unit, warnings):
+                samples = expected or 0
             if expected is not None and samples < expected - length:
                 continue
             packet.time_base = unit
@@ -117,12 +125,23 @@ def _encoded_packets(sound: Sound, container: Any, source: Any, stream: Any, war
             begin = round((time - sound.start) * rate)
             # Jitter of the container's clock is no gap; a real gap is filled, an overlap cut.
             gap = begin - position if abs(begin - position) > rate // 20 or position == 0 else 0
+            if _astray(sound, time - sound.start, Fraction(position, rate), warnings):
+                gap = 0
             for block in (*_silence(gap, samples.shape[0], rate), samples[:, max(0, -gap) :]):
                 if block.shape[1]:
                     yield from _encode(stream, _frame(block, layout, rate, position))
                     position += block.shape[1]
         if position:
             yield from _encode(stream, None)
+
+
+def _astray(sound: Sound, time: Fraction, reached: Fraction, warnings: list[str]) -> bool:
+    """Tell whether a stamp leads too far behind all that is heard and shown to be true, and warn of it once."""
+    if time <= max(reached, sound.pictures) + LONGEST_SILENCE:
+        return False
+    if ASTRAY not in warnings:
+        warnings.append(ASTRAY)
+    return True
 
 
 def _silence(count: int, channels: int, block: int) -> Iterator[NDArray[np.float32]]:
@@ -163,9 +182,9 @@ def _decoded(
             now = (frame.format.name, frame.layout.name, frame.sample_rate)
             if now != kind:
                 resampler, kind = av.AudioResampler(format="fltp", layout=layout, rate=rate), now
-            if frame.pts is None:
-                frame.time_base = Fraction(1, frame.sample_rate)
-                frame.pts = round(time * frame.sample_rate)
+            if frame.pts is None:  # as of the last one of WMA; the resampler goes on counting in the unit of the first
+                frame.time_base = frame.time_base or source.time_base
+                frame.pts = round(time / frame.time_base)
             for piece in resampler.resample(frame):
                 begin = piece.pts * piece.time_base
                 time = begin + Fraction(piece.samples, rate)

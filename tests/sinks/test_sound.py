@@ -11,6 +11,7 @@ from media import encode, ffmpeg
 from overlays import SIZE, codec_of, masks_of, onset, overlay, sound_of, video_times, with_tone
 
 from rvos_cli.sinks import OverlayVideo
+from rvos_cli.sinks.muxing import source_clock
 from rvos_cli.sources import open_source
 
 
@@ -82,6 +83,39 @@ def test_sound_that_outlasts_the_picture_is_kept(tmp_path: Path, codec: str) -> 
     assert start == 0 and 5 <= len(samples) / rate < 5.06
     assert np.abs(samples[4 * rate :]).max() > 0.1
     assert video_times(tmp_path / "overlay.mp4")[1] == 1
+
+
+@pytest.mark.parametrize("codec", ["wmav1", "wmav2"])
+@pytest.mark.parametrize("suffix", [".wmv", ".mkv", ".avi"])
+def test_a_last_block_without_a_time_follows_the_others(tmp_path: Path, suffix: str, codec: str) -> None:
+    picture = encode(tmp_path / "picture.mkv", 25, SIZE)
+    tone = ("-f", "lavfi", "-i", "aevalsrc='if(gt(t,0.5),0.5*sin(2*PI*440*t),0)':d=1")
+    video = tmp_path / f"in{suffix}"
+    ffmpeg("-i", picture, *tone, "-c:v", "wmv2" if suffix == ".wmv" else "mpeg4", "-c:a", codec, video)
+    sink = overlay(video, tmp_path / "overlay.mp4")
+    assert sink.warnings == []
+    samples, rate, start = sound_of(tmp_path / "overlay.mp4")
+    assert start == 0 and 1 <= len(samples) / rate < 1.2
+    expected = onset(video) - float(source_clock(video).start)
+    assert abs(onset(tmp_path / "overlay.mp4") - expected) < 0.03
+
+
+@pytest.mark.parametrize("codec", ["aac", "vorbis"])
+def test_a_jump_of_the_sound_by_hours_is_no_silence(tmp_path: Path, codec: str) -> None:
+    video = with_tone(tmp_path / "in.mkv", codec, 1.0, "-bsf:a", "setts=ts=TS+gt(N\\,20)*36000/TB")
+    sink = overlay(video, tmp_path / "overlay.mp4")
+    assert len(sink.warnings) == 1 and "jump" in sink.warnings[0]
+    samples, rate, _ = sound_of(tmp_path / "overlay.mp4")
+    assert 0.9 < len(samples) / rate < 1.2
+    with av.open(str(tmp_path / "overlay.mp4")) as container:
+        assert container.duration < 1.2 * av.time_base
+
+
+def test_sound_that_resumes_seconds_after_the_picture_keeps_its_place(tmp_path: Path) -> None:
+    video = with_tone(tmp_path / "in.mkv", "vorbis", 1.0, "-bsf:a", "setts=ts=TS+gt(N\\,20)*30/TB")
+    assert overlay(video, tmp_path / "overlay.mp4").warnings == []
+    samples, rate, _ = sound_of(tmp_path / "overlay.mp4")
+    assert 30.9 < len(samples) / rate < 31.2
 
 
 @pytest.mark.parametrize("codec", ["aac", "vorbis"])
