@@ -100,7 +100,7 @@ def _join_with_sound(part: Path, whole: Path, sound: Sound, warnings: list[str])
     """Try to copy the sound, then to re-encode it; tell whether one of them worked."""
     try:
         codec = sound.codec()
-    except (av.error.FFmpegError, OSError) as error:
+    except Exception as error:  # of whatever kind: sound must not cost hours of masks
         warnings.append(f"the sound cannot be read and is left out ({_reason(error)})")
         return False
     reason = "it has no packets"
@@ -110,7 +110,7 @@ def _join_with_sound(part: Path, whole: Path, sound: Sound, warnings: list[str])
             if _join(part, whole, sound, way, trouble) and _has_sound(whole):
                 warnings += trouble
                 return True
-        except (av.error.FFmpegError, OSError, ValueError) as error:
+        except Exception as error:  # as above; what concerns the file itself, as a full disk, happens again without
             reason = _reason(error)
     warnings.append(f"the sound ({codec}) is damaged or of an unknown kind and is left out ({reason})")
     return False

@@ -15,7 +15,7 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
-from rvos_cli.sources.streams import opened
+from rvos_cli.sources.streams import heard_stream, opened
 
 COPIED = frozenset({"aac", "ac3", "alac", "eac3", "flac", "mp3", "opus"})
 AAC_RATES = frozenset({8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 64000, 88200, 96000})
@@ -27,7 +27,7 @@ ASTRAY = "the sound's times jump far ahead in places; it goes on there without a
 
 @dataclass(frozen=True)
 class Sound:
-    """The best sound stream of the file at *address*, from *start* (seconds in the file) on.
+    """The sound stream of the file at *address*, from *start* (seconds in the file) on.
 
     *pictures* says for how many seconds from there on the video lasts.
     """
@@ -39,7 +39,7 @@ class Sound:
     def codec(self) -> str:
         """Return the codec's name, as ``aac`` or ``pcm_s16le``, or ``none``."""
         with opened(self.address) as container:
-            stream: Any = container.streams.best("audio")
+            stream = heard_stream(container)
             return "none" if stream is None else str(stream.codec_context.codec.canonical_name)
 
 
@@ -64,10 +64,10 @@ def encoded(sound: Sound, output: Any, warnings: list[str]) -> Iterator[Any]:
 
 def _opened(sound: Sound) -> tuple[Any, Any]:
     container = opened(sound.address)
-    source = container.streams.best("audio")
+    source = heard_stream(container)
     if source is None:
         container.close()
-        raise ValueError("it has no sound stream")
+        raise ValueError("nothing here decodes it")
     return container, source
 
 

@@ -1,4 +1,4 @@
-"""How media files are opened, and which stream is the video that is shown; reader and writer must agree on both.
+"""How media files are opened, and which streams are shown and heard; reader and writer must agree on both.
 
 Versions of PyAV differ in how; what this project has to know of that stands here.
 """
@@ -39,6 +39,16 @@ def displayed_stream(container: Any) -> Any | None:
     known = (stream for stream in container.streams.video if stream.codec_context is not None)  # None: a cut header
     moving = [stream for stream in known if not _disposition(stream) & ATTACHED_PICTURE]
     return max(moving, key=lambda each: (_disposition(each) & DEFAULT_STREAM, each.width * each.height), default=None)
+
+
+def heard_stream(container: Any) -> Any | None:
+    """Return the sound stream of a PyAV container that is heard, the best or else the first with a decoder, or None.
+
+    Sound of a newer kind, such as MPEG-H or AC-4, often lies beside one that everything plays.
+    """
+    best = container.streams.best("audio")
+    candidates = ([] if best is None else [best]) + list(container.streams.audio)
+    return next((stream for stream in candidates if stream.codec_context is not None), None)
 
 
 def _disposition(stream: Any) -> int:

@@ -8,7 +8,7 @@ import av
 import numpy as np
 import pytest
 from media import encode, ffmpeg
-from overlays import SIZE, codec_of, masks_of, onset, overlay, sound_of, video_times, with_tone
+from overlays import SIZE, TONE, codec_of, masks_of, onset, overlay, sound_of, video_times, with_tone
 
 from rvos_cli.sinks import OverlayVideo
 from rvos_cli.sinks.muxing import source_clock
@@ -167,6 +167,46 @@ def test_sound_that_nothing_decodes_is_left_out_with_a_warning(tmp_path: Path) -
     assert codec_of(tmp_path / "overlay.mp4") is None
     assert len(sink.warnings) == 1
     assert "sound" in sink.warnings[0]
+
+
+def unknown_sound(path: Path, *tracks: str) -> Path:
+    """Write a video with sound *tracks*, of which those called ``unknown`` are of a kind that nothing decodes."""
+    tones = [part for _ in tracks for part in (*TONE[:-1], f"{TONE[-1]}1")]
+    maps = [part for number in range(len(tracks) + 1) for part in ("-map", str(number))]
+    picture = encode(path.with_name("picture.mkv"), 25, SIZE)
+    ffmpeg("-i", picture, *tones, *maps, "-c:v", "copy", "-c:a", "aac", path)
+    head, *entries = path.read_bytes().split(b"mp4a")  # each entry of a track names its kind, then tells more as esds
+    assert len(entries) == len(tracks)
+    for track, entry in zip(tracks, entries, strict=True):
+        head += b"mhm1" + entry.replace(b"esds", b"xsds", 1) if track == "unknown" else b"mp4a" + entry
+    path.write_bytes(head)
+    return path
+
+
+@pytest.mark.parametrize("tracks", [("unknown", "known"), ("known", "unknown"), ("unknown", "unknown", "known")])
+def test_of_several_tracks_one_that_can_be_decoded_is_heard(tmp_path: Path, tracks: tuple[str, ...]) -> None:
+    sink = overlay(unknown_sound(tmp_path / "in.mp4", *tracks), tmp_path / "overlay.mp4")
+    assert sink.warnings == []
+    samples, rate, _ = sound_of(tmp_path / "overlay.mp4")
+    assert abs(len(samples) / rate - 1) < 0.1 and np.abs(samples).max() > 0.05
+
+
+def test_sound_without_a_decoder_is_left_out_with_a_warning(tmp_path: Path) -> None:
+    sink = overlay(unknown_sound(tmp_path / "in.mp4", "unknown"), tmp_path / "overlay.mp4")
+    assert len(video_times(tmp_path / "overlay.mp4")[0]) == 25
+    assert codec_of(tmp_path / "overlay.mp4") is None
+    assert len(sink.warnings) == 1 and "left out" in sink.warnings[0]
+
+
+@pytest.mark.parametrize("broken", ["copied", "Sound.codec"])
+def test_no_failure_of_the_sound_costs_the_video(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, broken: str) -> None:
+    def fails(*_: object) -> None:
+        raise AttributeError("as PyAV does with what it does not know")
+
+    monkeypatch.setattr(f"rvos_cli.sinks.muxing.{broken}", fails)
+    sink = overlay(with_tone(tmp_path / "in.mp4", "aac"), tmp_path / "overlay.mp4")
+    assert len(video_times(tmp_path / "overlay.mp4")[0]) == 25
+    assert (sink.warnings == []) == (broken == "copied")  # which is encoded instead
 
 
 def test_nothing_is_printed_about_damage(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
