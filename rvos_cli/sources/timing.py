@@ -12,15 +12,17 @@ from typing import Any
 from rvos_cli.sources.frames import NOMINAL_RATE
 
 FASTEST = 1000  # frames per second; containers without a rate state their clock instead, 90000 for example
+REORDERED = 16  # frames that a codec may reorder; a longer way back is that of a clock that was reset
 NUDGE = Fraction(1, 1000)  # seconds between frames whose stamps coincide: as little as every container can store
 
 
 class FrameClock:
     """Turns stamps into seconds since the first frame.
 
-    Stamps are kept exactly as they are. Three kinds of broken ones are mended: missing stamps follow at the average
+    Stamps are kept exactly as they are. Four kinds of broken ones are mended: missing stamps follow at the average
     rate, coinciding ones are pushed on by a millisecond, and a jump backwards (a clock that was reset) goes on where
-    it was.
+    it was. Where presentation times step back a little and decoding times do not, the writer of the file has put down
+    decoding times as both, and from there on these count.
     """
 
     def __init__(self, time_base: Fraction, rate: Fraction, *, by_decoding_time: bool = False) -> None:
@@ -30,9 +32,14 @@ class FrameClock:
         self._by_decoding_time = by_decoding_time
         self._origin: Fraction | None = None
         self._last: Fraction | None = None
+        self._longest_nudge = 2 * self._step
+        self._stamps: tuple[int | None, int | None] = (None, None)  # the last presentation and decoding time
+        self._steps_back = 0  # of presentation times
+        self._resets = 0  # of decoding times
 
     def time(self, pts: int | None, dts: int | None) -> Fraction:
         """Return the next frame's time in seconds."""
+        self._choose(pts, dts)
         stamp = dts if self._by_decoding_time or pts is None else pts
         following = Fraction(0) if self._last is None else self._last + self._step
         seconds = following
@@ -42,13 +49,28 @@ class FrameClock:
                 self._origin = stamped - following
             seconds = stamped - self._origin
             if self._last is not None and seconds <= self._last:
-                if seconds > self._last - 2 * self._step:
+                if seconds > self._last - self._longest_nudge:
                     seconds = self._last + NUDGE
                 else:
                     seconds = following
                     self._origin = stamped - following
         self._last = seconds
         return seconds
+
+    def _choose(self, pts: int | None, dts: int | None) -> None:
+        """Go over to decoding times once they are the better ones, much as ffmpeg does (``guess_correct_pts``)."""
+        if self._by_decoding_time:
+            return
+        last_pts, last_dts = self._stamps
+        self._stamps = (last_pts if pts is None else pts, last_dts if dts is None else dts)
+        self._resets += dts is not None and last_dts is not None and dts <= last_dts
+        if pts is None or last_pts is None or pts >= last_pts:
+            return
+        self._steps_back += 1
+        little = (last_pts - pts) * self._time_base < REORDERED * self._step
+        if little and dts is not None and self._steps_back > self._resets:
+            self._by_decoding_time = True
+            self._longest_nudge = REORDERED * self._step  # until they have reached what presentation times ran ahead to
 
 
 def average_rate(stream: Any, timed: bool) -> Fraction:

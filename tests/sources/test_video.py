@@ -207,3 +207,36 @@ def test_clock_mends_broken_stamps() -> None:
     times = [clock.time(pts, None) for pts in (500, 504, 504, 508, None, 100, 104)]
     assert times[:4] == [0, Fraction(1, 25), Fraction(41, 1000), Fraction(2, 25)]
     assert times[4:] == [Fraction(3, 25), Fraction(4, 25), Fraction(5, 25)]
+
+
+@pytest.mark.parametrize("suffix", [".mkv", ".mp4", ".ts"])
+@pytest.mark.parametrize("depth", [2, 6])
+def test_decoding_times_in_place_of_presentation_times_do_not_slow_a_video(
+    tmp_path: Path, suffix: str, depth: int
+) -> None:
+    reordered = ("-c:v", "libx264", "-preset", "veryfast", "-bf", str(depth), "-x264-params", "b-adapt=0")
+    right = media.encode(tmp_path / "right.mp4", 60, options=reordered)
+    media.ffmpeg("-i", right, "-c", "copy", "-bsf:v", "setts=pts=DTS", tmp_path / f"wrong{suffix}")
+    frames = read(tmp_path / f"wrong{suffix}")
+    times = [frame.time for frame in frames]
+    assert times[0] == 0 and all(step > 0 for step in np.diff(times))
+    assert all(abs(step - Fraction(1, 25)) <= Fraction(1, 1000) for step in np.diff(times[10:]))
+    assert abs(times[-1] - Fraction(len(frames) - 1, 25)) <= Fraction(3, 25)
+
+
+@pytest.mark.parametrize("count", [8, 30])
+def test_joined_transport_streams_go_on_where_the_clock_was_reset(tmp_path: Path, count: int) -> None:
+    part = media.encode(tmp_path / "part.ts", count, options=REORDERED).read_bytes()
+    (tmp_path / "joined.ts").write_bytes(part * 3)
+    times = [frame.time for frame in read(tmp_path / "joined.ts")]
+    assert times == [Fraction(index, 25) for index in range(3 * count)]
+
+
+def test_clock_goes_over_to_decoding_times_only_where_these_are_sound() -> None:
+    def times(*stamps: tuple[int, int | None]) -> list[Fraction]:
+        clock = FrameClock(Fraction(1, 25), Fraction(25))
+        return [25 * clock.time(pts, dts) for pts, dts in stamps]
+
+    assert times((0, 2), (3, 3), (2, 4), (4, 5), (1, 6), (5, None)) == [0, 3, 4, 5, 6, 7]
+    assert times((0, 0), (1, 1), (2, 2), (0, 0), (1, 1), (2, 2)) == [0, 1, 2, 3, 4, 5]  # a reset of both
+    assert times((0, 0), (40, 1), (3, 2), (4, 3)) == [0, 40, 41, 42]  # a reset by more than codecs reorder
