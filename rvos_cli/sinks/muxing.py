@@ -21,6 +21,7 @@ import av
 from rvos_cli.sinks.sound import COPIED, Sound, copied, encoded
 from rvos_cli.sources.boxes import end_of_boxes
 from rvos_cli.sources.streams import displayed_stream, opened
+from rvos_cli.sources.timing import FrameClock, average_rate
 
 
 @dataclass(frozen=True)
@@ -37,21 +38,32 @@ class SourceClock:
 
 
 def source_clock(path: Path) -> SourceClock:
-    """Read the clock of the stream that ``sources`` shows, by decoding its first frame."""
+    """Read the clock of the stream that ``sources`` shows, by decoding up to the first frame with a time stamp."""
+    unit: Fraction | None = None
     try:
         with opened(address(path)) as container:
             stream: Any = displayed_stream(container)
             if stream is None:
                 return SourceClock()
-            for packet in container.demux(stream):
-                with suppress(av.error.FFmpegError):
-                    for frame in packet.decode():
-                        by_decoding_time = container.format.name == "avi" or frame.pts is None
-                        stamp = frame.dts if by_decoding_time else frame.pts
-                        return SourceClock(stream.time_base, (stamp or 0) * stream.time_base)
+            clock: FrameClock | None = None
+            for frame in _frames(container, stream):
+                if clock is None:
+                    unit = stream.time_base
+                    rate = average_rate(stream, frame.pts is not None or frame.dts is not None)
+                    clock = FrameClock(unit or 1 / rate, rate, by_decoding_time=container.format.name == "avi")
+                clock.time(frame.pts, frame.dts)
+                # The start is for the sound alone; without any the first frame tells enough.
+                if clock.origin is not None or not container.streams.audio:
+                    return SourceClock(unit, clock.origin or Fraction(0))
     except (av.error.FFmpegError, OSError, ValueError):
         pass
-    return SourceClock()
+    return SourceClock(unit)
+
+
+def _frames(container: Any, stream: Any) -> Iterator[Any]:
+    for packet in container.demux(stream):
+        with suppress(av.error.FFmpegError):
+            yield from packet.decode()
 
 
 def require_whole(path: Path) -> None:

@@ -37,6 +37,11 @@ class FrameClock:
         self._steps_back = 0  # of presentation times
         self._resets = 0  # of decoding times
 
+    @property
+    def origin(self) -> Fraction | None:
+        """Where the first frame stands in the file, in seconds; None until a stamp has told."""
+        return self._origin
+
     def time(self, pts: int | None, dts: int | None) -> Fraction:
         """Return the next frame's time in seconds."""
         self._choose(pts, dts)

@@ -75,6 +75,17 @@ def test_sound_stays_in_step_whatever_starts_later(tmp_path: Path, codec: str, s
         assert video_times(tmp_path / "overlay.mp4")[0][0] == 0
 
 
+@pytest.mark.parametrize("codec", ["aac", "vorbis"])
+def test_sound_stays_in_step_with_pictures_before_the_first_stamp(tmp_path: Path, codec: str) -> None:
+    picture, video = encode(tmp_path / "picture.mkv", 50, SIZE), tmp_path / "in.mkv"
+    tone = ("-f", "lavfi", "-i", "aevalsrc='if(gt(t,1.4),0.5*sin(2*PI*440*t),0)':d=2")
+    negative = ("-output_ts_offset", "-1", "-avoid_negative_ts", "disabled")  # Matroska's reader drops such stamps
+    ffmpeg("-i", picture, *tone, "-c:v", "copy", "-c:a", codec, "-ac", "2", "-strict", "-2", *negative, video)
+    assert overlay(video, tmp_path / "overlay.mp4").warnings == []
+    assert len(video_times(tmp_path / "overlay.mp4")[0]) == 50
+    assert abs(onset(tmp_path / "overlay.mp4") - 1.4) < 0.05
+
+
 @pytest.mark.parametrize("codec", ["aac", "pcm_s16le"])
 def test_sound_that_outlasts_the_picture_is_kept(tmp_path: Path, codec: str) -> None:
     video = with_tone(tmp_path / "in.mkv", codec, 5.0)
