@@ -75,7 +75,14 @@ def fetch_weights(
 
 
 def _check_url(url: str) -> None:
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+        url.encode("ascii")
+        (parts.hostname or "").encode("idna")  # as it is looked up: no part may be empty or too long
+    except ValueError as error:  # UnicodeError is one
+        raise UsageError(
+            f"'{url}' is no web address", cure="give an https:// address, letters beyond ASCII as %XX"
+        ) from error
     if parts.scheme != "https" or not parts.hostname:
         raise UsageError(f"weights are fetched over https only, not from '{url}'", cure="give an https:// address")
 
@@ -86,9 +93,16 @@ def _open(url: str) -> Any:
     return urllib.request.build_opener(_OnlyHttps).open(request, timeout=_TIMEOUT)
 
 
+def _opened(url: str) -> Any:
+    try:
+        return _open(url)
+    except ValueError as error:  # a server may send on to anything
+        raise HTTPException(str(error)) from error
+
+
 def _download(url: str, path: Path, progress: Progress | None) -> None:
     try:
-        with _open(url) as answer:
+        with _opened(url) as answer:
             length = answer.headers.get("Content-Length")
             total = int(length) if length and length.isdigit() else None
             done = 0

@@ -297,8 +297,14 @@ def test_a_fetch_that_fails_leaves_nothing_behind(remote: tuple[bytes, str], mon
     def unreachable(url: str) -> Answer:
         raise URLError("name or service not known")
 
+    def sends_on_to_nowhere(url: str) -> Answer:
+        raise ValueError("Invalid IPv6 URL")
+
     monkeypatch.setattr(fetch, "_open", unreachable)
     with pytest.raises(WeightsError, match=r"cannot fetch https://.* \(name or service not known\); check the address"):
+        fetch_weights("big", URL, sha256=remote[1])
+    monkeypatch.setattr(fetch, "_open", sends_on_to_nowhere)
+    with pytest.raises(WeightsError, match=r"cannot fetch https://.* \(Invalid IPv6 URL\)"):
         fetch_weights("big", URL, sha256=remote[1])
     assert not list(user_folder().iterdir())
 
@@ -309,6 +315,10 @@ def test_a_fetch_says_what_it_needs(shipped: Path) -> None:
         (("big", URL), "needs the sha256"),
         (("big", "http://weights.example/x", "0" * 64), "over https only"),
         (("big", "file:///etc/passwd", "0" * 64), "over https only"),
+        (("big", "https://[", "0" * 64), "no web address; give an https"),
+        (("big", "https://./x", "0" * 64), "no web address"),
+        (("big", f"https://{'x' * 64}.example/x", "0" * 64), "no web address"),
+        (("big", "https://weights.example/gew-\u00fc.safetensors", "0" * 64), "no web address; .* as %XX"),
         (("big", URL, "12"), "is no sha256"),
         (("../big", URL, "0" * 64), "cannot name weights"),
     ]:
