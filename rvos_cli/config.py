@@ -121,11 +121,15 @@ class InferenceOptions:
         Raises:
             UsageError: a value is out of its bounds.
         """
-        for name in ("size", "max_objects"):  # numpy's whole numbers are none of JSON's
+        for name in ("size", "max_objects"):  # numpy's numbers are none of JSON's
             value = getattr(self, name)
             if value is not None and not hasattr(value, "__index__"):
                 raise UsageError(f"{name.replace('_', '-')} must be a whole number, not {value!r}")
             object.__setattr__(self, name, None if value is None else operator.index(value))
+        try:
+            object.__setattr__(self, "threshold", float(self.threshold))
+        except (TypeError, ValueError) as error:
+            raise UsageError(f"threshold must be a number, not {self.threshold!r}") from error
         if self.size is not None and not MIN_SIZE <= self.size <= MAX_SIZE:
             raise UsageError(f"size must be between {MIN_SIZE} and {MAX_SIZE}, not {self.size}")
         if not 1 <= self.max_objects <= MAX_OBJECT_ID:

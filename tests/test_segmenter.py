@@ -217,8 +217,13 @@ def test_a_missing_first_mask_is_no_wish_to_find_objects(tiny_model: Segmenter, 
 def test_numpy_numbers_are_numbers_and_fractions_are_no_sizes(tiny_model: Segmenter, colours: None, tmp_path: Path):
     summary = tiny_model.segment([squares(0)], output=tmp_path / "out", size=np.int64(64), max_objects=np.uint8(3))
     assert summary.frames == 1
+    summary = tiny_model.segment([squares(0)], output=tmp_path / "half", size=64, threshold=np.float32(0.5))
+    assert json.loads(Path(summary.outputs["summary"]).read_text())["options"]["threshold"] == 0.5
     with pytest.raises(rvos.UsageError, match="whole number"):
         tiny_model.segment([squares(0)], output=tmp_path / "other", size=64.5)
+    for threshold in (None, np.array([0.4, 0.5])):
+        with pytest.raises(rvos.UsageError, match="threshold must be a number"):
+            tiny_model.segment([squares(0)], output=tmp_path / "other", threshold=threshold)
 
 
 def test_older_results_stay_as_they_are_without_force(
