@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -67,8 +66,6 @@ def batch(
     inference = InferenceOptions(size=size, max_objects=max_objects, threshold=threshold)
     outputs = OutputOptions(overlay=overlay, masks=not no_masks, objects=objects, force=force)
     from rvos_cli.batch import plan, run_batch
-
-    folder = Path(os.path.expanduser(folder))
 
     talk = Talk(as_json=as_json, quiet=quiet, verbose=verbose)
     jobs = plan(folder, output=output, masks=first_masks)  # a wrong folder is said before the weights are loaded

@@ -6,6 +6,7 @@ where asked for.
 
 from __future__ import annotations
 
+import os
 from contextlib import ExitStack, nullcontext
 from enum import Enum
 from pathlib import Path
@@ -256,7 +257,8 @@ def _score_dataset(
 def _chosen(text: str) -> list[str]:
     """Return the sequences that ``--sequences`` names."""
     try:
-        parts = Path(text).read_text(encoding="utf-8").split()
+        # Only a new line ends a name; some editors put a mark before the first.
+        parts = Path(os.path.expanduser(text)).read_text(encoding="utf-8-sig").split("\n")
     except OSError:  # names, of which there may be more than a path is long
         parts = text.split(",")
     except UnicodeDecodeError as error:

@@ -5,6 +5,7 @@ Enters: nothing. Leaves: annotated types for the commands' signatures. Defaults 
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,10 +15,13 @@ from rvos_cli.config import MAX_OBJECT_ID, MAX_SIZE, MIN_SIZE
 
 
 def path_of(text: str | Path) -> Path:
-    """Return the path that an argument names; whether it can be read is found out, and told, where it is used."""
+    """Return the path that an argument names; whether it can be read is found out, and told, where it is used.
+
+    A shell leaves the ``~`` of ``--output=~/masks`` to the program.
+    """
     if not str(text):
         raise typer.BadParameter("the name is empty")
-    return Path(text)
+    return Path(os.path.expanduser(text))
 
 
 def path_option(*names: str, **words: Any) -> Any:

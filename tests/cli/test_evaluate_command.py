@@ -83,6 +83,32 @@ def test_names_may_be_longer_than_a_path(rvos, oracle, tmp_path):
     assert "sequence-0" in done.err and "unexpected" not in done.err
 
 
+@pytest.mark.parametrize("text", ["\ufeffbear\ntwo cows\n", "two cows\r\n bear \r\n\r\n", "bear\ntwo cows\nbear"])
+def test_a_file_names_a_sequence_a_line(rvos, oracle, tmp_path, text):
+    trees.davis2017(tmp_path / "data", names=("bear", "two cows", "cows"))
+    Path("names.txt").write_bytes(text.encode())
+    done = rvos("evaluate", "--dataset", "davis2017", "--root", "data", "--sequences", "names.txt", "--json")
+    assert done.code == 0, done.err
+    assert "[2/2]" in done.err and "two cows: 5 frames" in done.err
+
+
+def test_a_tilde_in_a_path_is_the_home_folder(rvos, oracle, tmp_path, monkeypatch):
+    for name in ("HOME", "USERPROFILE"):
+        monkeypatch.setenv(name, str(tmp_path / "home"))
+    data = trees.davis2017(tmp_path / "home" / "data")
+    (data / "names.txt").write_text("bear\n")
+    done = rvos(
+        *("evaluate", "--dataset=davis2017", "--root=~/data", "--sequences=~/data/names.txt"),
+        *("--csv=~/figures.csv", "--submission=~/masks.zip"),
+    )
+    assert done.code == 0, done.err
+    masks = "~/data/Annotations/480p"
+    done = rvos("evaluate", f"--pred={masks}", f"--gt={masks}", "--workers=1", "--csv=~/stored.csv")
+    assert done.code == 0, done.err
+    assert {"figures.csv", "masks.zip", "stored.csv"} <= {path.name for path in (tmp_path / "home").iterdir()}
+    assert not Path("~").exists()
+
+
 def test_a_plot_is_drawn(rvos, oracle, tmp_path):
     pytest.importorskip("matplotlib")
     trees.davis2017(tmp_path / "data")
