@@ -19,8 +19,15 @@ from typing import Any, Literal
 from PIL import Image
 
 from rvos_cli.config import InferenceOptions, OutputOptions
-from rvos_cli.errors import InputError, MaskError, RvosError
-from rvos_cli.outputs import DEFAULT_ROOT, FINAL_NAMES, UNFINISHED, finished_digest, is_output_folder
+from rvos_cli.errors import InputError, MaskError, OutputError, RvosError
+from rvos_cli.outputs import (
+    DEFAULT_ROOT,
+    FINAL_NAMES,
+    UNFINISHED,
+    finished_digest,
+    is_output_folder,
+    results_of_another,
+)
 from rvos_cli.results import RunSummary
 from rvos_cli.segmenter import Segmenter
 from rvos_cli.sources import IMAGE_SUFFIXES, VIDEO_SUFFIXES, natural_key
@@ -113,7 +120,8 @@ def run_batch(
     """Process every video and frame folder below *folder*; one failure does not stop the others.
 
     A job whose outputs are complete, from the same input with the same mask, options and weights, is skipped unless
-    ``outputs.force``; other outputs that an earlier run has left in its place are replaced, somebody else's are not.
+    ``outputs.force``; other outputs that a run of the same input has left in its place are replaced, and unfinished
+    work. Results of another input are not, nor what no run has made: then the job fails.
 
     Args:
         model: does the work.
@@ -152,7 +160,7 @@ def _run_job(
             "overlay": outputs.overlay,
             "masks": outputs.masks,
             "objects": outputs.objects,
-            "force": outputs.force or is_output_folder(job.output),
+            "force": outputs.force or _may_replace(job),
             "progress": lambda done, total: listener.progressed(job, done, total),
             "notice": lambda kind, line: listener.noticed(job, kind, line),
         }
@@ -165,6 +173,21 @@ def _run_job(
         _let_go(error)
         return JobResult(job=job, status="failed", seconds=seconds, error=failure_line(error), failure=error)
     return JobResult(job=job, status="done", seconds=time.perf_counter() - start, summary=summary)
+
+
+def _may_replace(job: Job) -> bool:
+    """Return whether all that lies in the place of a job's outputs was left there by runs of the same input.
+
+    Raises:
+        OutputError: they are the results of another input.
+    """
+    other = results_of_another(job.output, job.input)
+    if other is not None:
+        raise OutputError(
+            f"{job.output} holds the results of {other}",
+            cure="choose another root with --output, or replace them with --force",
+        )
+    return is_output_folder(job.output)
 
 
 def _let_go(error: BaseException | None) -> None:

@@ -56,12 +56,7 @@ class OutputFolder:
         self._made: Path | None = None
         try:
             self._check_inputs(inputs)
-            existing = [name for name in FINAL_NAMES if (self.folder / name).exists()]
-            if existing and not options.force:
-                raise OutputError(
-                    f"{self.folder} holds results already ({', '.join(existing)})",
-                    cure="choose another folder with --output, or replace them with --force",
-                )
+            self._refuse_older()
             above = reversed([self.folder, *self.folder.parents])
             self._made = next((path for path in above if not path.exists()), None)
             self._begin_anew()
@@ -70,6 +65,21 @@ class OutputFolder:
             raise OutputError(
                 f"{self.folder} cannot be written ({error.strerror or error})", cure="choose another with --output"
             ) from error
+
+    def _refuse_older(self) -> None:
+        """Refuse a folder that holds anything under the name of a result, unless that may be replaced."""
+        # Not Path.exists(), which sees no link that leads nowhere.
+        existing = ", ".join(name for name in FINAL_NAMES if os.path.lexists(self.folder / name))
+        if not existing or self.options.force:
+            return
+        if not is_output_folder(self.folder):  # then --force would remove what cannot be made again
+            raise OutputError(
+                f"{self.folder} holds {existing}, which no run of rvos has made", cure="choose another with --output"
+            )
+        raise OutputError(
+            f"{self.folder} holds results already ({existing})",
+            cure="choose another folder with --output, or replace them with --force",
+        )
 
     def _begin_anew(self) -> None:
         """Take the place of unfinished work, if it is an earlier run's and that run is over."""
@@ -83,6 +93,11 @@ class OutputFolder:
             raise OutputError(
                 f"another run is writing to {self.folder}", cure="wait for its end, or choose another with --output"
             )
+        try:
+            self._refuse_older()  # which a run may have put there that held the lock until now
+        except OutputError:
+            self._leave_no_trace()
+            raise
         self._empty()
 
     def _empty(self) -> None:
@@ -155,7 +170,7 @@ class OutputFolder:
             (self.folder / SUMMARY).unlink(missing_ok=True)
             for name in (OVERLAY, MASKS, OBJECTS):
                 final, staged = self.folder / name, self.staging / name
-                if final.exists():
+                if os.path.lexists(final):
                     os.replace(final, self.staging / f"replaced-{name}")
                 if staged.exists():
                     os.replace(staged, final)
@@ -225,11 +240,33 @@ def is_output_folder(folder: Path) -> bool:
     """Tell whether *folder* holds the outputs of a run, finished or not."""
     if _is_unfinished(folder):
         return True
+    return _summary(folder) is not None
+
+
+def results_of_another(folder: Path, input: Path) -> str | None:
+    """Return the input, as it was named, whose results lie in *folder*; None if it is *input* or there are none.
+
+    Where it cannot be told whether it is the same, it is another.
+    """
+    summary = _summary(folder)
+    if summary is None:
+        return None
+    name = str(summary.get("input") or "another input")
+    place = Path(str(summary.get("path") or name))  # the name alone may be relative to any folder
+    try:
+        same = place.is_absolute() and os.path.samefile(place, input)
+    except (OSError, ValueError):
+        same = False
+    return None if same else name
+
+
+def _summary(folder: Path) -> dict[str, Any] | None:
+    """Return what ``summary.json`` of a run says; None where there is none, or another program's."""
     try:
         summary = json.loads((folder / SUMMARY).read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        return False
-    return isinstance(summary, dict) and {"frames", "objects", "weights"} <= set(summary)
+        return None
+    return summary if isinstance(summary, dict) and {"frames", "objects", "weights"} <= set(summary) else None
 
 
 def _is_unfinished(folder: Path) -> bool:

@@ -68,7 +68,8 @@ class RunSummary:
     """What one run did; ``summary.json`` holds exactly these entries (``size`` is height, width in pixels).
 
     ``options`` are those of the run; ``digest`` names input, first mask, options and weights together, so that two
-    runs with the same digest do the same work (empty for arrays).
+    runs with the same digest do the same work (empty for arrays). ``input`` is the input as it was named,
+    ``path`` where it lay, without links (empty for arrays).
     """
 
     input: str
@@ -87,6 +88,7 @@ class RunSummary:
     warnings: tuple[str, ...] = ()
     options: dict[str, Any] = field(default_factory=dict)
     digest: str = ""
+    path: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values, ready for JSON; ``weights`` holds name and sha256."""

@@ -316,6 +316,7 @@ class Segmenter:
                 warnings=(*(mask.warnings if mask else ()), *trouble),
                 options=self._used(inference),
                 digest=digest,
+                path="" if source.info.path is None else str(source.info.path.resolve()),
             )
             folder.commit(summary)
         return summary

@@ -12,6 +12,7 @@ from squares import FRAMES, HEIGHT, WIDTH, square_labels, squares
 import rvos_cli as rvos
 from rvos_cli.batch import JobResult, Listener, distinct_stems, plan, run_batch
 from rvos_cli.masks import read_labels, write_indexed_png
+from rvos_cli.outputs import MARK
 from rvos_cli.segmenter import Segmenter
 
 
@@ -214,7 +215,42 @@ def test_files_of_somebody_else_are_not_replaced(tiny_model: Segmenter, tree: Pa
     write_mask(drawn, square_labels())
     report = run_batch(tiny_model, tree, output=tree)
     assert statuses(report) == {"a.MP4": "done", "b.mp4": "failed", "shots": "failed"}
-    assert drawn.is_file() and "--force" in str(report.failed[0].error)
+    assert drawn.is_file() and "holds masks" in str(report.failed[0].error)
+
+
+def test_results_of_another_input_are_not_replaced(tiny_model: Segmenter, clip: Path, tmp_path: Path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for day in ("day1", "day2"):
+        Path(day).mkdir()
+        shutil.copy(clip, f"{day}/img.mp4")
+    Path("day2/img.mp4").write_bytes(clip.read_bytes() + bytes(9))
+
+    def run(day: str, force: bool = False, root: Path = Path("out")) -> rvos.BatchReport:
+        options = rvos.OutputOptions(force=force, objects=False, overlay=False)
+        return run_batch(tiny_model, day, output=root, outputs=options)
+
+    assert statuses(run("day1")) == {"img.mp4": "done"}
+    (failed,) = run("day2").failed
+    assert str(failed.error).startswith("out/img holds the results of day1/img.mp4; ")
+    assert "--output" in str(failed.error) and "--force" in str(failed.error)
+    assert statuses(run("day1")) == {"img.mp4": "skipped"}
+    shutil.copy(Path("day2/img.mp4"), "day1/img.mp4")
+    assert statuses(run("day1")) == {"img.mp4": "done"}, "it is the same input, which has changed"
+    assert statuses(run("day2", force=True)) == {"img.mp4": "done"}
+    Path("elsewhere").mkdir()
+    monkeypatch.chdir("elsewhere")
+    Path("day2").mkdir()
+    shutil.copy(clip, "day2/img.mp4")
+    assert len(run("day2", root=tmp_path / "out").failed) == 1, "its name alone is the same"
+
+
+def test_unfinished_work_of_another_input_makes_way(tiny_model: Segmenter, clip: Path, tmp_path: Path):
+    left = tmp_path / "out" / "clip" / "unfinished"
+    left.mkdir(parents=True)
+    (left / MARK).touch()
+    (left / "overlay.part.mp4").write_bytes(b"half")
+    assert statuses(run_batch(tiny_model, clip.parent, output=tmp_path / "out")) == {"clip.mp4": "done"}
+    assert not left.exists()
 
 
 def test_a_failure_keeps_nothing_of_its_job(tiny_model: Segmenter, tree: Path, tmp_path: Path, monkeypatch):

@@ -1,6 +1,7 @@
 """The output folder: whose files it may remove, and which folders it knows for its own."""
 
 import errno
+import json
 import os
 import shutil
 from pathlib import Path
@@ -9,7 +10,8 @@ import pytest
 
 import rvos_cli as rvos
 from rvos_cli import locks
-from rvos_cli.outputs import MARK, OutputFolder, is_output_folder
+from rvos_cli.locks import FileLock
+from rvos_cli.outputs import FINAL_NAMES, MARK, OutputFolder, is_output_folder, results_of_another
 
 
 def begun(folder: Path) -> OutputFolder:
@@ -117,3 +119,64 @@ def test_the_error_of_a_run_is_told_even_where_nothing_can_be_written_any_more(t
         monkeypatch.setattr(Path, "unlink", lambda *_, **__: pytest.fail("touched"))
         (run.staging / "overlay.part.mp4").write_bytes(b"half")
         raise rvos.OutputError("first")
+
+
+def test_no_cure_removes_what_no_run_has_made(tmp_path: Path):
+    (tmp_path / "masks").mkdir()
+    (tmp_path / "masks" / "hand.png").write_bytes(b"drawn by hand")
+    with pytest.raises(rvos.OutputError, match="holds masks, which no run of rvos has made; choose another") as failure:
+        begun(tmp_path)
+    assert "--force" not in str(failure.value)
+    (tmp_path / "summary.json").write_text('{"frames": 1, "objects": [], "weights": {}}')
+    with pytest.raises(rvos.OutputError, match=r"holds results already \(masks, summary.json\); .*--force"):
+        begun(tmp_path)
+
+
+@pytest.mark.parametrize("name", FINAL_NAMES)
+def test_a_link_that_leads_nowhere_has_its_name(tmp_path: Path, name: str):
+    (tmp_path / name).symlink_to(tmp_path / "nowhere")
+    with pytest.raises(rvos.OutputError, match=f"holds {name}"):
+        begun(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+def test_a_link_that_leads_nowhere_makes_way_where_results_may_be_replaced(tmp_path: Path, tiny_model, frame_folder):
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "masks").symlink_to(tmp_path / "nowhere")
+    tiny_model.segment(frame_folder, output=out, force=True, overlay=False, objects=False)
+    assert sorted(path.name for path in out.iterdir()) == ["masks", "summary.json"]
+    assert (out / "masks").is_dir() and not (tmp_path / "nowhere").exists()
+
+
+def test_results_that_come_while_a_run_begins_are_not_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    acquire = FileLock.acquire
+
+    def late(lock: FileLock) -> bool:
+        (tmp_path / "summary.json").write_text('{"frames": 1, "objects": [], "weights": {}}')  # the first run's end
+        return acquire(lock)
+
+    monkeypatch.setattr(FileLock, "acquire", late)
+    with pytest.raises(rvos.OutputError, match="holds results already"):
+        begun(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["summary.json"]
+
+
+def test_a_summary_says_whose_results_they_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    mine, other = tmp_path / "mine.mp4", tmp_path / "other.mp4"
+    for path in (mine, other):
+        path.write_bytes(b"video")
+    monkeypatch.chdir(tmp_path)
+
+    def told(**entries: str) -> str | None:
+        values = {"frames": 1, "objects": [], "weights": {}, **entries}
+        (tmp_path / "summary.json").write_text(json.dumps(values))
+        return results_of_another(tmp_path, Path("mine.mp4"))
+
+    assert results_of_another(tmp_path, mine) is None
+    assert told(input="mine.mp4", path=str(mine)) is None
+    assert told(input=str(mine)) is None
+    assert told(input="mine.mp4", path=str(other)) == "mine.mp4"
+    assert told(input="mine.mp4", path=str(tmp_path / "gone" / "mine.mp4")) == "mine.mp4"
+    assert told(input="mine.mp4") == "mine.mp4", "it may have been run in another folder"
+    assert told() == "another input"
