@@ -33,6 +33,8 @@ from rvos_cli.segmenter import Segmenter
 from rvos_cli.sources import IMAGE_SUFFIXES, VIDEO_SUFFIXES, natural_key
 
 MASK_FOLDERS = frozenset({"masks", "annotations"})
+# Tried one by one: to list a folder for each of its videos takes long where there are thousands.
+PNG_SUFFIXES = tuple("." + "".join(letters) for letters in itertools.product("pP", "nN", "gG"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -223,7 +225,8 @@ def plan(folder: str | Path, *, output: str | Path = DEFAULT_ROOT, masks: str | 
     outputs and the folder of the masks above all.
 
     The first mask of ``a/b.mp4`` or of the frame folder ``a/b`` is the first of these that is there: in *masks*
-    ``a/b.png``, the first PNG of ``a/b/``, ``b.png``, the first PNG of ``b/``; beside the input ``b.png``.
+    ``a/b.png``, the first PNG of ``a/b/``, ``b.png``, the first PNG of ``b/``; beside the input ``b.png``. The suffix
+    may be in capitals.
 
     Raises:
         InputError: there is no such folder, or no input in it.
@@ -252,31 +255,41 @@ def plan(folder: str | Path, *, output: str | Path = DEFAULT_ROOT, masks: str | 
             jobs.append(Job(input=path, first_mask=mask, output=out / parent / stem))
     if not jobs:
         raise InputError(f"there is no video and no frame folder below {root}", cure="check the folder's name")
-    places = {job.output for job in jobs}
+    places = {_folded(job.output) for job in jobs}
     return tuple(replace(job, output=_outside_results(job.output, places)) for job in jobs)
 
 
 def _outside_results(output: Path, places: set[Path]) -> Path:
-    """Return *output*, moved if it is where the results of another job will lie; *places* are those of all jobs."""
+    """Return *output*, moved if it is where the results of another job will lie; *places* are those of all, folded."""
     for folder in output.parents:
-        if folder.parent in places and folder.name in (*FINAL_NAMES, UNFINISHED):
+        if _folded(folder.parent) in places and folder.name.casefold() in (*FINAL_NAMES, UNFINISHED):
             others = (folder.with_name(f"{folder.name}-{number}") for number in itertools.count(2))
-            free = next(other for other in others if not any(other in (place, *place.parents) for place in places))
+            taken = {above for place in places for above in (place, *place.parents)}
+            free = next(other for other in others if _folded(other) not in taken)
             return free / output.relative_to(folder)
     return output
 
 
+def _folded(path: Path) -> Path:
+    """Return what *path* has in common with those that differ from it in case only, which may be one folder."""
+    return Path(str(path).casefold())
+
+
 def distinct_stems(inputs: Sequence[Path]) -> list[str]:
-    """Name the output folder of each input: its stem, or ``stem-suffix``, ``stem-2``, ... where two would meet."""
+    """Name the output folder of each input: its stem, or ``stem-suffix``, ``stem-2``, ... where two would meet.
+
+    Names that differ in case only meet, too: macOS and Windows have one folder for both.
+    """
     stems = [_stem(path) for path in inputs]
-    counts = Counter(stems)
+    counts = Counter(stem.casefold() for stem in stems)
     taken = {*FINAL_NAMES, UNFINISHED}
     names = []
     for path, stem in zip(inputs, stems, strict=True):
-        name = stem if counts[stem] == 1 or os.path.isdir(path) else f"{stem}-{path.suffix.lstrip('.').lower()}"
+        alone = counts[stem.casefold()] == 1 or os.path.isdir(path)
+        name = stem if alone else f"{stem}-{path.suffix.lstrip('.').lower()}"
         choices = (name, *(f"{name}-{number}" for number in range(2, len(inputs) + 3)))
-        names.append(next(choice for choice in choices if choice not in taken))
-        taken.add(names[-1])
+        names.append(next(choice for choice in choices if choice.casefold() not in taken))
+        taken.add(names[-1].casefold())
     return names
 
 
@@ -349,8 +362,10 @@ def _find_mask(path: Path, parent: Path, masks: Path | None) -> Path | None:
     if masks is not None:
         places = [masks / parent, masks, *places]
     for place in places:
-        if os.path.isfile(place / f"{stem}.png"):
-            return place / f"{stem}.png"
+        beside = (place / f"{stem}{suffix}" for suffix in PNG_SUFFIXES)
+        mask = next((path for path in beside if os.path.isfile(path)), None)
+        if mask is not None:
+            return mask
         if masks is not None and place in (masks / parent, masks) and os.path.isdir(place / stem):
             images = [child for child in _children(place / stem) if child.suffix.lower() == ".png"]
             if images:

@@ -21,7 +21,7 @@ from rvos_cli.errors import OutputError
 from rvos_cli.locks import FileLock
 from rvos_cli.results import RunSummary
 from rvos_cli.sinks import MaskFolder, ObjectFolders, OverlayVideo, Sink, write_summary
-from rvos_cli.sources import SourceInfo
+from rvos_cli.sources import SourceInfo, image_names
 
 OVERLAY, MASKS, OBJECTS, SUMMARY = "overlay.mp4", "masks", "objects", "summary.json"
 UNFINISHED = "unfinished"
@@ -204,13 +204,13 @@ def run_digest(
 ) -> str:
     """Name the work of one run: 64 hexadecimal digits that change with anything that changes the result.
 
-    A video or image counts by its name, length and time of change, a frame folder by those of its files, a first
+    A video or image counts by its name, length and time of change, a frame folder by those of its frames, a first
     mask by its content. Where the input lies does not count.
 
     Raises:
         OSError: a file cannot be read.
     """
-    files = sorted(path for path in input.iterdir() if path.is_file()) if input.is_dir() else [input]
+    files = sorted(input / name for name in image_names(input)) if input.is_dir() else [input]
     facts: list[Any] = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in files]
     facts.append(hashlib.sha256(first_mask.read_bytes()).hexdigest() if first_mask else None)
     facts += [mode, asdict(inference), outputs.overlay, outputs.masks, outputs.objects, weights_sha256]

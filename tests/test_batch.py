@@ -141,6 +141,30 @@ def test_equal_stems_get_folders_of_their_own():
     assert distinct_stems(paths) == ["a-mp4", "a-mov", "a-mov-2", "b", "masks-2"]
 
 
+def test_names_that_differ_in_case_only_get_folders_that_differ_otherwise(clip: Path, tmp_path: Path):
+    paths = [Path(name) for name in ("Clip.mp4", "clip.mov", "A.mp4", "a.mp4", "Masks.mp4")]
+    assert distinct_stems(paths) == ["Clip-mp4", "clip-mov", "A-mp4", "a-mp4-2", "Masks-2"]
+    tree = tmp_path / "tree"
+    (tree / "a" / "Objects").mkdir(parents=True)
+    for name in ("A.mp4", "a/Objects/x.mp4"):
+        shutil.copy(clip, tree / name)
+    outputs = {str(job.output.relative_to(tmp_path)) for job in plan(tree, output=tmp_path)}
+    assert outputs == {"A", "a/Objects-2/x"}, "a/ and A/ may be one folder"
+
+
+@pytest.mark.parametrize("suffix", [".PNG", ".Png"])
+def test_masks_may_have_their_suffix_in_capitals(tree: Path, tmp_path: Path, suffix: str):
+    write_mask(tmp_path / "made.png", square_labels())
+    shutil.copy(tmp_path / "made.png", tree / "day" / f"b{suffix}")
+    (beside,) = (job.first_mask for job in plan(tree, output=tmp_path / "out") if job.input.name == "b.mp4")
+    assert beside == tree / "day" / f"b{suffix}"
+    masks = tmp_path / "first"
+    masks.mkdir()
+    shutil.copy(tmp_path / "made.png", masks / f"b{suffix}")
+    jobs = plan(tree, output=tmp_path / "out", masks=masks)
+    assert masks / f"b{suffix}" in [job.first_mask for job in jobs]
+
+
 def test_no_job_writes_into_the_results_of_another(tree: Path, tmp_path: Path):
     video = tree / "a" / "objects" / "day" / "x.mp4"
     video.parent.mkdir(parents=True)
@@ -185,6 +209,9 @@ def test_finished_inputs_are_skipped_until_something_changes(tiny_model: Segment
     assert again() == {**skipped, "a.MP4": "done"}
     Image.fromarray(squares(FRAMES)).save(tree / "day" / "two" / "shots" / "99.jpg")
     assert again() == {**skipped, "shots": "done"}
+    for name in (".DS_Store", "Thumbs.db", "notes.txt", "._0.jpg"):
+        (tree / "day" / "two" / "shots" / name).write_text("no frame")
+    assert again() == skipped
     assert again(threshold=0.6) == done
     assert again(threshold=0.6) == skipped
     assert again(threshold=0.6, objects=False) == done

@@ -16,7 +16,7 @@ from typing import Any
 
 from rvos_cli.errors import InputError
 from rvos_cli.sources.arrays import ArraySource
-from rvos_cli.sources.folder import IMAGE_SUFFIXES, FolderSource, natural_key, read_image
+from rvos_cli.sources.folder import IMAGE_SUFFIXES, FolderSource, image_names, natural_key, read_image
 from rvos_cli.sources.frames import NOMINAL_RATE, Frame, FrameSource, SourceInfo
 from rvos_cli.sources.video import VIDEO_SUFFIXES, VideoSource
 
@@ -27,6 +27,7 @@ __all__ = [
     "Frame",
     "FrameSource",
     "SourceInfo",
+    "image_names",
     "natural_key",
     "open_source",
     "read_image",

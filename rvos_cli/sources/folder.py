@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -21,6 +22,7 @@ from rvos_cli.sources.frames import NOMINAL_RATE, ClosingSource, Frame, SourceIn
 
 _IMAGE_NAMES = "bmp jfif jp2 jpeg jpg pbm pgm png pnm ppm tga tif tiff webp"
 IMAGE_SUFFIXES = frozenset(f".{name}" for name in _IMAGE_NAMES.split())
+CASELESS = sys.platform in ("win32", "darwin")  # a.png and A.png are one file there
 
 
 class FolderSource(ClosingSource):
@@ -125,13 +127,22 @@ def _to_rgb(image: Image.Image, *, sixteen_bits: bool) -> NDArray[np.uint8]:
     return np.asarray(image.convert("RGB"))
 
 
+def image_names(folder: Path) -> list[str]:
+    """Return the names of the files that are the frames of *folder*, in the natural order.
+
+    Raises:
+        OSError: the folder cannot be read.
+    """
+    with os.scandir(folder) as entries:
+        names = [entry.name for entry in entries if not entry.name.startswith(".") and entry.is_file()]
+    return sorted((name for name in names if Path(name).suffix.lower() in IMAGE_SUFFIXES), key=natural_key)
+
+
 def _list_images(folder: Path) -> tuple[Path, list[str]]:
     try:
-        with os.scandir(folder) as entries:
-            names = [entry.name for entry in entries if not entry.name.startswith(".") and entry.is_file()]
+        images = image_names(folder)
     except OSError as error:
         raise InputError(f"the folder {folder} cannot be read ({error.strerror})") from error
-    images = sorted((name for name in names if Path(name).suffix.lower() in IMAGE_SUFFIXES), key=natural_key)
     if not images:
         suffixes = " ".join(sorted(suffix[1:] for suffix in IMAGE_SUFFIXES))
         raise InputError(
@@ -144,7 +155,8 @@ def _list_images(folder: Path) -> tuple[Path, list[str]]:
 def _refuse_equal_stems(files: list[str], folder: Path) -> None:
     seen: dict[str, str] = {}
     for file in files:
-        other = seen.setdefault(Path(file).stem, file)
+        stem = Path(file).stem
+        other = seen.setdefault(stem.casefold() if CASELESS else stem, file)
         if other != file:
             raise InputError(
                 f"{folder} holds {other} and {file}, whose masks would have one name",

@@ -12,7 +12,7 @@ from frames_read import indices, read, write_image
 from PIL import Image
 
 from rvos_cli.errors import InputError
-from rvos_cli.sources import open_source
+from rvos_cli.sources import folder, open_source
 
 
 def test_folder_is_read_in_natural_order(tmp_path: Path) -> None:
@@ -102,6 +102,18 @@ def test_bad_folders_are_refused_by_the_name_of_the_file(tmp_path: Path) -> None
     (tmp_path / "b.png").unlink()
     write_image(tmp_path / "a.jpg", media.test_frame(1))
     with pytest.raises(InputError, match=r"holds a\.jpg and a\.png, whose masks would have one name"):
+        open_source(tmp_path)
+
+
+def test_names_that_differ_in_case_only_are_refused_where_they_are_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("a.jpg", "A.png"):
+        write_image(tmp_path / name, media.test_frame(0))
+    monkeypatch.setattr(folder, "CASELESS", False)
+    assert [frame.name for frame in read(tmp_path)] == ["a", "A"]
+    monkeypatch.setattr(folder, "CASELESS", True)
+    with pytest.raises(InputError, match=r"holds a\.jpg and A\.png, whose masks would have one name"):
         open_source(tmp_path)
 
 
