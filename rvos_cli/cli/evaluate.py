@@ -197,9 +197,12 @@ def _score_stored(
     )
     with progress:
         bar = progress.add_task("scoring", total=len(names))
-        return evaluate_folders(
+        score = evaluate_folders(
             pred, gt, task, sequences=names, workers=workers, on_sequence=lambda _: progress.advance(bar)
         )
+    for line in (line for sequence in score.sequences for line in sequence.notices):
+        talk.notice("warning", line)
+    return score
 
 
 def _require_use(data: Dataset, submission: Path | None, csv: Path | None, plot: Path | None) -> None:
@@ -231,6 +234,8 @@ def _score_dataset(
                 score = run.run(sequence, progress=report)
             scored = f", J&F {score.jf:.3f}" if score is not None and score.objects else ""
             talk.note(f"{place}: {len(sequence.frames)} frames{scored}")
+            for line in () if score is None else score.notices:
+                talk.notice("warning", line)
         total = run.result()
     speed = run.frames / run.seconds if run.seconds else 0.0
     talk.note(f"{run.frames} frames, {run.seconds:.1f} s, {speed:.1f} frames/s")

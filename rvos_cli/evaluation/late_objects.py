@@ -34,6 +34,7 @@ class LateObjectScorer:
         self._frames = 0
         self._curves: dict[int, tuple[list[float], list[float]]] = {}
         self._predicted: set[int] = set()
+        self._void = False
 
     def feed(self, prediction: Labels, truth: Labels) -> None:
         """Take the next frame: (H, W) uint8 labels, predicted and true.
@@ -59,13 +60,17 @@ class LateObjectScorer:
         for identity in _ids(truth):
             self._curves.setdefault(identity, ([], []))
         self._predicted.update(_ids(prediction))
+        if not self._curves:
+            self._void = self._void or int(truth.max(initial=0)) == VOID
 
     def finish(self) -> SequenceScore:
         """Return the scores; without any object where none was scored in any frame.
 
         Raises:
-            DatasetError: the prediction has an object that the truth never has.
+            DatasetError: the prediction has an object that the truth never has, or the truth has 255 and no object.
         """
+        if self._void and not self._curves:
+            raise only_void(self.name)
         surplus = sorted(self._predicted - self._curves.keys())
         if surplus:
             raise DatasetError(
@@ -85,6 +90,14 @@ class LateObjectScorer:
             if region
         ]
         return SequenceScore(name=self.name, frames=self._frames, objects=tuple(scores), surplus=0.0)
+
+
+def only_void(name: str) -> DatasetError:
+    """Return the failure of a sequence in whose true masks nothing but 255 is drawn."""
+    return DatasetError(
+        f"{name or 'the sequence'}: the true masks have no object but 255, which is background in the task youtube-vos",
+        cure="masks of 0 and 255 need the task foreground",
+    )
 
 
 def make_scorer(task: Task, *, name: str = "") -> SequenceScorer | LateObjectScorer:

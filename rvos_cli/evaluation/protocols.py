@@ -61,6 +61,7 @@ class SequenceScorer:
         self._fed = 0
         self._void_is_object: bool | None = None  # until a mask shows something
         self._pending: _Frame | None = None
+        self._absent: set[int] = set()
         self._proposals = 0
         self._region: list[NDArray[np.float64]] = []
         self._boundary: list[NDArray[np.float64]] = []
@@ -70,6 +71,11 @@ class SequenceScorer:
     def skips_ends(self) -> bool:
         """Whether the first and the last frame are left out."""
         return self.task != "unsupervised"
+
+    @property
+    def frames_needed(self) -> int:
+        """How many frames a sequence must have at least for one of them to be scored."""
+        return 3 if self.skips_ends else 1
 
     def feed(self, prediction: Labels, truth: Labels) -> None:
         """Take the next frame.
@@ -109,7 +115,7 @@ class SequenceScorer:
         if not self._region:
             raise DatasetError(
                 f"{self.name or 'the sequence'} has {self._fed} frames, of which none is scored",
-                cure=f"the task {self.task} needs at least {3 if self.skips_ends else 1}",
+                cure=f"the task {self.task} needs at least {self.frames_needed}",
             )
         region, boundary = np.stack(self._region), np.stack(self._boundary)
         chosen, objects = self._assign(region, boundary)
@@ -133,6 +139,7 @@ class SequenceScorer:
             frames=len(region),
             objects=tuple(scores),
             surplus=float(present.sum(axis=1).mean()),
+            absent=tuple(sorted(self._absent)),
         )
 
     def _place(self) -> str:
@@ -152,6 +159,7 @@ class SequenceScorer:
                 cure="masks of 0 and 255 need the task foreground",
             )
         self.objects = largest
+        self._absent = set(range(1, largest + 1)) - set(np.unique(truth).tolist())
 
     def _pack(self, prediction: Labels, truth: Labels) -> _Frame:
         """Return the shapes of a frame: of all objects, and of the proposals up to the largest id there is."""
@@ -186,6 +194,7 @@ class SequenceScorer:
                 boundary[row, column] = shape.boundary_f(frame.objects[column])
         self._region.append(region)
         self._boundary.append(boundary)
+        self._absent -= {k for k in self._absent if frame.objects[k - 1].bits}
         self._present.append(np.array([bool(shape.bits) for shape in frame.proposals]))
 
     def _clean(self, prediction: Labels, truth: Labels) -> tuple[Labels, Labels]:

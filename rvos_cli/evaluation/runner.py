@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from rvos_cli.config import InferenceOptions
 from rvos_cli.errors import DatasetError
 from rvos_cli.evaluation.datasets import Dataset
-from rvos_cli.evaluation.late_objects import LateObjectScorer, make_scorer
+from rvos_cli.evaluation.late_objects import LateObjectScorer, make_scorer, only_void
 from rvos_cli.evaluation.protocols import MAX_PROPOSALS, VOID, SequenceScorer, Task
 from rvos_cli.evaluation.scores import DatasetScore, SequenceScore
 from rvos_cli.evaluation.sequences import Sequence
@@ -161,7 +161,19 @@ class DatasetRun:
 
     def _check(self, sequence: Sequence) -> None:
         """Refuse at the start what the scorer would refuse after hours."""
-        if self.protocol in ("foreground", "youtube-vos"):
+        scorer = make_scorer(self.protocol)
+        if isinstance(scorer, LateObjectScorer):
+            if _has_only_void(sequence):
+                raise only_void(sequence.name)
+            return
+        count = len(sequence.scored)
+        if count < scorer.frames_needed:
+            raise DatasetError(
+                f"{sequence.name} has {count} true masks, of which the task {self.protocol} scores none: "
+                f"it needs {scorer.frames_needed}",
+                cure="leave it out with --sequences",
+            )
+        if self.protocol == "foreground":
             return
         truth = sequence.truth(sequence.scored[0])
         if truth is None or not set(np.unique(truth).tolist()) - {0, VOID}:
@@ -169,6 +181,17 @@ class DatasetRun:
                 f"{sequence.name}: the first true mask has no object",
                 cure="masks of 0 and 255 need the task foreground; objects that come later the task youtube-vos",
             )
+
+
+def _has_only_void(sequence: Sequence) -> bool:
+    """Return whether 255 is all that the true masks show; they are read until one has an object, mostly the first."""
+    void = False
+    for truth in map(sequence.truth, sequence.scored):
+        shown = set() if truth is None else set(np.unique(truth).tolist()) - {0}
+        if shown - {VOID}:
+            return False
+        void = void or bool(shown)
+    return void
 
 
 class _Outcome:

@@ -47,13 +47,25 @@ class ObjectScore:
 class SequenceScore:
     """One sequence: ``frames`` scored; ``surplus`` is the mean number of predicted objects a frame that stand for none.
 
-    An id counts for a frame if it has a pixel there and was not assigned to a true object of the sequence.
+    An id counts for a frame if it has a pixel there and was not assigned to a true object of the sequence. ``absent``
+    are those ids of ``objects`` that no true mask has.
     """
 
     name: str
     frames: int
     objects: tuple[ObjectScore, ...]
     surplus: float
+    absent: tuple[int, ...] = ()
+
+    @property
+    def notices(self) -> tuple[str, ...]:
+        """One line for each thing worth knowing."""
+        if not self.absent:
+            return ()
+        many = len(self.absent) > 1
+        ids, they = f"id{'s' * many} {', '.join(map(str, self.absent))}", "they count" if many else "it counts"
+        line = f"no true mask has {ids}: where nothing is predicted {they} as found, as in the official tool"
+        return (f"{self.name}: {line}",)
 
     @property
     def jf(self) -> float:

@@ -50,6 +50,17 @@ def test_the_table_names_objects_and_sequences(rvos, oracle, tmp_path):
     assert (done.code, done.out, done.err) == (0, "", "")
 
 
+def test_ids_that_no_true_mask_has_are_told(rvos, oracle, tmp_path):
+    for index in range(4):
+        trees.write_frame(tmp_path / f"data/frames/clip/{index}.jpg", trees.labels(index, (1, 3)))
+        trees.write_mask(tmp_path / f"data/masks/clip/{index}.png", trees.labels(index, (1, 3)))
+    line = "warning: clip: no true mask has id 2: where nothing is predicted it counts as found"
+    done = rvos("evaluate", "--dataset", "folder", "--root", "data")
+    assert done.code == 0 and line in done.err and line not in done.out
+    done = rvos("evaluate", "--pred", "data/masks", "--gt", "data/masks", "--json")
+    assert done.code == 0 and line in done.err and len(json.loads(done.out)["sequences"][0]["objects"]) == 3
+
+
 def test_figures_are_told_before_a_file_fails_and_a_plot_is_checked_before_all(rvos, oracle, tmp_path):
     trees.davis2017(tmp_path / "data")
     words = ("evaluate", "--dataset", "davis2017", "--root", "data", "--task", "unsupervised", "--json")

@@ -43,6 +43,13 @@ def test_void_is_background() -> None:
     assert score([(one, void), (one, void)]).objects[0].jf == 1.0
 
 
+def test_masks_of_0_and_255_have_no_object_and_the_cure_names_the_task_for_them() -> None:
+    white = np.where(labels(0) > 0, 255, 0).astype(np.uint8)
+    for prediction in (white, labels(0), NOTHING):
+        with pytest.raises(DatasetError, match="clip: the true masks have no object but 255, .*the task foreground"):
+            score([(prediction, white)] * 3)
+
+
 def test_an_object_of_the_last_frame_alone_is_not_scored() -> None:
     assert score([(NOTHING, NOTHING), (NOTHING, labels(0, (1,)))]).objects == ()
 

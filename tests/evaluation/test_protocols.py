@@ -52,6 +52,19 @@ def test_a_missing_id_is_an_empty_mask() -> None:
     assert [o.jf for o in result.objects] == [1.0, 0.0]
 
 
+@pytest.mark.parametrize("task", ["semi-supervised", "unsupervised"])
+def test_an_id_that_no_true_mask_has_counts_as_found_and_that_is_said(task: str) -> None:
+    first = labels(o1=HERE, o4=THERE)
+    result = score(task, [(first, first)] * 4)
+    assert [o.jf for o in result.objects] == [1.0] * 4
+    assert result.absent == (2, 3)
+    (line,) = result.notices
+    assert line.startswith("clip: no true mask has ids 2, 3: where nothing is predicted they count as found")
+    later = labels(o1=HERE, o2=(0, 3, 40, 60), o4=THERE)
+    assert score(task, [(first, first), (later, later), (first, first)]).absent == (3,)
+    assert score(task, [(TRUTH, TRUTH)] * 4).notices == score("foreground", [(first, first)] * 4).notices == ()
+
+
 def test_an_object_that_has_left_is_right_when_nothing_is_predicted() -> None:
     result = score("semi-supervised", [(TRUTH, TRUTH), (labels(o1=HERE), labels(o1=HERE)), (TRUTH, TRUTH)])
     assert [o.jf for o in result.objects] == [1.0, 1.0]

@@ -180,6 +180,41 @@ def test_a_first_mask_without_objects_is_named_before_anything_is_run(tmp_path: 
         DatasetRun(trees.Oracle(), load_dataset("davis2017", tmp_path), "semi-supervised")
 
 
+@pytest.mark.parametrize("task", ["semi-supervised", "foreground"])
+def test_too_few_true_masks_are_named_before_anything_is_run(tmp_path: Path, task: Task) -> None:
+    for index in range(4):
+        for name in ("long", "short"):
+            trees.write_frame(tmp_path / f"frames/{name}/{index}.jpg", trees.labels(index))
+            if index < 2 or name == "long":
+                trees.write_mask(tmp_path / f"masks/{name}/{index}.png", trees.labels(index))
+    data = load_dataset("folder", tmp_path, task=task)
+    with pytest.raises(
+        DatasetError, match=f"short has 2 true masks, of which the task {task} scores none.*--sequences"
+    ):
+        DatasetRun(trees.Oracle(), data, task)
+    assert DatasetRun(trees.Oracle(), data, "unsupervised").score
+    score = run_all(trees.Oracle(), load_dataset("folder", tmp_path, task=task, sequences=["long"]), task)
+    assert score is not None and score.jf == 1.0
+
+
+def test_masks_of_0_and_255_are_no_objects_of_youtube_vos_and_that_is_said_before_anything_is_run(
+    tmp_path: Path,
+) -> None:
+    def write(index: int, mask: trees.Labels) -> None:
+        trees.write_frame(tmp_path / f"frames/{index}.jpg", trees.labels(index))
+        trees.write_mask(tmp_path / f"masks/{index}.png", mask)
+
+    write(0, np.zeros_like(trees.labels(0)))
+    for index in (1, 2, 3):
+        write(index, np.where(trees.labels(index) > 0, 255, 0).astype(np.uint8))
+    with pytest.raises(DatasetError, match="need the task foreground"):
+        DatasetRun(trees.Oracle(), load_dataset("folder", tmp_path), "youtube-vos")
+    for index in (2, 3):
+        write(index, trees.labels(index))
+    score = run_all(trees.Oracle(), load_dataset("folder", tmp_path), "youtube-vos")
+    assert score is not None and len(score.objects) == 2
+
+
 def test_options_reach_the_network_and_time_and_frames_are_counted(tmp_path: Path) -> None:
     data = load_dataset("davis2017", trees.davis2017(tmp_path))
     oracle, seen = trees.Oracle(), []
