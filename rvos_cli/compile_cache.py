@@ -10,12 +10,14 @@ from __future__ import annotations
 import functools
 import hashlib
 import os
+import time
 from contextlib import suppress
 from pathlib import Path
 
 from rvos_cli.folders import cache_folder
 from rvos_cli.whole_files import write_bytes
 
+DAY = 86_400  # seconds
 LARGEST = 500_000_000  # bytes of all together; a shape of frame takes 17 MB of lite, 180 MB of a published network
 _DIGEST = hashlib.sha256().digest_size
 
@@ -61,9 +63,13 @@ def _path(facts: tuple[object, ...]) -> Path:
 
 
 def _make_room(where: Path, left: int) -> None:
-    """Remove what has not been used for longest until no more than *left* bytes remain."""
+    """Remove what has not been used for longest until no more than *left* bytes remain, and what is half written."""
     latest_first = sorted(((path.stat(), path) for path in where.glob("*.blob")), key=lambda it: -it[0].st_mtime_ns)
     for status, path in latest_first:
         left -= status.st_size
         if left < 0:
             path.unlink(missing_ok=True)
+    for path in where.glob(".*.part"):  # what a process has left behind that ended while it wrote
+        with suppress(OSError):
+            if path.stat().st_mtime < time.time() - DAY:
+                path.unlink()

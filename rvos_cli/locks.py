@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+import time
 from pathlib import Path
 
 if os.name == "nt":
@@ -41,6 +42,19 @@ class FileLock:
                 return False
             # There are no locks here.
         self._file = file
+        return True
+
+    def wait(self, seconds: float) -> bool:
+        """Return whether nobody else holds the lock any more, after so many *seconds* at the latest.
+
+        Raises:
+            OSError: the file cannot be opened.
+        """
+        end = time.monotonic() + seconds
+        while not self.acquire():
+            if time.monotonic() > end:
+                return False
+            time.sleep(0.02)
         return True
 
     @property

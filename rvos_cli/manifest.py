@@ -8,17 +8,22 @@ one shipped with the package, and the user's own, into which imports and downloa
 from __future__ import annotations
 
 import json
+import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from rvos_cli.errors import UsageError, WeightsError
+from rvos_cli.errors import OutputError, UsageError, WeightsError
 from rvos_cli.folders import data_folder
+from rvos_cli.locks import FileLock
 from rvos_cli.weights_file import read_config, sha256_of
-from rvos_cli.whole_files import writing_beside
+from rvos_cli.whole_files import unwritable, writing_beside
 
 MANIFEST = "manifest.json"
+LOCK, PATIENCE = ".manifest.lock", 60.0  # seconds; others hold it for less than one
 Task = Literal["segment", "track"]
 Origin = Literal["shipped", "user"]
 _STORED = ("file", "sha256", "bytes", "license", "card", "tasks", "summary", "url")
@@ -49,7 +54,7 @@ class WeightsEntry:
     @property
     def present(self) -> bool:
         """Whether the file is there (its contents are what ``check`` is for)."""
-        return self.path.is_file()
+        return os.path.isfile(self.path)  # not Path.is_file(), which raises where it may not look
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values, ready for JSON."""
@@ -61,13 +66,19 @@ class WeightsEntry:
         """Compare the file with the sha256 of the manifest.
 
         Raises:
-            WeightsError: the file is missing or differs.
+            WeightsError: the file is missing, cannot be read or differs.
         """
         if not self.present:
             again = "reinstall rvos" if self.origin == "shipped" else "import them again with 'rvos weights import'"
             cure = f"rvos weights fetch {self.name}" if self.url else again
             raise WeightsError(f"the file of the weights '{self.name}' is missing: {self.path}", cure=cure)
-        if sha256_of(self.path) != self.sha256:
+        try:
+            found = sha256_of(self.path)
+        except OSError as error:
+            raise WeightsError(
+                f"the weights file {self.path} cannot be read ({error.strerror or error})", cure="check who may read it"
+            ) from error
+        if found != self.sha256:
             remedy = {"shipped": "reinstall rvos", "user": "delete the file, then import or fetch the weights again"}
             raise WeightsError(
                 f"the weights file {self.path} is damaged: its sha256 is not the one in its manifest",
@@ -163,39 +174,68 @@ def register_weights(
     """
     config = read_config(path)
     tasks = [task for task, able in (("segment", config.can_segment), ("track", config.can_track)) if able]
-    entry = WeightsEntry(
-        name=check_name(path.stem if name is None else name),
-        file=path.name,
-        sha256=sha256_of(path),
-        bytes=path.stat().st_size,
-        license=license,
-        card=card,
-        tasks=tuple(tasks),
-        summary=summary,
-        url=url,
-        origin="shipped" if path.parent.resolve() == shipped_folder().resolve() else "user",
-        default=default,
-        folder=path.parent,
-    )
-    content = _read_json(path.parent / MANIFEST)
-    if default:
+    with _alone(path.parent / MANIFEST):
+        entry = WeightsEntry(
+            name=check_name(path.stem if name is None else name),
+            file=path.name,
+            sha256=sha256_of(path),
+            bytes=path.stat().st_size,
+            license=license,
+            card=card,
+            tasks=tuple(tasks),
+            summary=summary,
+            url=url,
+            origin="shipped" if path.parent.resolve() == shipped_folder().resolve() else "user",
+            default=default,
+            folder=path.parent,
+        )
+        _write_entry(entry)
+    return entry
+
+
+def _write_entry(entry: WeightsEntry) -> None:
+    path = entry.folder / MANIFEST
+    content = _read_json(path)
+    if entry.default:
         content["default"] = entry.name
     values = asdict(entry)
     content.setdefault("weights", {})[entry.name] = {key: values[key] for key in _STORED if values[key] or key != "url"}
     text = json.dumps(content, indent=2) + "\n"
-    with writing_beside(path.parent / MANIFEST) as temporary:
+    with writing_beside(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
-    return entry
+
+
+@contextmanager
+def _alone(manifest: Path) -> Iterator[None]:
+    """Let nobody else change *manifest* between its being read and written."""
+    lock = FileLock(manifest.with_name(LOCK))
+    try:
+        free = lock.wait(PATIENCE)
+    except OSError as error:
+        raise unwritable(manifest, error) from error
+    if not free:
+        raise OutputError(f"another process is writing {manifest}", cure="try again when it has ended")
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def read_manifest(folder: Path, origin: Origin) -> tuple[WeightsEntry, ...]:
     """Return the entries of a folder's manifest, the default first; none where the folder has no manifest.
 
+    The user's own folder may be one that cannot be entered; then it has none.
+
     Raises:
         WeightsError: the manifest cannot be understood.
     """
     path = folder / MANIFEST
-    content = _read_json(path)
+    try:
+        content = _read_json(path)
+    except WeightsError as error:
+        if origin == "user" and isinstance(error.__cause__, (PermissionError, NotADirectoryError)):
+            return ()  # such as that of another user, or of a service that has no home
+        raise
     try:
         entries = [
             WeightsEntry(

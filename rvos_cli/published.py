@@ -13,7 +13,6 @@ import pickle
 import re
 import warnings
 import zipfile
-import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -264,8 +263,9 @@ def _zip_pieces(path: Path) -> dict[str, bytes]:
             for name, entry in chosen.items():
                 _check_size(name, entry.file_size)
             return {name: archive.read(entry) for name, entry in chosen.items()}
-    except (OSError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
-        # RuntimeError: a password, or a compression that Python does not know.
+    except WeightsError:
+        raise
+    except Exception as error:  # each way of packing has errors of its own; a password is a RuntimeError
         raise WeightsError(f"the zip {path} cannot be read ({_brief(error)})", cure="zip the folder again") from error
 
 

@@ -123,26 +123,42 @@ def import_published(folder_or_zip: str | Path, name: str | None = None) -> Weig
 
     Raises:
         UsageError: *name* cannot be one.
-        WeightsError: the name is taken, or the checkpoint is not one.
+        WeightsError: a manifest has the name, or the checkpoint is not one.
         OutputError: the user's folder cannot be written.
     """
     source = Path(os.path.expanduser(folder_or_zip))
     if name is None:
         name = source.resolve().name if source.is_dir() else source.stem
     path = user_folder() / f"{check_name(name)}.safetensors"
-    taken = find_entry(name)
-    if path.exists() or (taken is not None and (taken.present or taken.origin == "shipped")):
-        raise WeightsError(f"there are weights called '{name}' already", cure="choose another name with --name NAME")
+    _refuse_taken(name, path)
     if not source.exists():
         raise WeightsError(f"there is no checkpoint at {source}", cure="give the authors' folder or a zip of it")
     if not is_published(source):
         raise WeightsError(f"{source} is neither a folder nor a zip", cure="give the authors' folder or a zip of it")
     config, tensors = convert(read_checkpoint(source))
     _fill(RVOS(config), tensors, name)  # what is stored can be used
-    with writing_beside(path, overwrite=False) as temporary:
+    with writing_beside(path) as temporary:
         temporary.write_bytes(_serialised(config, tensors))
+        _refuse_taken(name, path)  # which another process may have done meanwhile
     kind = "one-shot" if config.mask_input else "zero-shot"
     return register_weights(path, name=name, summary=f"published {kind} network, {config.trunk}, from {source.name}")
+
+
+def _refuse_taken(name: str, path: Path) -> None:
+    """Refuse a *name*, or a *path* for its file, that stands in a manifest.
+
+    A file that no manifest names is what an interrupted import leaves, and takes no name.
+    """
+    for entry in list_weights():
+        same = entry.name.casefold() == name.casefold()
+        if (entry.present or entry.origin == "shipped") if same else entry.present and _is_one(entry.path, path):
+            raise WeightsError(
+                f"there are weights called '{name}' already", cure="choose another name with --name NAME"
+            )
+
+
+def _is_one(path: Path, other: Path) -> bool:
+    return os.path.exists(other) and os.path.samefile(path, other)
 
 
 def load_published(encoder_state: Mapping[str, Any], decoder_state: Mapping[str, Any], args: Mapping[str, Any]) -> RVOS:

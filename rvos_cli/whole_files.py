@@ -28,18 +28,16 @@ def draft(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def writing_beside(path: Path, *, overwrite: bool = True) -> Iterator[Path]:
+def writing_beside(path: Path) -> Iterator[Path]:
     """Do the same below a folder that is made where there is none; what the system refuses gets a name.
 
     Raises:
-        OutputError: the folder or file cannot be written, or exists and ``overwrite`` is False.
+        OutputError: the folder or file cannot be written.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with draft(path) as beside:
             yield beside
-            if path.exists() and not overwrite:
-                raise OutputError(f"{path} exists already", cure="choose another name")
     except OSError as error:
         raise unwritable(path, error) from error
 

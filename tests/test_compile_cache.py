@@ -111,6 +111,17 @@ def test_what_has_not_been_used_for_longest_goes(monkeypatch: pytest.MonkeyPatch
     assert compile_cache.read("too large") is None
 
 
+def test_what_was_half_written_goes_after_a_day() -> None:
+    compile_cache.write(b"a", "a")
+    stale, fresh = (compile_cache.folder() / f".{name}.part" for name in ("stale", "fresh"))
+    for path in (stale, fresh):
+        path.write_bytes(b"half")
+    os.utime(stale, (0, 0))
+    compile_cache.write(b"b", "b")
+    assert not stale.exists() and fresh.exists()
+    assert compile_cache.read("a") == b"a" and compile_cache.read("b") == b"b"
+
+
 def test_the_fingerprint_is_of_weights_structure_and_code(lite: RVOS, monkeypatch: pytest.MonkeyPatch) -> None:
     first = fingerprint(lite, None)
     assert fingerprint(lite, None) == first != fingerprint(lite)

@@ -52,7 +52,7 @@ ALLOWED = {
     "shots": {"ahead"},
     "session": {*VALUES, "ahead", "model", "opening", "preprocess", "shots", "sight", "threads", "trackers"},
     "weights_file": {"config", "errors"},
-    "manifest": {"config", "errors", "folders", "weights_file", "whole_files"},
+    "manifest": {"config", "errors", "folders", "locks", "weights_file", "whole_files"},
     "fetch": {"errors", "manifest", "version", "weights_file", "whole_files"},
     "published": {"config", "errors"},
     "weights": {"config", "errors", "fetch", "manifest", "model", "published", "weights_file", "whole_files"},

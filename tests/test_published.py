@@ -154,6 +154,23 @@ def test_damaged_zips_and_tensors_are_one_line(tmp_path: Path) -> None:
         read_checkpoint(path)
 
 
+def test_a_damaged_zip_is_one_line_however_it_is_packed(tmp_path: Path) -> None:
+    path = tmp_path / "packed.zip"
+    for way in ("deflate", "bz2", "lzma"):
+        if way != "deflate":
+            pytest.importorskip(way)
+        packing = {"deflate": zipfile.ZIP_DEFLATED, "bz2": zipfile.ZIP_BZIP2, "lzma": zipfile.ZIP_LZMA}[way]
+        with zipfile.ZipFile(path, "w", packing) as archive:
+            archive.writestr("encoder.pt", os.urandom(2000))
+            archive.writestr("decoder.pt", b"x")
+            start = archive.getinfo("encoder.pt").header_offset + len("encoder.pt") + 30
+        data = bytearray(path.read_bytes())
+        data[start + 4 : start + 400] = b"\xff" * 396  # behind the four bytes that say which LZMA it is
+        path.write_bytes(data)
+        with pytest.raises(WeightsError, match=r"the zip .* cannot be read"):
+            read_checkpoint(path)
+
+
 class Touch:
     """A pickle that would make a file."""
 

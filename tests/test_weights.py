@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
+import os
+import threading
 import urllib.request
 import zipfile
 from dataclasses import replace
@@ -19,6 +22,7 @@ from golden.reference import deterministic_frames, published_states
 from rvos_cli import fetch, manifest, weights
 from rvos_cli.config import ModelConfig
 from rvos_cli.errors import OutputError, UsageError, WeightsError
+from rvos_cli.locks import FileLock
 from rvos_cli.model import RVOS
 from rvos_cli.weights import (
     build_model,
@@ -186,11 +190,121 @@ def test_an_import_never_takes_a_name_that_is_taken(published: Path, shipped: Pa
     for name in ("lite", "Lite"):
         with pytest.raises(WeightsError, match=f"weights called '{name}' already; choose another name with --name"):
             import_published(published, name)
-    (home / "weights").mkdir(parents=True)
-    (home / "weights" / "mine.safetensors").write_bytes(b"mine")
+    entry = import_published(published, "mine")
+    before = entry.path.read_bytes()
+    with pytest.raises(WeightsError, match="'Mine' already"):
+        import_published(published, "Mine")
+    other = register_weights(entry.path, name="other")
+    (home / "weights" / "manifest.json").write_text(json.dumps({"weights": {"other": _stored(other)}}))
     with pytest.raises(WeightsError, match="'mine' already"):
         import_published(published, "mine")
-    assert (home / "weights" / "mine.safetensors").read_bytes() == b"mine"
+    assert entry.path.read_bytes() == before, "it is the file of another name"
+
+
+def _stored(entry: manifest.WeightsEntry) -> dict[str, object]:
+    return {key: entry.to_dict()[key] for key in ("file", "sha256", "bytes")}
+
+
+def test_a_file_that_an_interrupted_import_left_takes_no_name(
+    published: Path, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(weights, "register_weights", interrupt)
+        import_published(published, "mine")
+    assert (home / "weights" / "mine.safetensors").is_file() and not list_weights()
+    import_published(published, "mine")
+    assert load_weights("mine").source == "named"
+
+
+def test_a_name_that_another_process_takes_meanwhile_is_refused(
+    published: Path, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    serialised = weights._serialised
+
+    def slow(*words: object) -> bytes:
+        monkeypatch.setattr(weights, "_serialised", serialised)
+        import_published(published, "mine")
+        return b"another network"
+
+    monkeypatch.setattr(weights, "_serialised", slow)
+    with pytest.raises(WeightsError, match="'mine' already"):
+        import_published(published, "mine")
+    assert [problem for _, problem in verify_weights()] == [None]
+
+
+def test_two_that_write_a_manifest_at_once_lose_nothing(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = home / "weights"
+    for name in ("one", "two"):
+        save_weights(folder / f"{name}.safetensors", CONFIG, {"x": torch.zeros(1)})
+    read, other = manifest._read_json, threading.Thread(target=register_weights, args=[folder / "two.safetensors"])
+
+    def slow(path: Path) -> dict[str, object]:
+        content = read(path)
+        if other.ident is None:
+            other.start()
+            other.join(0.3)  # without a lock it ends here, and what it has written is lost
+        return content
+
+    monkeypatch.setattr(manifest, "_read_json", slow)
+    register_weights(folder / "one.safetensors")
+    other.join()
+    assert {entry.name for entry in list_weights()} == {"one", "two"}
+
+
+def test_a_manifest_that_somebody_keeps_locked_is_named(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = home / "weights" / "one.safetensors"
+    save_weights(path, CONFIG, {"x": torch.zeros(1)})
+    lock = FileLock(path.with_name(manifest.LOCK))
+    assert lock.acquire()
+    monkeypatch.setattr(manifest, "PATIENCE", 0.1)
+    with pytest.raises(OutputError, match="another process is writing"):
+        register_weights(path)
+    lock.release()
+    register_weights(path)
+
+
+def test_a_user_folder_that_cannot_be_entered_hides_no_shipped_weights(
+    shipped: Path, published: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("RVOS_HOME", str(tmp_path / "file"))
+    assert load_weights("lite").source == "named"
+    with pytest.raises(OutputError, match="cannot be written"):
+        import_published(published, "mine")
+    monkeypatch.setenv("RVOS_HOME", str(tmp_path / "locked"))
+    read = Path.read_text
+
+    def refuse(path: Path, *words: object, **options: object) -> str:
+        if "locked" in path.parts:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        return read(path, *words, **options)
+
+    monkeypatch.setattr(Path, "read_text", refuse)
+    assert [entry.name for entry in list_weights()] == ["lite"]
+    save_weights(user_folder() / "mine.safetensors", CONFIG, {"x": torch.zeros(1)})
+    with pytest.raises(WeightsError, match=r"manifest\.json cannot be read"):
+        register_weights(user_folder() / "mine.safetensors")  # which would replace all that stands in there
+
+
+def test_a_manifest_of_the_package_that_cannot_be_read_is_named(shipped: Path) -> None:
+    (shipped / "manifest.json").unlink()
+    (shipped / "manifest.json").mkdir()
+    with pytest.raises(WeightsError, match=r"manifest\.json cannot be read"):
+        list_weights()
+
+
+def test_a_weights_file_that_cannot_be_read_is_one_line(shipped: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(path: Path) -> str:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    monkeypatch.setattr(manifest, "sha256_of", refuse)
+    with pytest.raises(WeightsError, match=r"lite\.safetensors cannot be read \(Permission denied\); check who"):
+        load_weights("lite")
+    ((_, problem),) = verify_weights()
+    assert problem is not None and "Permission denied" in problem
 
 
 def test_weights_whose_file_was_deleted_can_be_imported_again(published: Path, shipped: Path, home: Path) -> None:

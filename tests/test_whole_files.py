@@ -60,11 +60,9 @@ def test_what_the_system_refuses_is_told(tmp_path: Path):
     assert names(tmp_path) == ["file", "folder"]
 
 
-def test_what_is_there_may_have_to_stay(tmp_path: Path):
+def test_what_is_there_is_replaced(tmp_path: Path):
     path = tmp_path / "deep" / "a.txt"
     for text in ("first", "second"):
         with writing_beside(path) as beside:
             beside.write_text(text)
-    with pytest.raises(OutputError, match="exists already"), writing_beside(path, overwrite=False) as beside:
-        beside.write_text("third")
     assert path.read_text() == "second" and names(path.parent) == ["a.txt"]

@@ -210,6 +210,16 @@ def test_doctor_is_ready_for_a_bug_report(rvos):
     assert "torch: " in rvos("doctor").out
 
 
+def test_doctor_tells_of_weights_that_cannot_be_read(rvos, monkeypatch):
+    def refuse(path: Path) -> str:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("rvos_cli.manifest.sha256_of", refuse)
+    done = rvos("doctor", "--json")
+    assert done.code == 0
+    assert any("cannot be read (Permission denied)" in line for line in json.loads(done.out)["problems"])
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere names of files are always text")
 def test_a_name_that_is_no_text_is_printed_all_the_same(rvos, clip, quick):
     path = clip.rename(os.fsdecode(os.fsencode(clip.parent) + b"/caf\xe9.mp4"))

@@ -46,7 +46,7 @@ def test_void_is_background() -> None:
 def test_masks_of_0_and_255_have_no_object_and_the_cure_names_the_task_for_them() -> None:
     white = np.where(labels(0) > 0, 255, 0).astype(np.uint8)
     for prediction in (white, labels(0), NOTHING):
-        with pytest.raises(DatasetError, match="clip: the true masks have no object but 255, .*the task foreground"):
+        with pytest.raises(DatasetError, match=r"clip: the true masks have no object but 255, .*the task foreground"):
             score([(prediction, white)] * 3)
 
 
