@@ -232,10 +232,11 @@ def test_older_results_stay_as_they_are_without_force(
     out = tmp_path / "out"
     (out / "masks").mkdir(parents=True)
     (out / "masks" / "old.png").write_bytes(b"old")
+    (out / "summary.json").write_text('{"frames": 1, "objects": [], "weights": {}}')
     monkeypatch.setattr("rvos_cli.segmenter.Session", refuse)
     with pytest.raises(rvos.OutputError, match="--force"):
         tiny_model.segment(clip, output=out)
-    assert names_in(out) == ["masks"]
+    assert names_in(out) == ["masks", "summary.json"]
     assert names_in(out / "masks") == ["old.png"]
 
 
