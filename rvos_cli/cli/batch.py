@@ -41,7 +41,12 @@ def batch(
     ] = Path("rvos-out"),
     force: Annotated[
         bool,
-        typer.Option("--force", "-f", help="Do the finished inputs again, too.", rich_help_panel=options.FILES),
+        typer.Option(
+            "--force",
+            "-f",
+            help="Do the finished inputs again, too, and replace results of others.",
+            rich_help_panel=options.FILES,
+        ),
     ] = False,
     overlay: options.Overlay = True,
     no_masks: Annotated[
