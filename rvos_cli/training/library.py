@@ -23,6 +23,7 @@ Pixels = NDArray[np.uint8]
 Item = TypeVar("Item")
 
 SHORT_SIDE = 288
+WHITE = 255  # of grey pictures
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
 
 # Sets in which more can be seen than is labelled: good for following, not for learning that nothing else is there.
@@ -137,8 +138,12 @@ class Library:
         return self._load(path, lambda image: _shrunk(image.convert("RGB"), Image.Resampling.BILINEAR))
 
     def labels(self, path: Path) -> Pixels:
-        """Return the mask *path* as (H, W) uint8 ids, the same size as its picture."""
-        return self._load(path, lambda image: _shrunk(image, Image.Resampling.NEAREST))
+        """Return the mask *path* as (H, W) uint8 ids, the same size as its picture.
+
+        Raises:
+            DatasetError: it cannot be read, or holds colours in the place of ids.
+        """
+        return self._load(path, lambda image: _shrunk(_identities(image, path), Image.Resampling.NEAREST))
 
     def rgba(self, path: Path) -> Pixels:
         """Return the cut-out *path* as (H, W, 4) uint8."""
@@ -257,6 +262,20 @@ def _draw(rng: np.random.Generator, groups: dict[str, tuple[Item, ...]], weights
     shares = np.array([weights[name] for name in names])
     group = groups[names[int(rng.choice(len(names), p=shares / shares.sum()))]]
     return group[int(rng.integers(len(group)))]
+
+
+def _identities(mask: Image.Image, path: Path) -> Image.Image:
+    """Return a mask whose values are ids: of DAVIS 2016's black-and-white ones, white is the only object."""
+    if mask.mode not in ("P", "L", "1"):
+        raise DatasetError(
+            f"{path} is no mask (mode {mask.mode}, not a palette or 8-bit grey)",
+            cure="save it as a palette PNG: 0 background, 1 and up the objects, 255 ignored",
+        )
+    if mask.mode == "P":
+        return mask
+    grey = mask.convert("L")
+    values = {value for _, value in grey.getcolors() or ()}
+    return grey.point(lambda value: min(value, 1)) if values <= {0, WHITE} else grey
 
 
 def _shrunk(image: Image.Image, method: Image.Resampling) -> Image.Image:

@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader
 
 from rvos_cli.errors import DatasetError
 from rvos_cli.training.datasets import ClipDataset, ClipMix, collate
-from rvos_cli.training.library import open_library
+from rvos_cli.training.library import Library, open_library
 from rvos_cli.training.pieces import draw_piece
 
 REAL = ClipMix(real=1, photograph=0, composite=0, photometric=0)
@@ -231,3 +231,35 @@ def test_loader_workers_give_the_same_batches(data_root: Path):
 def _made(folder: Path) -> Path:
     folder.mkdir(parents=True)
     return folder
+
+
+def masks_of(folder: Path, pixels: np.ndarray, mode: str) -> np.ndarray:
+    image = Image.fromarray(pixels).convert(mode) if mode != "P" else Image.fromarray(pixels)
+    if mode == "P":
+        image.putpalette(bytes(range(256)) * 3)
+    image.save(folder / "mask.png")
+    with Image.open(folder / "mask.png") as saved:
+        assert saved.mode == mode
+    return Library((), {}, {}, {}).labels(folder / "mask.png")
+
+
+@pytest.mark.parametrize("mode", ["L", "1"])
+@pytest.mark.parametrize("side", [40, 400])  # larger ones are shrunk
+def test_a_black_and_white_mask_shows_one_object(tmp_path: Path, mode: str, side: int):
+    pixels = np.zeros((side, side), np.uint8)
+    pixels[: side // 2] = 255
+    labels = masks_of(tmp_path, pixels, mode)
+    assert np.unique(labels[: len(labels) // 2 - 1]).tolist() == [1] and not labels[len(labels) // 2 + 1 :].any()
+
+
+def test_white_is_ignored_in_a_palette_and_beside_objects(tmp_path: Path):
+    pixels = np.zeros((40, 40), np.uint8)
+    pixels[:10] = 255
+    assert np.array_equal(masks_of(tmp_path, pixels, "P"), pixels)
+    pixels[20:] = 1
+    assert np.array_equal(masks_of(tmp_path, pixels, "L"), pixels)
+
+
+def test_a_mask_of_colours_is_told(tmp_path: Path):
+    with pytest.raises(DatasetError, match=r"mask\.png is no mask \(mode RGB.*palette PNG"):
+        masks_of(tmp_path, np.zeros((40, 40), np.uint8), "RGB")
