@@ -5,6 +5,7 @@ What is random in a step is drawn from the seed and the step's number, so no gen
 
 from __future__ import annotations
 
+import os
 import pickle
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,7 @@ from torch import Tensor, nn
 from rvos_cli.errors import WeightsError
 from rvos_cli.model import RVOS
 from rvos_cli.training.recipes import Recipe
-from rvos_cli.whole_files import draft
+from rvos_cli.whole_files import unwritable
 
 
 class AverageWeights:
@@ -51,7 +52,11 @@ class RunState:
 
 
 def save_checkpoint(path: Path, state: RunState) -> None:
-    """Write a checkpoint; the one before stays until the new one is whole."""
+    """Write a checkpoint; the one before stays until the new one is whole.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
     entry = {
         "step": state.step,
         "config": state.recipe.model.to_json(),
@@ -60,8 +65,17 @@ def save_checkpoint(path: Path, state: RunState) -> None:
         "average": state.average.tensors,
         "optimizer": state.optimizer.state_dict(),
     }
-    with draft(path) as part:
-        torch.save(entry, part)
+    # One name for all drafts, so that runs which are killed in here leave one file at most, however often.
+    part = path.with_suffix(".part")
+    try:
+        with part.open("wb") as file:
+            torch.save(entry, file)
+        os.replace(part, path)
+    except (OSError, RuntimeError) as error:
+        # Of a full disk torch tells in its own words; the system's stand behind them.
+        raise unwritable(path, error.__context__ if isinstance(error.__context__, OSError) else error) from error
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def load_checkpoint(path: Path, state: RunState) -> None:

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from rvos_cli.config import ModelConfig
-from rvos_cli.errors import UsageError, WeightsError
+from rvos_cli.errors import OutputError, UsageError, WeightsError
 from rvos_cli.model import RVOS
 from rvos_cli.training.datasets import ClipDataset
 from rvos_cli.training.loop import TrainingDivergedError, train
@@ -171,6 +171,28 @@ def test_a_damaged_checkpoint_is_named(options: TrainOptions):
     (options.output / "checkpoint.pt").write_bytes(b"nothing of use")
     with pytest.raises(WeightsError, match=r"checkpoint\.pt"):
         train(options)
+
+
+def test_a_full_disk_is_told_and_leaves_the_checkpoint_before(options: TrainOptions):
+    resource = pytest.importorskip("resource")
+    train(replace(options, minutes=1e-9))
+    before = (options.output / "checkpoint.pt").read_bytes()
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))  # a longer file fails as on a full disk
+    try:
+        with pytest.raises(OutputError, match=r"checkpoint\.pt cannot be written \(File too large\); is the disk full"):
+            train(options)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert (options.output / "checkpoint.pt").read_bytes() == before
+    assert not list(options.output.glob("*.part"))
+
+
+def test_a_draft_that_a_killed_run_left_is_written_over(options: TrainOptions):
+    options.output.mkdir()
+    (options.output / "checkpoint.part").write_bytes(b"half")
+    train(replace(options, minutes=1e-9))
+    assert sorted(path.name for path in options.output.iterdir()) == ["checkpoint.pt", "log.csv", "weights.safetensors"]
 
 
 def test_an_unknown_recipe_lists_the_known_ones():
