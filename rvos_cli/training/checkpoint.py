@@ -6,13 +6,12 @@ What is random in a step is drawn from the seed and the step's number, so no gen
 from __future__ import annotations
 
 import os
-import pickle
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from rvos_cli.errors import WeightsError
 from rvos_cli.model import RVOS
@@ -79,23 +78,41 @@ def save_checkpoint(path: Path, state: RunState) -> None:
 
 
 def load_checkpoint(path: Path, state: RunState) -> None:
-    """Make *state* what ``save_checkpoint`` wrote.
+    """Make *state* what ``save_checkpoint`` wrote, but for the rates and weight decay, which are those of its recipe.
 
     Raises:
         WeightsError: the checkpoint is damaged, or of another network, recipe or seed.
     """
     try:
         entry: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-        if entry["config"] != state.recipe.model.to_json():
-            raise WeightsError(f"{path} is of a run with another network", cure="choose another output folder")
-        name, seed = entry.get("recipe", (state.recipe.name, state.recipe.seed))
-        if (name, seed) != (state.recipe.name, state.recipe.seed):
-            raise WeightsError(f"{path} is of a run of {name}, seed {seed}", cure="choose another output folder")
+        _check_origin(path, entry, state)
         state.model.load_state_dict(entry["model"])
-        state.optimizer.load_state_dict(entry["optimizer"])
-    except (RuntimeError, KeyError, ValueError, EOFError, OSError, pickle.UnpicklingError) as error:
+        _load_optimizer(state.optimizer, entry["optimizer"])
+        for name, tensor in state.average.tensors.items():
+            tensor.copy_(entry["average"][name])
+        state.step = int(entry["step"])
+    except (WeightsError, torch.cuda.OutOfMemoryError):
+        raise
+    except Exception as error:  # a damaged file leads torch, and what is done with its answer, to almost any exception
         raise WeightsError(f"the checkpoint {path} cannot be read", cure="remove it to start anew") from error
-    stored: dict[str, Tensor] = entry["average"]
-    for name, tensor in state.average.tensors.items():
-        tensor.copy_(stored[name])
-    state.step = int(entry["step"])
+
+
+def _check_origin(path: Path, entry: dict[str, Any], state: RunState) -> None:
+    elsewhere = "choose another output folder"
+    if entry["config"] != state.recipe.model.to_json():
+        raise WeightsError(f"{path} is of a run with another network", cure=elsewhere)
+    name, seed = entry.get("recipe", (state.recipe.name, state.recipe.seed))
+    if (name, seed) != (state.recipe.name, state.recipe.seed):
+        raise WeightsError(f"{path} is of a run of {name}, seed {seed}", cure=elsewhere)
+    then, now = len(entry["optimizer"]["param_groups"]), len(state.optimizer.param_groups)
+    if then != now:  # the trunk is a group of its own where it learns
+        learned = "learned" if then > now else "did not learn"
+        raise WeightsError(f"{path} is of a run in which the trunk {learned}", cure=elsewhere)
+
+
+def _load_optimizer(optimizer: torch.optim.Optimizer, stored: dict[str, Any]) -> None:
+    """Load what the optimiser has gathered; its rates and weight decay may have been changed since, and stay."""
+    kept = [{name: group[name] for name in ("base", "weight_decay")} for group in optimizer.param_groups]
+    optimizer.load_state_dict(stored)
+    for group, own in zip(optimizer.param_groups, kept, strict=True):
+        group.update(own)

@@ -173,6 +173,48 @@ def test_a_damaged_checkpoint_is_named(options: TrainOptions):
         train(options)
 
 
+def damage(entry: dict[str, object], how: str) -> object:
+    if how == "a list":
+        return [1, 2]
+    if how == "average incomplete":
+        average = dict(entry["average"])
+        average.popitem()
+        return entry | {"average": average}
+    if how == "average a list":
+        return entry | {"average": [1]}
+    return {name: value for name, value in entry.items() if name != how}
+
+
+@pytest.fixture
+def begun(options: TrainOptions) -> TrainOptions:
+    train(replace(options, minutes=1e-9))
+    return options
+
+
+@pytest.mark.parametrize(
+    "how",
+    ["config", "model", "average", "optimizer", "step", "a list", "average incomplete", "average a list"],
+)
+def test_whatever_is_wrong_with_a_checkpoint_is_told_alike(begun: TrainOptions, how: str):
+    path = begun.output / "checkpoint.pt"
+    torch.save(damage(torch.load(path, weights_only=True), how), path)
+    with pytest.raises(WeightsError, match=r"checkpoint\.pt cannot be read; remove it"):
+        train(begun)
+
+
+def test_rates_and_weight_decay_are_those_of_the_recipe_of_now(begun: TrainOptions):
+    plan = replace(TINY, rate=1e-5, weight_decay=0.5)
+    train(replace(begun, recipe=plan))
+    (group,) = torch.load(begun.output / "checkpoint.pt", weights_only=True)["optimizer"]["param_groups"]
+    assert (group["base"], group["weight_decay"]) == (1e-5, 0.5)
+    assert group["lr"] == pytest.approx(1e-5 * plan.rate_factor(TINY.steps - 1))
+
+
+def test_a_run_whose_trunk_was_frozen_is_not_gone_on_with_by_one_that_teaches_it(begun: TrainOptions):
+    with pytest.raises(WeightsError, match=r"the trunk did not learn; choose another output folder"):
+        train(replace(begun, recipe=replace(TINY, trunk_rate=1e-4)))
+
+
 def test_a_full_disk_is_told_and_leaves_the_checkpoint_before(options: TrainOptions):
     resource = pytest.importorskip("resource")
     train(replace(options, minutes=1e-9))
