@@ -77,7 +77,7 @@ def train(
     Raises:
         DatasetError: a data folder has not the expected layout, or not the clips that are to be taken apart.
         OutputError: the output folder or a file in it cannot be written.
-        TrainingDivergedError: the loss became NaN; the clips are saved beside the checkpoint.
+        TrainingDivergedError: the loss or its gradient is no number; the clips are saved beside the checkpoint.
         UsageError: event files are asked for without tensorboard, the processes cannot work together, or the recipe
             wants weights to start from.
         WeightsError: the weights to start from, or the checkpoint, cannot be used.

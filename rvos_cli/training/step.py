@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -44,7 +45,7 @@ class StepReport:
 
 
 class TrainingDivergedError(RvosError):
-    """The loss is no number any more."""
+    """The loss, or its gradient, is no number any more."""
 
 
 def train_step(
@@ -58,7 +59,8 @@ def train_step(
     """Learn from the next *accumulate* batches.
 
     Raises:
-        TrainingDivergedError: the loss became NaN in some process; the step's clips are saved in the output folder.
+        TrainingDivergedError: the loss or its gradient became infinite or NaN in some process; the network is as it was
+            before, and the step's clips are saved in the output folder.
     """
     began = time.monotonic()
     recipe = options.recipe
@@ -69,13 +71,16 @@ def train_step(
         group["lr"] = group["base"] * recipe.rate_factor(step)
     optimizer.zero_grad(set_to_none=True)
     whole, waited = Losses(torch.zeros(())), 0.0
+    seen: list[dict[str, Tensor]] = []
     for part in range(recipe.accumulate):
         asked = time.monotonic()
-        batch = next(batches)
+        seen.append(next(batches))
         waited += time.monotonic() - asked
-        whole.include(_learn(model, batch, step, part, options, device))
+        whole.include(_learn(model, seen[-1], step, part, options, device))
     processes.add_gradients(model.parameters())
-    nn.utils.clip_grad_norm_(model.parameters(), recipe.clip_norm)
+    norm = nn.utils.clip_grad_norm_(model.parameters(), recipe.clip_norm)
+    if not math.isfinite(norm):  # of a loss that is a number, too; clipped by it, every weight would become NaN
+        raise _diverged("the gradient", step, seen, options)
     optimizer.step()
     return StepReport(
         step,
@@ -107,18 +112,22 @@ def _learn(
     if losses.total.requires_grad:  # clips without a single object have nothing to teach
         torch.autograd.backward(losses.total / recipe.accumulate)
     if not losses.finite:  # asked last, since a GPU is waited for
-        _keep(batch, options)
-        raise TrainingDivergedError(
-            f"the loss is no number any more at step {step}",
-            cure=f"look at {options.output / 'diverged-clips.pt'}, lower the rate or use precision float32",
-        )
+        raise _diverged("the loss", step, [batch], options)
     return losses
 
 
-def _keep(batch: dict[str, Tensor], options: TrainOptions) -> None:
-    whole = {name: processes.gather(tensor) for name, tensor in batch.items()}
+def _diverged(
+    what: str, step: int, batches: Sequence[dict[str, Tensor]], options: TrainOptions
+) -> TrainingDivergedError:
+    """Keep the clips of *batches*, of all processes, and return the error that names them."""
+    path = options.output / "diverged-clips.pt"
+    whole = {name: processes.gather(torch.cat([batch[name] for batch in batches])) for name in batches[0]}
     if processes.is_first():
-        torch.save(whole, options.output / "diverged-clips.pt")
+        torch.save(whole, path)
+    return TrainingDivergedError(
+        f"{what} is no number any more at step {step}",
+        cure=f"look at {path}, lower the rate or use precision float32",
+    )
 
 
 def normalise(frames: Tensor, config: ModelConfig) -> Tensor:

@@ -14,10 +14,13 @@ import torch
 from rvos_cli.config import ModelConfig
 from rvos_cli.errors import OutputError, UsageError, WeightsError
 from rvos_cli.model import RVOS
+from rvos_cli.training.batches import batches_from
 from rvos_cli.training.datasets import ClipDataset
 from rvos_cli.training.loop import TrainingDivergedError, train
 from rvos_cli.training.recipes import RECIPES, Recipe, Stage, TrainOptions, made_clips, recipe
 from rvos_cli.training.rollout import RolloutOptions
+from rvos_cli.training.start import first_network, make_optimizer
+from rvos_cli.training.step import train_step
 from rvos_cli.training.trunk import imagenet_trunk
 from rvos_cli.weights import load_weights, save_weights
 
@@ -146,6 +149,21 @@ def test_a_loss_that_is_no_number_stops_the_run_and_keeps_the_clips(options: Tra
     with pytest.raises(TrainingDivergedError, match="step 0"):
         train(replace(options, init=str(tmp_path / "broken.safetensors")))
     assert set(torch.load(options.output / "diverged-clips.pt", weights_only=True)) >= {"frames", "labels"}
+
+
+def test_so_does_a_gradient_that_is_no_number_before_it_changes_the_network(options: TrainOptions):
+    options.output.mkdir()
+    plan = replace(TINY, accumulate=2)
+    options = replace(options, recipe=plan)
+    model, device = first_network(options), torch.device("cpu")
+    optimizer = make_optimizer(model, plan)
+    model.decoder.conv_out.bias.register_hook(lambda gradient: gradient * float("inf"))
+    before = {name: parameter.clone() for name, parameter in model.named_parameters()}
+    with pytest.raises(TrainingDivergedError, match="the gradient is no number any more at step 0"):
+        train_step(model, optimizer, batches_from(options, 0, device), 0, options, device)
+    assert all(torch.equal(before[name], parameter) for name, parameter in model.named_parameters())
+    clips = torch.load(options.output / "diverged-clips.pt", weights_only=True)
+    assert len(clips["frames"]) == len(clips["labels"]) == 2 * plan.batch
 
 
 def test_so_it_does_where_slots_look_for_objects(options: TrainOptions, tmp_path: Path):
