@@ -97,10 +97,11 @@ def train(
         batches = batches_from(options, state.step, device)
         while True:
             if log is not None and validation is not None and validation.due(state.step):
+                _save(options, state)  # or a validation that fails would cost steps, and one that is over be repeated
+                saved = time.monotonic()
                 outcome = validation.run(state.step, state.average.tensors, stopped)
                 if outcome is not None:
                     log.add_validation(outcome)
-                    _save(options, state)  # what was so dear need not be done again
                     on_validation(outcome)
             late = bool(options.minutes) and time.monotonic() - began > 60 * options.minutes
             enough = validation is not None and validation.exhausted

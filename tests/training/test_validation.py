@@ -179,6 +179,37 @@ def test_a_run_that_goes_on_repeats_no_validation_and_keeps_none_from_the_future
     ]
 
 
+def test_a_validation_that_fails_costs_no_step(options: TrainOptions, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(validation, "Session", Knowing)
+    path = sorted(options.validate.glob("Annotations/480p/*/00003.png"))[0]
+    whole = path.read_bytes()
+    path.write_bytes(whole[:60])
+    with pytest.raises(DatasetError, match=path.name):
+        train(options)
+    assert torch.load(options.output / "checkpoint.pt", weights_only=True)["step"] == 2
+    path.write_bytes(whole)
+    steps: list[int] = []
+    train(options, on_step=lambda report: steps.append(report.step))
+    assert steps == [2, 3, 4] and [row["step"] for row in rows(options.output)] == ["2", "4", "5"]
+
+
+def test_a_validation_that_is_over_is_not_repeated_after_a_crash(
+    options: TrainOptions, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(validation, "Session", Knowing)
+    seen: list[int] = []
+
+    def crash(report: ValidationReport) -> None:
+        seen.append(report.step)
+        if report.step == 4 and seen.count(4) == 1:
+            raise MemoryError
+
+    with pytest.raises(MemoryError):
+        train(options, on_validation=crash)
+    train(options, on_validation=crash)
+    assert seen == [2, 4, 5] and [row["step"] for row in rows(options.output)] == ["2", "4", "5"]
+
+
 def test_only_the_held_out_sequences_of_a_davis_root_are_looked_at(options: TrainOptions, tmp_path: Path):
     root = trees.davis2017(tmp_path / "both", split="train")
     assert [sequence.name for sequence in make(replace(options, validate=root)).sequences] == ["bear", "cows"]
