@@ -23,7 +23,7 @@ Pixels = NDArray[np.uint8]
 Item = TypeVar("Item")
 
 SHORT_SIDE = 288
-WHITE = 255  # of grey pictures
+BLACK, WHITE = (0, 0, 0), (255, 255, 255)
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
 
 # Sets in which more can be seen than is labelled: good for following, not for learning that nothing else is there.
@@ -266,16 +266,17 @@ def _draw(rng: np.random.Generator, groups: dict[str, tuple[Item, ...]], weights
 
 def _identities(mask: Image.Image, path: Path) -> Image.Image:
     """Return a mask whose values are ids: of DAVIS 2016's black-and-white ones, white is the only object."""
-    if mask.mode not in ("P", "L", "1"):
+    if mask.mode == "P":
+        return mask
+    colours = mask.convert("RGB").getcolors(2)  # None if there are more; some of DAVIS 2016's are colour pictures
+    if colours is not None and {colour for _, colour in colours} <= {BLACK, WHITE}:
+        return mask.convert("L").point(lambda value: min(value, 1))
+    if mask.mode != "L":
         raise DatasetError(
             f"{path} is no mask (mode {mask.mode}, not a palette or 8-bit grey)",
             cure="save it as a palette PNG: 0 background, 1 and up the objects, 255 ignored",
         )
-    if mask.mode == "P":
-        return mask
-    grey = mask.convert("L")
-    values = {value for _, value in grey.getcolors() or ()}
-    return grey.point(lambda value: min(value, 1)) if values <= {0, WHITE} else grey
+    return mask
 
 
 def _shrunk(image: Image.Image, method: Image.Resampling) -> Image.Image:

@@ -243,7 +243,7 @@ def masks_of(folder: Path, pixels: np.ndarray, mode: str) -> np.ndarray:
     return Library((), {}, {}, {}).labels(folder / "mask.png")
 
 
-@pytest.mark.parametrize("mode", ["L", "1"])
+@pytest.mark.parametrize("mode", ["L", "1", "RGB", "RGBA"])
 @pytest.mark.parametrize("side", [40, 400])  # larger ones are shrunk
 def test_a_black_and_white_mask_shows_one_object(tmp_path: Path, mode: str, side: int):
     pixels = np.zeros((side, side), np.uint8)
@@ -262,4 +262,4 @@ def test_white_is_ignored_in_a_palette_and_beside_objects(tmp_path: Path):
 
 def test_a_mask_of_colours_is_told(tmp_path: Path):
     with pytest.raises(DatasetError, match=r"mask\.png is no mask \(mode RGB.*palette PNG"):
-        masks_of(tmp_path, np.zeros((40, 40), np.uint8), "RGB")
+        masks_of(tmp_path, np.full((40, 40), 38, np.uint8), "RGB")
