@@ -31,7 +31,11 @@ BEST = "best.safetensors"
 MODES = ("one-shot", "zero-shot")
 FEWEST_MASKS = 3  # the first and the last frame are not scored
 # Where a DAVIS root lists the sequences that nobody trains on.
-HELD_OUT = {"davis2017": "ImageSets/2017/val.txt", "davis2016": "ImageSets/480p/val.txt"}
+HELD_OUT = {
+    "ImageSets/2017/val.txt": "davis2017",
+    "ImageSets/480p/val.txt": "davis2016",
+    "ImageSets/2016/val.txt": "davis2016",
+}
 
 
 @dataclass(frozen=True)
@@ -142,11 +146,19 @@ class Validation:
 
 
 def _sequences(options: TrainOptions) -> list[Sequence]:
-    """Return the sequences to look at, cut to the frames from their first mask on."""
+    """Return the sequences to look at, cut to the frames from their first mask on.
+
+    Raises:
+        DatasetError: the folder has not the layout of a data set, or not the list of what is held out.
+    """
     if options.validate is None:
         return []
     root = Path(os.path.expanduser(options.validate))
-    name = next((name for name, held_out in HELD_OUT.items() if (root / held_out).is_file()), "folder")
+    name = next((name for held_out, name in HELD_OUT.items() if (root / held_out).is_file()), "folder")
+    if name == "folder" and (root / "ImageSets").is_dir():  # all of it would be looked at, what is trained on as well
+        raise DatasetError(
+            f"{root} lists no held-out sequences", cure=f"it should have one of {', '.join(HELD_OUT)}; unpack it again"
+        )
     dataset = load_dataset(name, root)
     return [_cut(sequence, options.validate_frames) for sequence in dataset.sequences]
 

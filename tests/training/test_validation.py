@@ -212,10 +212,21 @@ def test_a_validation_that_is_over_is_not_repeated_after_a_crash(
 
 def test_only_the_held_out_sequences_of_a_davis_root_are_looked_at(options: TrainOptions, tmp_path: Path):
     root = trees.davis2017(tmp_path / "both", split="train")
-    assert [sequence.name for sequence in make(replace(options, validate=root)).sequences] == ["bear", "cows"]
     (root / "ImageSets/2017/val.txt").write_text("cows\n")
     few = make(replace(options, validate=root, validate_frames=3)).sequences
     assert [(sequence.name, len(sequence.frames)) for sequence in few] == [("cows", 3)]
+
+
+def test_the_lists_of_davis_2016_are_known_too_and_a_root_without_one_is_refused(options: TrainOptions, tmp_path: Path):
+    root = trees.davis2017(tmp_path / "both", split="train")
+    with pytest.raises(DatasetError, match=r"both lists no held-out sequences; .*ImageSets/2016/val\.txt"):
+        (root / "ImageSets/2017/train.txt").rename(root / "ImageSets/2017/trainval.txt")
+        make(replace(options, validate=root))
+    for year in ("480p", "2016"):
+        (root / "ImageSets" / year).mkdir()
+        (root / "ImageSets" / year / "val.txt").write_text("cows\n")
+        assert [sequence.name for sequence in make(replace(options, validate=root)).sequences] == ["cows"]
+        (root / "ImageSets" / year / "val.txt").unlink()
 
 
 def test_frames_without_a_mask_are_run_but_not_scored(options: TrainOptions, tmp_path: Path, monkeypatch):
