@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 from rvos_cli.errors import UsageError, WeightsError
+from rvos_cli.training.start import network_differences
 from rvos_cli.weights import load_weights, save_weights
 
 
@@ -31,10 +32,12 @@ def average(first: str | Path, second: str | Path, share: float, target: Path) -
     if not 0 <= share <= 1:
         raise UsageError(f"{share} is no share", cure="give a number from 0 to 1")
     one, other = load_weights(first), load_weights(second)
+    differences = network_differences(other.config, one.config)
     shapes = [{name: tensor.shape for name, tensor in weights.tensors.items()} for weights in (one, other)]
-    if shapes[0] != shapes[1]:
+    if differences or shapes[0] != shapes[1]:
         raise WeightsError(
-            f"{first} and {second} are of different networks", cure="average weights of one recipe's line"
+            f"{first} and {second} are of different networks ({', '.join(differences) or 'other tensors'})",
+            cure="average weights of one recipe's line",
         )
     mixed = {
         name: (tensor.float().lerp(other.tensors[name].float(), share) if tensor.is_floating_point() else tensor)

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from rvos_cli.config import ModelConfig
 from rvos_cli.errors import UsageError, WeightsError
 from rvos_cli.model import RVOS
 from rvos_cli.training import processes
@@ -27,11 +28,7 @@ def first_network(options: TrainOptions) -> RVOS:
     config = options.recipe.model
     if options.init is not None:
         weights = load_weights(options.init)
-        # The other two say how a network is used, not which one it is.
-        other = asdict(replace(weights.config, size=config.size, slots=config.slots))
-        differences = [
-            f"{name} is {other[name]}, not {value}" for name, value in asdict(config).items() if other[name] != value
-        ]
+        differences = network_differences(weights.config, config)
         if differences:
             raise WeightsError(
                 f"the weights {weights.name} are of another network than the recipe's ({', '.join(differences)})",
@@ -44,6 +41,12 @@ def first_network(options: TrainOptions) -> RVOS:
     elif not may_start_random(config.trunk):
         model.encoder.base.load_state_dict(imagenet_trunk(config.trunk))
     return model
+
+
+def network_differences(other: ModelConfig, wanted: ModelConfig) -> list[str]:
+    """Say what makes *other* another network than the *wanted* one; size and slots only say how one is used."""
+    values = asdict(replace(other, size=wanted.size, slots=wanted.slots))
+    return [f"{name} is {values[name]}, not {value}" for name, value in asdict(wanted).items() if values[name] != value]
 
 
 def divide_first(options: TrainOptions, model: RVOS, on_clip: Callable[[str], None]) -> None:

@@ -32,11 +32,20 @@ def test_the_mean_lies_between_the_two(tmp_path: Path):
     assert not torch.equal(mixed.tensors["decoder.conv_out.weight"], a.tensors["decoder.conv_out.weight"])
 
 
+def test_weights_for_another_size_and_number_of_slots_are_of_the_same_network(tmp_path: Path):
+    first = saved(tmp_path / "a.safetensors", 1)
+    other = saved(tmp_path / "b.safetensors", 2, replace(CONFIG, size=96, slots=5))
+    average(first, other, 0.5, tmp_path / "mixed.safetensors")
+    assert load_weights(tmp_path / "mixed.safetensors").config == CONFIG
+
+
 def test_what_cannot_be_averaged_is_told(tmp_path: Path):
     first = saved(tmp_path / "a.safetensors", 1)
-    other = saved(tmp_path / "b.safetensors", 2, replace(CONFIG, hidden_size=32))
-    with pytest.raises(WeightsError, match="different networks"):
-        average(first, other, 0.5, tmp_path / "mixed.safetensors")
+    # The latter has tensors of the same shapes.
+    for change in ({"hidden_size": 32}, {"mean": (0.4, 0.4, 0.4)}, {"spatial": False, "temporal": True}):
+        other = saved(tmp_path / "b.safetensors", 2, replace(CONFIG, **change))
+        with pytest.raises(WeightsError, match=f"different networks .*{next(iter(change))} is "):
+            average(first, other, 0.5, tmp_path / "mixed.safetensors")
     with pytest.raises(UsageError, match="no share"):
         average(first, first, 1.5, tmp_path / "mixed.safetensors")
     assert not (tmp_path / "mixed.safetensors").exists()
