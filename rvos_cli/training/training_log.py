@@ -26,8 +26,10 @@ class Table:
 
     def __init__(self, path: Path, columns: Sequence[str], *, below: int) -> None:
         """Keep the rows of an earlier run whose step is smaller than *below*; drop the rest."""
-        lines = path.read_text().splitlines()[1:] if path.exists() else []
-        kept = [row + [""] * (len(columns) - len(row)) for row in csv.reader(lines) if row and int(row[0]) < below]
+        lines = path.read_text(errors="replace").splitlines(keepends=True)[1:] if path.exists() else []
+        # A machine that lost its power may leave half a line, or one of NUL bytes, which csv refuses.
+        rows = csv.reader(line for line in lines if line.endswith("\n") and "\0" not in line)
+        kept = [row + [""] * (len(columns) - len(row)) for row in rows if row and _is_before(row[0], below)]
         self.rows = kept
         self._file = path.open("w", newline="")
         self._writer = csv.writer(self._file)
@@ -81,7 +83,8 @@ class TrainingLog:
         """Take in a validation."""
         scores = [f"{report.scores[mode]:.5f}" if mode in report.scores else "" for mode in MODES]
         if self._validations is not None:
-            self._validations.write([report.step, f"{report.score:.5f}", *scores, f"{report.seconds:.1f}"])
+            # The score as it is: a run that goes on compares its next ones with it.
+            self._validations.write([report.step, repr(report.score), *scores, f"{report.seconds:.1f}"])
         if self._events is not None:
             self._add({f"validation/{mode}": value for mode, value in report.scores.items()}, report.step)
             with Image.open(report.picture) as picture:
@@ -101,6 +104,10 @@ class TrainingLog:
         for part in (self._steps, self._validations, self._events):
             if part is not None:
                 part.close()
+
+
+def _is_before(step: str, below: int) -> bool:
+    return step.isdecimal() and int(step) < below
 
 
 def _event_files(folder: Path, step: int) -> Any:

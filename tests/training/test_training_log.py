@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from rvos_cli.training.training_log import Table
+import pytest
+
+from rvos_cli.training.recipes import TrainOptions, recipe
+from rvos_cli.training.training_log import Table, TrainingLog
+from rvos_cli.training.validation import ValidationReport
 
 
 def test_a_table_goes_on_below_the_rows_that_stay(tmp_path: Path):
@@ -14,3 +18,23 @@ def test_a_table_goes_on_below_the_rows_that_stay(tmp_path: Path):
     table.write([2, 0.25, 0.1])
     table.close()
     assert path.read_text().split() == ["step,loss,waited", "0,0.5,", "1,0.4,", "2,0.25,0.1"]
+
+
+@pytest.mark.parametrize("torn", ["0", "1,", "\0\0\0\0\n", "1,\0\0\n", "x", ",\n", "\udcff\n", '"'])
+def test_a_torn_row_is_dropped(tmp_path: Path, torn: str):
+    path = tmp_path / "log.csv"
+    path.write_bytes(f"step,loss\n0,0.5\n{torn}".encode(errors="surrogateescape"))
+    table = Table(path, ["step", "loss"], below=1)
+    table.write([1, 0.4])
+    table.close()
+    assert path.read_text().split() == ["step,loss", "0,0.5", "1,0.4"]
+
+
+def test_a_score_is_kept_to_the_last_bit(tmp_path: Path):
+    plan = recipe("lite")
+    options = TrainOptions(data=tmp_path, output=tmp_path, recipe=plan, validate=tmp_path)
+    score = 0.1 + 0.2
+    with TrainingLog(options, 2) as log:
+        log.add_validation(ValidationReport(2, {"one-shot": score}, score, True, tmp_path / "none.png", 1.0))
+    with TrainingLog(options, 2) as log:
+        assert log.scores == [(2, score)]

@@ -175,7 +175,7 @@ def test_a_run_that_goes_on_repeats_no_validation_and_keeps_none_from_the_future
         stream.write("4,0.9,0.9,0.9,1.0\n")  # of a start that crashed before it could save
     train(options)
     assert [(row["step"], row["score"]) for row in rows(options.output)] == [
-        (step, "1.00000") for step in ("2", "3", "4", "5")
+        (step, "1.0") for step in ("2", "3", "4", "5")
     ]
 
 
