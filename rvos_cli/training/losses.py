@@ -28,26 +28,30 @@ def cross_entropy(logits: Tensor, truth: Tensor, valid: Tensor) -> Tensor:
 
 
 def mask_loss(logits: Tensor, truth: Tensor, valid: Tensor) -> Tensor:
-    """Return soft IoU plus twice the cross-entropy per plane; of an empty true mask, the cross-entropy alone."""
+    """Return soft IoU plus twice the cross-entropy per plane; of an empty true mask, twice the cross-entropy alone."""
     seen = (truth * valid).flatten(-2).sum(-1) > 0
     overlap = soft_iou_loss(logits.sigmoid(), truth, valid)
     return overlap * seen + 2 * cross_entropy(logits, truth, valid)
 
 
-def cue_loss(cue: Tensor, truth: Tensor) -> Tensor:
+def cue_loss(cue: Tensor, truth: Tensor, valid: Tensor) -> Tensor:
     """Return the mean cross-entropy of the matching cue per plane.
 
     Args:
         cue: (B, 2, N, h/8, w/8), 0..1.
         truth: (B, N, h, w), 0..1.
+        valid: (B, 1, h, w), 0 where truth is unknown: cells count by the share of them that is known.
 
     Returns:
         (B, N).
     """
-    small = F.interpolate(truth, size=cue.shape[-2:], mode="area")[:, None].expand_as(cue)
+    known = F.interpolate(valid, size=cue.shape[-2:], mode="area")
+    shown = F.interpolate(truth * valid, size=cue.shape[-2:], mode="area")
+    small = (shown / known.clamp(min=1e-6))[:, None].expand_as(cue)
+    known = known[:, None].expand_as(cue)
     guess = cue.float().clamp(CUE_EPSILON, 1 - CUE_EPSILON)
     each = -(small * guess.log() + (1 - small) * (1 - guess).log())
-    return each.mean(dim=(1, 3, 4))
+    return (each * known).mean(dim=(1, 3, 4)) / known.mean(dim=(1, 3, 4)).clamp(min=1e-6)
 
 
 def assignment_cost(logits: Tensor, truth: Tensor, valid: Tensor) -> Tensor:

@@ -269,7 +269,7 @@ def _count(
     losses.add("discover", each, found, 1.0, frames)
     losses.add("empty", each, empty, options.empty_weight, frames)
     if out.cue is not None:
-        losses.add("cue", cue_loss(out.cue, wanted), known, options.cue_weight, frames)
+        losses.add("cue", cue_loss(out.cue, wanted, valid), known, options.cue_weight, frames)
 
 
 def _next_masks(

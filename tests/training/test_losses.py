@@ -40,8 +40,29 @@ def test_cue_loss_is_least_for_the_true_mask():
     truth = torch.zeros(1, 1, 64, 64)
     truth[..., 16:48, 16:48] = 1
     cue = torch.nn.functional.interpolate(truth, size=(8, 8), mode="area")[:, None].expand(-1, 2, -1, -1, -1)
-    assert cue_loss(cue, truth) < 0.01
-    assert cue_loss(1 - cue, truth) > 1
+    valid = torch.ones(1, 1, 64, 64)
+    assert cue_loss(cue, truth, valid) < 0.01
+    assert cue_loss(1 - cue, truth, valid) > 1
+
+
+def test_where_all_is_known_the_cue_loss_is_the_mean_cross_entropy():
+    torch.manual_seed(0)
+    truth, cue = torch.rand(2, 3, 48, 64), torch.rand(2, 2, 3, 6, 8).clamp(0.01, 0.99)
+    small = torch.nn.functional.interpolate(truth, size=(6, 8), mode="area")[:, None].expand_as(cue)
+    plain = torch.nn.functional.binary_cross_entropy(cue, small, reduction="none").mean(dim=(1, 3, 4))
+    assert torch.allclose(cue_loss(cue, truth, torch.ones(2, 1, 48, 64)), plain, atol=1e-6)
+
+
+def test_unknown_pixels_teach_the_cue_nothing():
+    truth, valid = torch.zeros(1, 1, 64, 64), torch.ones(1, 1, 64, 64)
+    truth[..., :20] = 1
+    valid[..., 20:40] = 0  # columns 0 and 1 show the object, 2 as much of it as is known, 3 and 4 nothing
+    cue = torch.full((1, 2, 1, 8, 8), 0.5, requires_grad=True)
+    cue_loss(cue, truth, valid).sum().backward()
+    gradient = cue.grad[0, 0, 0, 0]
+    assert (gradient[:3] < 0).all() and (gradient[3:5] == 0).all() and (gradient[5:] > 0).all()
+    assert gradient[2] == pytest.approx(float(gradient[0]) / 2)
+    assert cue_loss(cue, truth, valid * 0) == 0
 
 
 def test_assignment_cost_is_low_where_slot_and_object_agree():
