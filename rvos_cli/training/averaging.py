@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from rvos_cli.errors import UsageError, WeightsError
+from rvos_cli.errors import RvosError, UsageError, WeightsError
 from rvos_cli.training.start import network_differences
 from rvos_cli.weights import load_weights, save_weights
 
@@ -46,7 +46,25 @@ def average(first: str | Path, second: str | Path, share: float, target: Path) -
     save_weights(target, one.config, mixed)
 
 
+def main(arguments: list[str]) -> None:
+    """Average what four words say.
+
+    Raises:
+        RvosError: as ``average``; UsageError also where there are not four words, or the share is no number.
+    """
+    if len(arguments) != 4:
+        raise UsageError("averaging needs four words", cure="give FIRST SECOND SHARE OUTPUT")
+    first, second, share, target = arguments
+    try:
+        number = float(share)
+    except ValueError as error:
+        raise UsageError(f"{share} is no share", cure="give a number from 0 to 1") from error
+    average(first, second, number, Path(target))
+
+
 if __name__ == "__main__":
-    if len(sys.argv) != 5:
-        raise SystemExit(f"usage: python -m {__spec__.name} FIRST SECOND SHARE OUTPUT")
-    average(sys.argv[1], sys.argv[2], float(sys.argv[3]), Path(sys.argv[4]))
+    try:
+        main(sys.argv[1:])
+    except RvosError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)

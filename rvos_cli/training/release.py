@@ -11,7 +11,8 @@ from pathlib import Path
 
 from torch import Tensor
 
-from rvos_cli.errors import UsageError
+from rvos_cli.config import InferenceOptions
+from rvos_cli.errors import RvosError, UsageError
 from rvos_cli.weights import load_weights, register_weights, save_weights
 
 
@@ -47,9 +48,11 @@ def release(source: Path, target: Path, *, size: int | None = None) -> None:
         size: default short side in pixels from now on; None keeps the one of *source*.
 
     Raises:
+        UsageError: nothing is run at this *size*.
         WeightsError: *source* holds no weights.
         OutputError: *target* cannot be written.
     """
+    InferenceOptions(size=size)  # which refuses what is out of bounds
     weights = load_weights(source)
     tensors = {name: _shrink(name, tensor) for name, tensor in weights.tensors.items()}
     config = weights.config if size is None else replace(weights.config, size=size)
@@ -68,7 +71,7 @@ def main(arguments: list[str]) -> None:
     """Release with two paths, from and to, and where it changes the default size.
 
     Raises:
-        UsageError: there are not two paths, or the size is no number.
+        RvosError: as ``release``; UsageError also where there are not two paths, or the size is no number.
     """
     if len(arguments) not in (2, 3) or not all(size.isdecimal() for size in arguments[2:]):
         raise UsageError(
@@ -78,4 +81,8 @@ def main(arguments: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    try:
+        main(sys.argv[1:])
+    except RvosError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)

@@ -9,7 +9,7 @@ import torch
 from rvos_cli.config import ModelConfig
 from rvos_cli.errors import UsageError, WeightsError
 from rvos_cli.model import RVOS
-from rvos_cli.training.averaging import average
+from rvos_cli.training.averaging import average, main
 from rvos_cli.weights import load_weights, save_weights
 
 CONFIG = ModelConfig(hidden_size=16, key_dim=8)
@@ -49,3 +49,9 @@ def test_what_cannot_be_averaged_is_told(tmp_path: Path):
     with pytest.raises(UsageError, match="no share"):
         average(first, first, 1.5, tmp_path / "mixed.safetensors")
     assert not (tmp_path / "mixed.safetensors").exists()
+
+
+@pytest.mark.parametrize("words", [[], ["a", "b", "0.5"], ["a", "b", "half", "c"], ["a", "b", "nan", "c"]])
+def test_wrong_words_are_one_clear_error(words: list[str]):
+    with pytest.raises(UsageError, match="four words" if len(words) < 4 else "is no share"):
+        main(words)

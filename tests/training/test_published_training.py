@@ -324,6 +324,7 @@ def test_the_recipes_are_the_papers():
         (RECIPES[0], {"recurrence": "none"}, "space, time, both"),
         (RECIPES[0], {"trunk": "resnet18"}, "resnet34"),
         (RECIPES[0], {"size": (8, 96)}, "too small"),
+        (RECIPES[0], {"size": (96, 32)}, "give 64 or more a side"),
         (RECIPES[0], {"max_objects": 0}, "between 1 and 254"),
         (RECIPES[1], {"stages": 2}, "no second stage"),
     ],

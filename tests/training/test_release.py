@@ -1,5 +1,7 @@
 """Releasing weights: small, listed, and still the same network."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -51,5 +53,28 @@ def test_free_weights_say_so_and_leave_the_default_as_it_is(trained: Path, tmp_p
 
 
 def test_wrong_words_are_one_clear_error():
-    with pytest.raises(UsageError, match="two paths"):
-        main(["only-one"])
+    for words in (["only-one"], ["a", "b", "12.5"]):
+        with pytest.raises(UsageError, match="two paths"):
+            main(words)
+
+
+@pytest.mark.parametrize("size", [0, 63, 2049])
+def test_a_size_that_nothing_is_run_at_is_refused(trained: Path, tmp_path: Path, size: int):
+    with pytest.raises(UsageError, match=f"between 64 and 2048, not {size}"):
+        main([str(trained), str(tmp_path / "tiny.safetensors"), str(size)])
+    assert not (tmp_path / "tiny.safetensors").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "line"),
+    [
+        (["release", "only-one"], 2, "error: release needs two paths"),
+        (["release", "nothing.safetensors", "b"], 1, "error: there are no weights at nothing.safetensors"),
+        (["averaging", "a", "b", "half", "c"], 2, "error: half is no share"),
+    ],
+)
+def test_the_commands_end_with_one_line(words: list[str], code: int, line: str):
+    command = [sys.executable, "-m", f"rvos_cli.training.{words[0]}", *words[1:]]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (code, "")
+    assert done.stderr.startswith(line) and done.stderr.count("\n") == 1
