@@ -29,7 +29,7 @@ from PIL import Image
 from speed_machine import processor, shown_command
 
 import rvos_cli as rvos
-from rvos_cli.errors import RvosError
+from rvos_cli.errors import DatasetError, RvosError
 from rvos_cli.evaluation import read_mask
 from rvos_cli.session import Session
 from rvos_cli.shots import ShotRules, is_cut, small_copy
@@ -46,8 +46,11 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument("--weights", default="lite", metavar="NAME|PATH")
     parser.add_argument("--device", default="auto")
     chosen = parser.parse_args(words)
-    model = rvos.load_model(chosen.weights, device=chosen.device)
     clips = find_clips(chosen.data, None)
+    short = next((clip for clip in clips if len(clip.truths) < 2 * SHOT), None)
+    if short is not None:
+        raise DatasetError(f"{short.name} has {len(short.truths)} frames", cure=f"films need {2 * SHOT} of each")
+    model = rvos.load_model(chosen.weights, device=chosen.device)
     print(f"{date.today()}, {processor()}, torch {torch.__version__}, {chosen.weights} {model.sha256[:8]}\n")
     print(f"`{shown_command('cuts.py', sys.argv[1:])}`\n")
     print("| film | | first shot | second | third | ids that the third shares with the first |")
