@@ -1,6 +1,7 @@
 import json
 import runpy
 import sys
+from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -135,6 +136,24 @@ def test_green_screen_keeps_the_objects_and_paints_the_rest(example, short_demo,
     assert np.allclose(corner, (0, 177, 64), atol=16)
 
 
+def test_green_screen_keeps_the_times_of_the_frames(example, short_demo, tmp_path):
+    times = [Fraction(index, 10) for index in range(FRAMES)]
+    times[-1] += Fraction(1, 5)  # the last but one is shown for longer
+    slow = tmp_path / "slow.mp4"
+    with av.open(str(short_demo)) as source, av.open(str(slow), "w") as out:
+        stream = out.add_stream("libx264", rate=10)
+        stream.width, stream.height, stream.pix_fmt = 640, 360, "yuv420p"
+        for time, frame in zip(times, source.decode(video=0), strict=True):
+            picture = av.VideoFrame.from_ndarray(frame.to_ndarray(format="rgb24"), format="rgb24")
+            picture.pts, picture.time_base = round(time * 10), Fraction(1, 10)
+            out.mux(stream.encode(picture))
+        out.mux(stream.encode())
+    example("green_screen.py", slow, DEMO / "first_mask.png", "-o", tmp_path / "green.mp4")
+    with av.open(str(tmp_path / "green.mp4")) as container:
+        assert [frame.pts * frame.time_base for frame in container.decode(video=0)] == times
+        assert container.duration / av.time_base == pytest.approx(0.7, abs=0.01)
+
+
 def test_spotlight_keeps_colour_only_where_objects_are(example, short_demo, tmp_path):
     example("spotlight.py", short_demo, "-o", tmp_path / "lit")
     files = sorted((tmp_path / "lit").glob("*.jpg"))
@@ -148,6 +167,12 @@ def test_contact_sheet_lays_frames_out_in_rows(example, short_demo, tmp_path):
     with Image.open(tmp_path / "sheet.png") as sheet:
         assert sheet.size == (480, 180)
         assert np.asarray(sheet)[:90].std() > 10
+
+
+def test_contact_sheet_without_arguments_shows_the_demo(example, tmp_path):
+    example("contact_sheet.py")
+    with Image.open(tmp_path / "rvos-out" / "sheet.jpg") as sheet:
+        assert sheet.size == (1200, 450)
 
 
 def test_make_demo_draws_the_clip_from_the_packages(example, tmp_path):
