@@ -199,11 +199,11 @@ class Segmenter:
             threshold: a pixel belongs to an object above this probability.
 
         Raises:
-            WeightsError: the weights cannot do what is asked; raised at once, all others when the first frame is
-                asked for.
+            WeightsError: the weights cannot do what is asked.
+            UsageError: an option is out of its bounds, or ``masks`` is a single mask. These two are raised at once, all
+                others when the first frame is asked for.
             InputError: the input cannot be read.
             MaskError: a mask cannot be used; one of a frame that does not come is told when all others are through.
-            UsageError: an option is out of its bounds, or ``masks`` is a single mask.
         """
         if isinstance(masks, (str, os.PathLike)) or (isinstance(masks, np.ndarray) and masks.ndim == 2):
             raise UsageError("masks= is one mask", cure="give it as first_mask=, or as {frame index: mask}")
