@@ -2,33 +2,19 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
-import pytest
 import torch
-from numpy.typing import NDArray
 from PIL import Image
+from small_demo import SMALL, Picture, clip, first_mask, labels_of, lite
 
 from rvos_cli.cells import NOWHERE
-from rvos_cli.cli.demo import demo_files
-from rvos_cli.config import InferenceOptions
-from rvos_cli.masks import read_labels
-from rvos_cli.model import RVOS, References
+from rvos_cli.model import References
 from rvos_cli.presence import Absence, Appearance
-from rvos_cli.segmenter import load_model
 from rvos_cli.session import Session
-from rvos_cli.sources import open_source
 
-Picture = NDArray[np.uint8]
 SHARE = Absence.rules.share
-
-
-@dataclass
-class Pictured:
-    image: Picture
 
 
 def keys(*rows: Sequence[int]) -> torch.Tensor:
@@ -79,17 +65,6 @@ def test_who_was_missing_before_a_cut_looks_as_it_did_before_that():
     assert (absence.without_missing((7, 9), logits, keys(2, 2))[0] == NOWHERE).all()
 
 
-@pytest.fixture(scope="module")
-def lite() -> RVOS:
-    return load_model("lite", device="cpu", half=False, compiled=False)._model
-
-
-@pytest.fixture(scope="module")
-def clip() -> list[Picture]:
-    with open_source(demo_files()[0]) as source:
-        return [frame.image[::2, ::2].copy() for frame in itertools.islice(source, 24)]
-
-
 def elsewhere(count: int) -> list[Picture]:
     """Return a scene of its own: hills of blobs, over which the camera moves."""
     coarse = np.random.default_rng(3).integers(0, 256, (9, 18, 3), dtype=np.uint8)
@@ -97,20 +72,16 @@ def elsewhere(count: int) -> list[Picture]:
     return [np.ascontiguousarray(wide[:, 2 * place : 2 * place + 320]) for place in range(count)]
 
 
-def test_what_is_followed_is_not_taken_for_something_else_behind_a_cut(lite: RVOS, clip: list[Picture]):
-    mask = read_labels(demo_files()[1])[::2, ::2].copy()
-
+def test_what_is_followed_is_not_taken_for_something_else_behind_a_cut():
     def followed(frames: Sequence[Picture]) -> list[Picture]:
-        session = Session(lite, options=InferenceOptions(size=192), first_mask=mask)
-        labels = [session.step(frame.image) for frame in session.looking_ahead(map(Pictured, frames))]
-        session.close()
-        return labels
+        return labels_of(Session(lite(), options=SMALL, first_mask=first_mask()), frames)
 
-    alone, film = followed(clip), followed(clip[:12] + elsewhere(9) + clip[12:])
+    begin, end = clip()[:12], clip()[12:24]
+    alone, film = followed(begin + end), followed(begin + elsewhere(9) + end)
     assert not np.any(film[12:21])
     for one, other in zip(alone[12:], film[21:], strict=True):  # back again, everything goes on under its id
         assert np.mean(one == other) > 0.995 and set(np.unique(one)) == set(np.unique(other)) > {0}
-    view = followed(clip[:12] + [np.ascontiguousarray(frame[:, ::-1]) for frame in clip[12:]])
-    largest = np.bincount(mask.ravel())[1:].argmax() + 1
+    view = followed(begin + [np.ascontiguousarray(frame[:, ::-1]) for frame in end])
+    largest = np.bincount(first_mask().ravel())[1:].argmax() + 1
     both = (view[-1][:, ::-1] == largest) & (alone[-1] == largest)
     assert both.sum() > 0.7 * (alone[-1] == largest).sum()  # seen by another camera

@@ -5,11 +5,9 @@ In place of graphs stands what is stricter than they are: whatever a function an
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from copy import deepcopy
-from dataclasses import dataclass
 from unittest.mock import MagicMock
 
 import numpy as np
@@ -17,28 +15,16 @@ import pytest
 import torch
 from boxes import GREEN, RED, matching_network, picture, square
 from numpy.typing import NDArray
+from small_demo import SMALL, Picture, clip, first_mask, labels_of, lite
 from torch import Tensor
 
 from rvos_cli import ahead, sight
 from rvos_cli.ahead import AheadOnGPU
-from rvos_cli.cli.demo import demo_files
-from rvos_cli.config import InferenceOptions
 from rvos_cli.graphs import Replayed
-from rvos_cli.masks import read_labels
 from rvos_cli.model import RVOS, graphed
 from rvos_cli.model.graphed import GraphedRVOS, for_gpu
 from rvos_cli.preprocess import network_input
-from rvos_cli.segmenter import load_model
 from rvos_cli.session import AT_ONCE, Session
-from rvos_cli.sources import open_source
-
-Picture = NDArray[np.uint8]
-SMALL = InferenceOptions(size=192)
-
-
-@dataclass
-class Pictured:
-    image: Picture
 
 
 class Forgetful(Replayed):
@@ -86,27 +72,9 @@ def on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[Opened]:
     torch.set_num_threads(before)
 
 
-@pytest.fixture(scope="module")
-def lite() -> RVOS:
-    return load_model("lite", device="cpu", half=False, compiled=False)._model
-
-
-@pytest.fixture(scope="module")
-def clip() -> list[Picture]:
-    """Frames of the demo, half as high and wide."""
-    with open_source(demo_files()[0]) as source:
-        return [frame.image[::2, ::2].copy() for frame in itertools.islice(source, 28)]
-
-
 def another(frames: Sequence[Picture]) -> list[Picture]:
     """Return a scene that is not that of *frames*."""
     return [np.ascontiguousarray(255 - frame[:, ::-1, [1, 2, 0]]) for frame in frames]
-
-
-def labels(session: Session, frames: Sequence[Picture]) -> list[Picture]:
-    answers = [session.step(frame.image) for frame in session.looking_ahead(map(Pictured, frames))]
-    session.close()
-    return answers
 
 
 def require_alike(some: Sequence[Picture], others: Sequence[Picture]) -> None:
@@ -128,27 +96,28 @@ def test_frames_are_encoded_at_once_and_the_masks_are_the_same(on_a_gpu: Opened,
     monkeypatch.setattr(GraphedRVOS, "encode_pictures", counted)
     frames = [picture((32, 16 + 3 * k, RED), (40, 112 - 2 * k, GREEN)) for k in range(count)]
     mask, network = square(32, 16, 1) + square(40, 112, 2), matching_network()
-    require_alike(labels(on_a_gpu(network, first_mask=mask), frames), labels(Session(network, first_mask=mask), frames))
+    there = labels_of(on_a_gpu(network, first_mask=mask), frames)
+    require_alike(there, labels_of(Session(network, first_mask=mask), frames))
     assert encoded == [AT_ONCE] * 3 + [count - 16] * (count > 16)
 
 
-def test_a_shot_that_goes_on_has_what_it_ended_with(on_a_gpu: Opened, lite: RVOS, clip: list[Picture]):
+def test_a_shot_that_goes_on_has_what_it_ended_with(on_a_gpu: Opened):
     """Although the shot between has had the same graphs."""
-    film = clip[:14] + another(clip[:14]) + clip[14:]
-    there = labels(on_a_gpu(lite, options=SMALL), film)
+    film = clip()[:14] + another(clip()[:14]) + clip()[14:]
+    there = labels_of(on_a_gpu(lite(), options=SMALL), film)
     assert set(np.unique(there[13])) == set(np.unique(there[28])) > {0}
-    require_alike(there, labels(Session(lite, options=SMALL), film))
+    require_alike(there, labels_of(Session(lite(), options=SMALL), film))
 
 
 @pytest.mark.parametrize("tail", [1, 2, 3])
-def test_a_shot_of_few_frames_is_looked_at_as_closely(on_a_gpu: Opened, lite: RVOS, clip: list[Picture], tail: int):
-    film = clip[:12] + another(clip[:tail])
-    require_alike(labels(on_a_gpu(lite, options=SMALL), film), labels(Session(lite, options=SMALL), film))
+def test_a_shot_of_few_frames_is_looked_at_as_closely(on_a_gpu: Opened, tail: int):
+    film = clip()[:12] + another(clip()[:tail])
+    require_alike(labels_of(on_a_gpu(lite(), options=SMALL), film), labels_of(Session(lite(), options=SMALL), film))
 
 
-def test_what_is_followed_through_cuts_is_as_on_a_processor(on_a_gpu: Opened, lite: RVOS, clip: list[Picture]):
-    mask = read_labels(demo_files()[1])[::2, ::2].copy()
-    film = clip[:14] + another(clip[:8]) + clip[14:20] + [np.ascontiguousarray(frame[:, ::-1]) for frame in clip[20:]]
-    there = labels(on_a_gpu(lite, options=SMALL, first_mask=mask), film)
-    assert set(np.unique(there[22])) == set(np.unique(mask)) and there[-1].any()
-    require_alike(there, labels(Session(lite, options=SMALL, first_mask=mask), film))
+def test_what_is_followed_through_cuts_is_as_on_a_processor(on_a_gpu: Opened):
+    mirrored = [np.ascontiguousarray(frame[:, ::-1]) for frame in clip()[20:]]
+    film = clip()[:14] + another(clip()[:8]) + clip()[14:20] + mirrored
+    there = labels_of(on_a_gpu(lite(), options=SMALL, first_mask=first_mask()), film)
+    assert set(np.unique(there[22])) == set(np.unique(first_mask())) and there[-1].any()
+    require_alike(there, labels_of(Session(lite(), options=SMALL, first_mask=first_mask()), film))
