@@ -126,7 +126,7 @@ class AheadOnGPU(Generic[ResultT]):
     """
 
     def __init__(self, function: Callable[[Sequence[tuple[Any, ...]]], list[ResultT]], device: torch.device) -> None:
-        """Compute *function*, from the arguments of several calls to their answers, on *device*.
+        """Compute *function*, from the arguments of several calls to the answers of all or the first, on *device*.
 
         The answers are good until it is called again.
         """
@@ -155,7 +155,7 @@ class AheadOnGPU(Generic[ResultT]):
         beside.wait_stream(torch.cuda.current_stream(self._device))
         with torch.cuda.stream(beside):
             answers = self._function(calls)
-        self._coming.extend(zip(calls, answers, strict=True))
+        self._coming.extend(zip(calls, answers, strict=False))
         self._computed = beside.record_event()
 
     def __call__(self, *arguments: Any) -> ResultT:

@@ -69,6 +69,7 @@ class Session:
         self._discover = first_mask is None if discover is None else discover
         self._faster, self._frames = faster, 0
         self._model = model
+        self._at_once = AT_ONCE
         self._encode: Ahead[EncodedFrame] | AheadOnGPU[EncodedFrame]
         if self.device.type == "cuda":
             self._encode = AheadOnGPU(self._encoded_at_once, self.device)
@@ -112,7 +113,7 @@ class Session:
         """
         network, count = self._network(self._frames + 1), int(follows)
         if isinstance(self._encode, AheadOnGPU):
-            count *= AT_ONCE if isinstance(network, GraphedRVOS) else 1
+            count *= self._at_once if isinstance(network, GraphedRVOS) else 1
             self._encode.announce(lambda: [(frame.image, network) for frame in ahead.peek(count)])
             return
         for following in ahead.peek(1 + count)[1:]:
@@ -236,14 +237,23 @@ class Session:
 
     @torch.inference_mode()
     def _encoded_at_once(self, frames: Sequence[tuple[NDArray[np.uint8], RVOS]]) -> list[EncodedFrame]:
-        """Encode pictures of one size, each with the network that is to do it, which is the same for all."""
+        """Encode pictures of one size, each with the network that is to do it, which is the same for all.
+
+        Where the memory does not suffice for all, the first alone, and from then on one at a time.
+        """
         (image, network), *_ = frames
         if not isinstance(network, GraphedRVOS):
             return [self._encoded(*frame) for frame in frames]
         source = image.shape[0], image.shape[1]
-        with self._arithmetic():
-            features = network.encode_pictures([picture_tensor(image) for image, _ in frames], self._grid(image))
-        return [EncodedFrame(source, one) for one in features]
+        pictures = [picture_tensor(image) for image, _ in frames]
+        try:
+            with self._arithmetic():
+                return [EncodedFrame(source, one) for one in network.encode_pictures(pictures, self._grid(image))]
+        except torch.cuda.OutOfMemoryError:
+            if len(frames) == 1:
+                raise
+        self._at_once = 1
+        return self._encoded_at_once(frames[:1])
 
     @torch.inference_mode()
     def _begin(self, frame: EncodedFrame) -> bool:

@@ -101,6 +101,24 @@ def test_frames_are_encoded_at_once_and_the_masks_are_the_same(on_a_gpu: Opened,
     assert encoded == [AT_ONCE] * 3 + [count - 16] * (count > 16)
 
 
+def test_where_memory_is_short_frames_are_encoded_one_by_one(on_a_gpu: Opened, monkeypatch):
+    asked: list[int] = []
+    encode = GraphedRVOS.encode_pictures
+
+    def short(self: GraphedRVOS, pictures: Sequence[Tensor], size: tuple[int, int]):
+        asked.append(len(pictures))
+        if len(pictures) > 1:
+            raise torch.cuda.OutOfMemoryError("CUDA out of memory")
+        return encode(self, pictures, size)
+
+    monkeypatch.setattr(GraphedRVOS, "encode_pictures", short)
+    frames = [picture((32, 16 + 3 * k, RED)) for k in range(9)]
+    network, mask = matching_network(), square(32, 16, 1)
+    there = labels_of(on_a_gpu(network, first_mask=mask), frames)
+    require_alike(there, labels_of(Session(network, first_mask=mask), frames))
+    assert asked == [AT_ONCE, 1, 1, 1, 1, 1]
+
+
 def test_a_shot_that_goes_on_has_what_it_ended_with(on_a_gpu: Opened):
     """Although the shot between has had the same graphs."""
     film = clip()[:14] + another(clip()[:14]) + clip()[14:]
