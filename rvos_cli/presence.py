@@ -14,6 +14,8 @@ from torch import Tensor
 from rvos_cli.cells import NOWHERE
 from rvos_cli.model import References
 
+MOST_PLACES = 512  # of an object, each of which takes a processor some 9 us a frame
+
 
 @dataclass(frozen=True, kw_only=True)
 class PresenceRules:
@@ -33,7 +35,7 @@ class Appearance:
     """What an object looked like.
 
     Args:
-        keys: (P, D) of its places in some frames, unit length along D.
+        keys: (P, D) of its places in some frames, evenly thinned out to 512 at most, unit length along D.
         size: of how many places it is in one of them, on average.
     """
 
@@ -46,7 +48,7 @@ class Appearance:
         masks = references.masks[0, slot].flatten()
         inside = masks > 0.5 * masks.amax().clamp(min=1e-3)  # of the smallest ones no place is full
         keys = references.keys[0].flatten(1).T[inside].float()
-        return cls(keys, len(keys) / len(references))
+        return cls(keys[:: -(-len(keys) // MOST_PLACES) or 1], len(keys) / len(references))
 
     def likeness(self, keys: Tensor, share: float) -> float:
         """Return how like it the likest places of a frame with keys (1, D, h/8, w/8) are, -1..1; see the rules."""

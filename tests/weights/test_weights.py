@@ -2,31 +2,21 @@
 
 from __future__ import annotations
 
-import errno
-import io
 import json
-import os
-import threading
-import urllib.request
 import zipfile
 from dataclasses import replace
-from email.message import Message
-from http.client import HTTPMessage
 from pathlib import Path
-from urllib.error import URLError
 
 import pytest
 import torch
 from golden.reference import deterministic_frames, published_states
 
-from rvos_cli import fetch, manifest, weights
+from rvos_cli import manifest, weights
 from rvos_cli.config import ModelConfig
 from rvos_cli.errors import OutputError, UsageError, WeightsError
-from rvos_cli.locks import FileLock
 from rvos_cli.model import RVOS
 from rvos_cli.weights import (
     build_model,
-    fetch_weights,
     import_published,
     list_weights,
     load_published,
@@ -41,35 +31,6 @@ from rvos_cli.weights import (
 
 CONFIG = ModelConfig(trunk="resnet34", hidden_size=8, mask_input=False, slots=3, key_dim=0)
 ARGS = {"base_model": "resnet34", "hidden_size": 8, "kernel_size": 3, "skip_mode": "concat", "maxseqlen": 3}
-
-
-@pytest.fixture(autouse=True)
-def home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """A user without weights of their own, and a package with the weights 'lite' (any network will do here)."""
-    monkeypatch.setenv("RVOS_HOME", str(tmp_path / "home"))
-    monkeypatch.setattr(manifest, "shipped_folder", lambda: tmp_path / "shipped")
-    return tmp_path / "home"
-
-
-@pytest.fixture
-def shipped(home: Path) -> Path:
-    folder = home.parent / "shipped"
-    save_weights(folder / "lite.safetensors", CONFIG, {"x": torch.arange(5.0), "running_mean": torch.zeros(2)})
-    (folder / "lite.md").write_text("# lite\n")
-    register_weights(
-        folder / "lite.safetensors", license="Apache-2.0", card="lite.md", summary="the small one", default=True
-    )
-    return folder
-
-
-@pytest.fixture(scope="module")
-def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("published") / "zero-shot"
-    folder.mkdir()
-    encoder, decoder = published_states(ARGS, oneshot=False)
-    torch.save(encoder, folder / "encoder.pt")
-    torch.save(decoder, folder / "decoder.pt")
-    return folder
 
 
 def test_a_saved_file_comes_back_as_it_was(tmp_path: Path) -> None:
@@ -141,18 +102,6 @@ def test_files_that_are_no_weights_are_named(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-40])
     with pytest.raises(WeightsError, match=r"clip\.safetensors is damaged"):
         load_weights(path)
-
-
-def test_a_damaged_manifest_is_named(shipped: Path) -> None:
-    for text in ("{", "[]", '{"weights": {"lite": 3}}', '{"weights": {"lite": {"file": "x"}}}'):
-        (shipped / "manifest.json").write_text(text)
-        with pytest.raises(WeightsError, match=r"manifest\.json cannot be read .*; restore or delete it"):
-            list_weights()
-    (shipped / "manifest.json").write_text(
-        '{"weights": {"lite": {"file": "../lite.safetensors", "sha256": "", "bytes": 1}}}'
-    )
-    with pytest.raises(WeightsError, match="a file outside of its folder"):
-        list_weights()
 
 
 def test_info_tells_what_the_weights_are(shipped: Path) -> None:
@@ -235,78 +184,6 @@ def test_a_name_that_another_process_takes_meanwhile_is_refused(
     assert [problem for _, problem in verify_weights()] == [None]
 
 
-def test_two_that_write_a_manifest_at_once_lose_nothing(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    folder = home / "weights"
-    for name in ("one", "two"):
-        save_weights(folder / f"{name}.safetensors", CONFIG, {"x": torch.zeros(1)})
-    read, other = manifest._read_json, threading.Thread(target=register_weights, args=[folder / "two.safetensors"])
-
-    def slow(path: Path) -> dict[str, object]:
-        content = read(path)
-        if other.ident is None:
-            other.start()
-            other.join(0.3)  # without a lock it ends here, and what it has written is lost
-        return content
-
-    monkeypatch.setattr(manifest, "_read_json", slow)
-    register_weights(folder / "one.safetensors")
-    other.join()
-    assert {entry.name for entry in list_weights()} == {"one", "two"}
-
-
-def test_a_manifest_that_somebody_keeps_locked_is_named(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = home / "weights" / "one.safetensors"
-    save_weights(path, CONFIG, {"x": torch.zeros(1)})
-    lock = FileLock(path.with_name(manifest.LOCK))
-    assert lock.acquire()
-    monkeypatch.setattr(manifest, "PATIENCE", 0.1)
-    with pytest.raises(OutputError, match="another process is writing"):
-        register_weights(path)
-    lock.release()
-    register_weights(path)
-
-
-def test_a_user_folder_that_cannot_be_entered_hides_no_shipped_weights(
-    shipped: Path, published: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "file").touch()
-    monkeypatch.setenv("RVOS_HOME", str(tmp_path / "file"))
-    assert load_weights("lite").source == "named"
-    with pytest.raises(OutputError, match="cannot be written"):
-        import_published(published, "mine")
-    monkeypatch.setenv("RVOS_HOME", str(tmp_path / "locked"))
-    read = Path.read_text
-
-    def refuse(path: Path, *words: object, **options: object) -> str:
-        if "locked" in path.parts:
-            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
-        return read(path, *words, **options)
-
-    monkeypatch.setattr(Path, "read_text", refuse)
-    assert [entry.name for entry in list_weights()] == ["lite"]
-    save_weights(user_folder() / "mine.safetensors", CONFIG, {"x": torch.zeros(1)})
-    with pytest.raises(WeightsError, match=r"manifest\.json cannot be read"):
-        register_weights(user_folder() / "mine.safetensors")  # which would replace all that stands in there
-
-
-def test_a_manifest_of_the_package_that_cannot_be_read_is_named(shipped: Path) -> None:
-    (shipped / "manifest.json").unlink()
-    (shipped / "manifest.json").mkdir()
-    with pytest.raises(WeightsError, match=r"manifest\.json cannot be read"):
-        list_weights()
-
-
-def test_a_weights_file_that_cannot_be_read_is_one_line(shipped: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(path: Path) -> str:
-        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
-
-    monkeypatch.setattr(manifest, "sha256_of", refuse)
-    with pytest.raises(WeightsError, match=r"lite\.safetensors cannot be read \(Permission denied\); check who"):
-        load_weights("lite")
-    ((_, problem),) = verify_weights()
-    assert problem is not None and "Permission denied" in problem
-
-
 def test_weights_whose_file_was_deleted_can_be_imported_again(published: Path, shipped: Path, home: Path) -> None:
     entry = import_published(published, "mine")
     entry.path.unlink()
@@ -358,99 +235,6 @@ def test_the_wrong_kind_of_weights_is_one_clear_line() -> None:
     require_task(one_shot, "track")
     require_task(both, "track")
     require_task(both, "segment")
-
-
-class Answer(io.BytesIO):
-    """What a server sends."""
-
-    def __init__(self, data: bytes, length: int | None = None) -> None:
-        super().__init__(data)
-        self.headers = {"Content-Length": str(len(data) if length is None else length)}
-
-
-@pytest.fixture
-def remote(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[bytes, str]:
-    digest = save_weights(tmp_path / "remote" / "big.safetensors", CONFIG, {"x": torch.arange(9.0)})
-    data = (tmp_path / "remote" / "big.safetensors").read_bytes()
-    monkeypatch.setattr(fetch, "_open", lambda url: Answer(data))
-    return data, digest
-
-
-URL = "https://weights.example/big.safetensors"
-
-
-def test_a_fetched_file_gets_its_name_once_its_sha256_is_right(remote: tuple[bytes, str]) -> None:
-    told: list[tuple[int, int | None]] = []
-    entry = fetch_weights("big", URL, sha256=remote[1].upper(), progress=lambda done, total: told.append((done, total)))
-    assert entry.path.read_bytes() == remote[0] and told[-1] == (len(remote[0]), len(remote[0]))
-    assert load_weights("big").sha256 == remote[1]
-
-
-def test_a_fetch_of_the_manifest_needs_no_more_than_the_name(
-    remote: tuple[bytes, str], shipped: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (shipped / "big.safetensors").write_bytes(remote[0])
-    register_weights(shipped / "big.safetensors", url=URL, summary="more accurate")
-    (shipped / "big.safetensors").unlink()
-    with pytest.raises(WeightsError, match=r"'big' is missing: .*; rvos weights fetch big"):
-        load_weights("big")
-    assert fetch_weights("big").summary == "more accurate"
-    assert load_weights("big").sha256 == remote[1]
-    assert [entry.name for entry in list_weights()] == ["lite", "big"]
-    monkeypatch.setattr(fetch, "_open", lambda url: pytest.fail("fetched again"))
-    fetch_weights("big")
-
-
-def test_a_fetch_that_fails_leaves_nothing_behind(remote: tuple[bytes, str], monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(WeightsError, match="its sha256 differs"):
-        fetch_weights("big", URL, sha256="0" * 64)
-    monkeypatch.setattr(fetch, "_open", lambda url: Answer(remote[0][:50], len(remote[0])))
-    with pytest.raises(WeightsError, match="broke off at 50 of"):
-        fetch_weights("big", URL, sha256=remote[1])
-
-    def unreachable(url: str) -> Answer:
-        raise URLError("name or service not known")
-
-    def sends_on_to_nowhere(url: str) -> Answer:
-        raise ValueError("Invalid IPv6 URL")
-
-    monkeypatch.setattr(fetch, "_open", unreachable)
-    with pytest.raises(WeightsError, match=r"cannot fetch https://.* \(name or service not known\); check the address"):
-        fetch_weights("big", URL, sha256=remote[1])
-    monkeypatch.setattr(fetch, "_open", sends_on_to_nowhere)
-    with pytest.raises(WeightsError, match=r"cannot fetch https://.* \(Invalid IPv6 URL\)"):
-        fetch_weights("big", URL, sha256=remote[1])
-    assert not list(user_folder().iterdir())
-
-
-def test_a_fetch_says_what_it_needs(shipped: Path) -> None:
-    for arguments, line in [
-        (("big",), "no download address is known for 'big'; give one"),
-        (("big", URL), "needs the sha256"),
-        (("big", "http://weights.example/x", "0" * 64), "over https only"),
-        (("big", "file:///etc/passwd", "0" * 64), "over https only"),
-        (("big", "https://[", "0" * 64), "no web address; give an https"),
-        (("big", "https://./x", "0" * 64), "no web address"),
-        (("big", f"https://{'x' * 64}.example/x", "0" * 64), "no web address"),
-        (("big", "https://weights.example/gew-\u00fc.safetensors", "0" * 64), "no web address; .* as %XX"),
-        (("big", URL, "12"), "is no sha256"),
-        (("../big", URL, "0" * 64), "cannot name weights"),
-    ]:
-        with pytest.raises(UsageError, match=line):
-            fetch_weights(*arguments[:2], sha256=arguments[2] if len(arguments) > 2 else None)
-    with pytest.raises(WeightsError, match="the name 'lite' is taken by other weights"):
-        fetch_weights("lite", URL, sha256="0" * 64)
-
-
-def test_a_redirect_cannot_leave_https() -> None:
-    request = urllib.request.Request(URL)
-    handler = fetch._OnlyHttps()
-    with pytest.raises(UsageError, match="over https only"):
-        handler.redirect_request(
-            request, io.BytesIO(), 302, "Found", HTTPMessage(Message().policy), "http://x.example/"
-        )
-    onward = handler.redirect_request(request, io.BytesIO(), 302, "Found", HTTPMessage(), "https://x.example/")
-    assert onward is not None and onward.full_url == "https://x.example/"
 
 
 def test_the_shipped_weights_of_this_checkout_are_whole(monkeypatch: pytest.MonkeyPatch) -> None:
