@@ -79,11 +79,11 @@ class Absence:
             self._missing.pop(identity, None)
 
     def without_missing(self, ids: Sequence[int], logits: Tensor, keys: Tensor | None) -> Tensor:
-        """Return logits (N, h, w) with nothing of the missing; those that the frame is like are missed no more.
+        """Return logits (S, h, w) with nothing of the missing; those that the frame is like are missed no more.
 
         Args:
-            ids: of the N objects.
-            logits: what the network sees of them in a frame.
+            ids: of the objects in the first of the S slots.
+            logits: what the network sees in a frame.
             keys: the frame's, (1, D, h/8, w/8), unit length along D.
         """
         if keys is None or not self._missing:

@@ -177,9 +177,8 @@ class MatchingTracker(Tracker):
             return self._seen(torch.zeros(0, *frame.size, device=self.device), (), frame)
         for free in searching:
             out = self._decode(frame, known + free, known)
-            seen = self._seen(out.logits[0], self.ids, frame)
+            seen = self._seen(self._absence.without_missing(self.ids, out.logits[0], out.keys), self.ids, frame)
             followed = self._whereabouts.keep_in_place(self.ids, seen)
-            followed = self._absence.without_missing(self.ids, followed, out.keys)
             sources, found = self._search(seen, followed, frame)
             if free - 1 not in sources:
                 break  # the last slot found nothing, and no slot behind it would have
@@ -295,6 +294,8 @@ class MatchingTracker(Tracker):
     def _make_room(self) -> None:
         """Where every slot is in use, drop the object that has been out of sight longest, if that is long enough."""
         if not self.discover or self.masks is None or len(self.ids) < self.options.max_objects:
+            return
+        if self.newest_id >= MAX_OBJECT_ID:  # nobody could take the room
             return
         slot = max(range(len(self.ids)), key=lambda slot: self._whereabouts.unseen(self.ids[slot]))
         if self._whereabouts.unseen(self.ids[slot]) < self.rules.patience:

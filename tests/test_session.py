@@ -15,6 +15,7 @@ from rvos_cli.discovery import DiscoveryRules
 from rvos_cli.model import RVOS
 from rvos_cli.model.rvos import StepOutput
 from rvos_cli.preprocess import mask_tensor
+from rvos_cli.presence import Absence, Appearance
 from rvos_cli.session import Session
 
 
@@ -278,6 +279,28 @@ def test_published_zero_shot_has_as_many_objects_as_slots():
     session = Session(RVOS(config).eval(), options=InferenceOptions(max_objects=10))
     assert session.step(picture()).max() <= 3
     assert session.objects == (1, 2, 3)
+
+
+def test_where_no_id_is_left_nobody_gives_up_a_slot(finder):
+    patience = DiscoveryRules().patience
+    session = finder({0: [(32, 16)], **{k: [(200, 200)] for k in range(1, patience + 2)}}, max_objects=1)
+    session._tracker.newest_id = 253
+    for _ in range(patience + 2):
+        session.step(picture())
+    assert session.objects == (254,)
+
+
+def test_pieces_are_given_to_nobody_who_is_missing(finder, monkeypatch):
+    here, ghost = (32, 16), (32, 112)
+    session = finder({0: [here, ghost], 1: [here, ghost]}, max_objects=2)
+    session.step(picture(), square(*here, 1) + square(*ghost, 2))
+    session._tracker._absence = Absence({2: Appearance(torch.zeros(0, 16), 1.0)})  # like nothing
+    shared = []
+    where = session._tracker._whereabouts
+    plain = where.keep_in_place
+    monkeypatch.setattr(where, "keep_in_place", lambda ids, seen: shared.append(seen.cells) or plain(ids, seen))
+    session.step(picture())
+    assert [[cells.any() for cells in each] for each in shared] == [[True, False]]
 
 
 def test_what_looks_alike_across_the_street_is_not_the_object(finder):
