@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from torch import Tensor
+
 from rvos_cli.model import References
 
 
@@ -15,16 +17,19 @@ from rvos_cli.model import References
 class MemoryRules:
     """Which frames are remembered as references, and how they are read.
 
-    The first frame is kept, the newest one in which a mask was given or an object found, and some in between, which are
-    read from the next but one frame on: so it is mostly known before a frame's step what the next one reads.
+    The first frame is kept, the newest one in which a mask was given or an object found, such between them as show an
+    object that neither does, and some others, which are read from the next but one frame on: so it is mostly known
+    before a frame's step what the next one reads.
 
     Args:
+        between: so many of those between them, the newest.
         every: of the others, one in so many,
         recent: and of these the newest so many.
         sharpness: see ``References``.
-        favour: of the first two, see ``References``.
+        favour: of the first and of those in which something was given or found, see ``References``.
     """
 
+    between: int = 2
     every: int = 5
     recent: int = 3
     sharpness: float = 2.0
@@ -75,9 +80,28 @@ class Memory:
         if self.later is None:
             self.next = self.later = replace(newest, sharpness=rules.sharpness, favour=rules.favour)
         elif changed:
-            recent = self.later.frames(self.later.trusted)
-            self.next = self.later = replace(self.later.frames(0, 1) + newest + recent, trusted=2)
+            first, recent = self.later.frames(0, 1), self.later.frames(self.later.trusted)
+            between = _only_shown_in(self.later.frames(1, self.later.trusted), first + newest)[-rules.between :]
+            given = sum(between, first) + newest
+            self.next = self.later = replace(given + recent, trusted=len(given))
         elif index % rules.every == 0:
             trusted = self.later.trusted
             recent = self.later.frames(trusted) + newest
             self.later = self.later.frames(0, trusted) + recent.frames(-rules.recent)
+
+
+def _only_shown_in(frames: References, others: References) -> list[References]:
+    """Return those of some frames, one by one, that show an object better than any newer of them and *others* do."""
+    chosen: list[References] = []
+    for place in reversed(range(len(frames))):
+        frame = frames.frames(place, place + 1)
+        shown, elsewhere = (_most_of(references, frame.masks.shape[1]) for references in (frame, others))
+        if bool((shown > 2 * elsewhere).any()):
+            chosen.insert(0, frame)
+            others = others + frame
+    return chosen
+
+
+def _most_of(references: References, objects: int) -> Tensor:
+    """Return the largest share of a place that each object takes in the frames, (N,) of 0..1."""
+    return references.widen(objects).masks[0, :objects].flatten(1).amax(dim=1)

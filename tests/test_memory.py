@@ -45,6 +45,42 @@ def test_a_frame_in_which_something_changed_is_read_at_once_and_for_good():
     assert read[-1] == [0, 7, 25, 30, 35]
 
 
+def showing(number: int, *objects: int) -> References:
+    """Return a frame that says its number and shows some of three objects."""
+    masks = torch.zeros(1, 3, 1, 2, 3)
+    masks[:, list(objects)] = 1.0
+    return References(frame(number).keys, masks)
+
+
+@pytest.mark.parametrize(
+    ("shown", "kept"),
+    [
+        ([(0,), (0, 1), (0, 1, 2)], [0, 2]),  # the newest shows all
+        ([(0,), (1,), (2,)], [0, 1, 2]),
+        ([(0,), (1,), (2,), (0,), (0,)], [0, 1, 2, 4]),
+        ([(0,), (1,), (1,), (2,)], [0, 2, 3]),  # of two that show the same, the newer
+        ([(0,), (1,), (2,), (1,), (2,)], [0, 3, 4]),
+    ],
+)
+def test_of_each_object_a_given_frame_that_shows_it_is_kept(shown: list[tuple[int, ...]], kept: list[int]):
+    memory = Memory()
+    for number, objects in enumerate(shown):
+        memory.advance()
+        memory.add(showing(number, *objects), number, changed=number > 0)
+    assert memory.later is not None
+    assert numbers(memory.later) == kept and memory.later.trusted == len(kept)
+
+
+def test_given_frames_are_bounded():
+    memory = Memory()
+    for number in range(9):
+        memory.advance()
+        masks = torch.zeros(1, number + 1, 1, 2, 3)
+        masks[:, number] = 1.0
+        memory.add(References(frame(number).keys, masks), number, changed=number > 0)
+    assert numbers(memory.later) == [0, 6, 7, 8]
+
+
 def test_what_the_next_frame_reads_is_known_before_its_step_but_for_changes():
     memory = Memory()
     for index in range(20):
