@@ -55,6 +55,12 @@ class Memory:
         self.later: References | None = None
         self.last: References | None = None
 
+    def trusted(self) -> Memory:
+        """Return a memory of the frames alone that are trusted most."""
+        memory = Memory()
+        memory.later = None if self.later is None else self.later.frames(0, self.later.trusted)
+        return memory
+
     def behind_cut(self) -> Memory:
         """Return a memory of the same, to which the frame before is the one that is trusted most."""
         memory = Memory()

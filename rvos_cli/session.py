@@ -21,8 +21,9 @@ from rvos_cli.model.compiled import CompiledRVOS
 from rvos_cli.model.graphed import GraphedRVOS
 from rvos_cli.opening import Look, OpeningRules, choose
 from rvos_cli.preprocess import frame_tensor, network_size, picture_tensor
-from rvos_cli.shots import FrameT, ShotRules, Shots, Small, goes_on
+from rvos_cli.shots import Cut, FrameT, ShotRules, Shots, goes_on
 from rvos_cli.sight import Labels, Looking, LookOnGPU, Seen
+from rvos_cli.small_copies import Small
 from rvos_cli.threads import torch_threads
 from rvos_cli.trackers import EncodedFrame, MatchingTracker, PublishedTracker, Tracker
 
@@ -97,13 +98,13 @@ class Session:
         # Of a published network nearly all is encoding, and half of a processor's threads would rest.
         many = self.device.type == "cpu" and self._model.config.matching and torch.get_num_threads() > 1
         self._announced = many or self.device.type == "cuda"
-        cut = False
+        cut = None
         while ahead:
-            if cut:
-                self._begin_shot(shots)
+            if cut is not None:
+                self._begin_shot(shots, cut)
             cut = shots.cut(1)
             if self._announced and not self._idle:
-                self._announce(ahead, follows=not cut)
+                self._announce(ahead, follows=cut is None)
             yield shots.take()  # and keep no name for it: it must not stay alive while the next one is awaited
 
     def _announce(self, ahead: ReadAhead[FrameT], *, follows: bool) -> None:
@@ -119,13 +120,18 @@ class Session:
         for following in ahead.peek(1 + count)[1:]:
             self._encode.announce(following.image, network)
 
-    def _begin_shot(self, shots: Shots[FrameT]) -> None:
+    def _begin_shot(self, shots: Shots[FrameT], cut: Cut) -> None:
         """Go on with an earlier shot if the next frame may follow it; or look for objects anew, or for the given."""
-        (end, begin), ended = shots.around_cut(), self._tracker
+        shots.begin()
+        ended = self._tracker
         ended.pause()
-        again = next((shot for shot in reversed(self._earlier) if goes_on(shot[0], begin, self.shot_rules)), None)
+        if cut.faded and isinstance(ended, MatchingTracker):
+            ended = ended.behind_fade()
+        again = next((shot for shot in reversed(self._earlier) if goes_on(shot[0], cut.begin, self.shot_rules)), None)
+        if again is not None and not self._discover and not set(ended.ids) <= set(again[1].ids):
+            again = None  # it would forget whoever was given since
         others = [shot for shot in self._earlier if shot is not again]
-        self._earlier = [*others, (end, ended)][-EARLIER_SHOTS:]
+        self._earlier = [*others, (cut.end, ended)][-EARLIER_SHOTS:]
         if again is not None:
             self._tracker = again[1]
         elif not self._discover and isinstance(ended, MatchingTracker):

@@ -3,23 +3,24 @@
 Used by ``session.py``, which looks for objects anew in each shot. A cut is what changes most of the picture at once
 while nothing around it does; PySceneDetect's adaptive detector compares with the frames around in the same way. A fast
 pan is none, nor is a flash, because the frame behind it changes as much, nor a light that goes on, because bright and
-dark places stay such.
+dark places stay such, nor what the last frame of all shows, since that may be a flash. Scenes that fade into each other
+are told by ``fades.py``.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Generic, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rvos_cli.ahead import ReadAhead
+from rvos_cli.fades import FadeRules, faded_from, lights_up
+from rvos_cli.small_copies import Small, contrast, likeness, small_copy
 
-Small = NDArray[np.float32]
-SIZE = 18, 32  # height and width of the small copies that are compared
 AROUND = 2  # frames on either side that a cut is told by
 
 
@@ -43,16 +44,35 @@ class ShotRules:
         times: so many times that of any two frames beside it,
         spread: and in this share of the picture more than ``level``.
         level: what counts as a change of a place.
+        mixed: a mixture of two frames is no farther from the straight line between them, as a share of their change.
         likeness: a cut leaves less than this, the correlation of what is brighter or darker than the frame's mean.
         again: the likeness from which on a shot is an earlier one that goes on, if it has changed less than ``change``.
+        fades: what makes a fade, with which a shot ends, too.
     """
 
     change: float = 20.0
     times: float = 2.3
     spread: float = 0.55
     level: float = 10.0
+    mixed: float = 0.2
     likeness: float = 0.7
     again: float = 0.8
+    fades: FadeRules = field(default_factory=FadeRules)
+
+
+@dataclass(frozen=True)
+class Cut:
+    """Where a shot ends and another begins.
+
+    Args:
+        end: a small copy of the last frame that showed the first one alone,
+        begin: and of the first frame of the other.
+        faded: whether the frames between, and maybe some before, showed both.
+    """
+
+    end: Small
+    begin: Small
+    faded: bool
 
 
 class Shots(Generic[FrameT]):
@@ -61,29 +81,41 @@ class Shots(Generic[FrameT]):
     def __init__(self, ahead: ReadAhead[FrameT], rules: ShotRules | None) -> None:
         """Take the frames from *ahead*; without *rules* all are one shot, and none is read for their sake."""
         self._ahead, self._rules = ahead, rules
-        self._before: deque[Small] = deque(maxlen=AROUND)
+        self._before: deque[Small] = deque(maxlen=AROUND + max(rules.fades.lengths) if rules else 0)
+        self._age = 0  # frames that were taken of this shot
         self._coming: deque[Small] = deque()
 
-    def cut(self, place: int) -> bool:
-        """Whether the frame that comes after *place* others begins a new shot."""
+    def cut(self, place: int) -> Cut | None:
+        """Return how the frame that comes after *place* others begins a new shot; None if it does not."""
         if self._rules is None:
-            return False
+            return None
         self._see(place + 1 + AROUND)
-        return is_cut([*self._before, *self._coming], len(self._before) + place, self._rules)
+        frames, at = [*self._before, *self._coming], len(self._before) + place
+        if at >= len(frames):
+            return None
+        before = cut_from(frames, at, self._rules)
+        if before is not None:
+            return Cut(frames[before], frames[at], faded=False)
+        shot, at = frames[max(0, len(self._before) - self._age) :], min(self._age, len(self._before)) + place
+        if lights_up(shot, at, self._rules.fades):
+            return Cut(shot[at - 1], shot[at], faded=False)
+        before = faded_from(shot, at, self._rules.fades)
+        return None if before is None else Cut(shot[before], shot[at], faded=True)
+
+    def begin(self) -> None:
+        """Begin a shot with the next frame."""
+        self._age = 0
 
     def coming(self, count: int) -> list[NDArray[np.uint8]]:
         """Return the pictures of the next frames, at most *count*, up to the next cut."""
         pictures = [frame.image for frame in self._ahead.peek(count)]
         return pictures[: next((place for place in range(1, len(pictures)) if self.cut(place)), count)]
 
-    def around_cut(self) -> tuple[Small, Small]:
-        """Return small copies of the last frame and of the next."""
-        return self._before[-1], self._coming[0]
-
     def take(self) -> FrameT:
         """Return the next frame, which there must be."""
         if self._coming:
             self._before.append(self._coming.popleft())
+            self._age += 1
         return self._ahead.take()
 
     def _see(self, count: int) -> None:
@@ -91,14 +123,28 @@ class Shots(Generic[FrameT]):
             self._coming.append(small_copy(frame.image))
 
 
-def small_copy(image: NDArray[np.uint8]) -> Small:
-    """Return (18, 32, 3) float32 of an (H, W, 3) uint8 RGB frame: each the mean of 16 of its pixels."""
-    height, width = image.shape[:2]
-    rows = np.arange(4 * SIZE[0]) * height // (4 * SIZE[0])
-    columns = np.arange(4 * SIZE[1]) * width // (4 * SIZE[1])
-    some = image[rows][:, columns].reshape(SIZE[0], 4, SIZE[1], 4 * 3)
-    small: Small = some.sum(axis=1, dtype=np.float32).reshape(*SIZE, 4, 3).sum(axis=2) / 16
-    return small
+def cut_from(frames: Sequence[Small], at: int, rules: ShotRules) -> int | None:
+    """Return the place of the last frame of the shot before if ``frames[at]`` begins a new one; None if it does not.
+
+    One frame between the two, a mixture of both or black, is of neither. Behind a flash of two frames nothing is new.
+    """
+    before = None
+    if is_cut(frames, at, rules):
+        before = at - 1
+    elif 1 < at < len(frames) and _is_of_neither(frames[at - 2], frames[at - 1], frames[at], rules):
+        without = [*frames[: at - 1], *frames[at:]]
+        if is_cut(without, at - 1, rules) and not is_cut(frames, at - 1, rules):
+            before = at - 2
+    flash = before is not None and any(goes_on(frames[n], frames[at], rules) for n in range(max(0, at - 3), at - 1))
+    return None if flash else before
+
+
+def _is_of_neither(before: Small, between: Small, here: Small, rules: ShotRules) -> bool:
+    """Say whether a frame is a mixture of the two around it, or of a single colour."""
+    way, passed = here - before, between - before
+    share = float((passed * way).sum() / max(float((way * way).sum()), 1.0))
+    mixed = float(np.abs(passed - share * way).mean()) <= rules.mixed * float(np.abs(way).mean())
+    return mixed or contrast(between) < rules.fades.plain
 
 
 def is_cut(frames: Sequence[Small], at: int, rules: ShotRules) -> bool:
@@ -111,16 +157,9 @@ def is_cut(frames: Sequence[Small], at: int, rules: ShotRules) -> bool:
         return False
     window = range(max(1, at - AROUND + 1), min(len(frames), at + AROUND + 1))
     beside = max(float(np.abs(frames[n] - frames[n - 1]).mean()) for n in window if n != at)
-    return bool(change.mean() >= rules.times * beside) and _likeness(before, here) < rules.likeness
+    return bool(change.mean() >= rules.times * beside) and likeness(before, here) < rules.likeness
 
 
 def goes_on(before: Small, here: Small, rules: ShotRules) -> bool:
     """Say whether *here* may follow *before*, the last frame of an earlier shot: the camera sees what it saw then."""
-    return bool(np.abs(here - before).mean() < rules.change) and _likeness(before, here) > rules.again
-
-
-def _likeness(one: Small, other: Small) -> float:
-    """Return the correlation of two frames, -1..1; 0 where one of them is of a single colour."""
-    a, b = (frame - frame.mean(axis=(0, 1)) for frame in (one, other))
-    scale = float(np.sqrt((a * a).sum() * (b * b).sum()))
-    return float((a * b).sum()) / scale if scale > 1.0 else 0.0
+    return bool(np.abs(here - before).mean() < rules.change) and likeness(before, here) > rules.again

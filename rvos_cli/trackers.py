@@ -162,6 +162,12 @@ class MatchingTracker(Tracker):
         other.state, other.masks = None, None if self.masks is None else torch.zeros_like(self.masks)
         return other
 
+    def behind_fade(self) -> MatchingTracker:
+        """Return the same behind frames that showed another scene, too, of which nothing is believed."""
+        other = copy.copy(self)
+        other.memory = self.memory.trusted()
+        return other.behind_cut()
+
     def step(self, frame: EncodedFrame, mask: Labels | None) -> Seen:
         """Advance one frame; see ``Tracker.step``."""
         self.index += 1

@@ -21,5 +21,5 @@ def test_a_film_has_three_shots_of_frames_that_are_there(cuts: ModuleType):
 
 def test_a_sequence_that_is_too_short_is_told(cuts: ModuleType, tmp_path: Path):
     davis = davis2017(tmp_path / "davis")
-    with pytest.raises(DatasetError, match=r"bear has \d+ frames; films need 32 of each"):
+    with pytest.raises(DatasetError, match=r"bear has \d+ frames; films need 46 of each"):
         cuts.main(["--data", str(davis)])

@@ -49,8 +49,12 @@ ALLOWED = {
     },
     "opening": set(),
     "ahead": {"graphs", "threads"},
-    "shots": {"ahead"},
-    "session": {*VALUES, "ahead", "model", "opening", "preprocess", "shots", "sight", "threads", "trackers"},
+    "small_copies": set(),
+    "fades": {"small_copies"},
+    "shots": {"ahead", "fades", "small_copies"},
+    "session": {
+        *(*VALUES, "ahead", "model", "opening", "preprocess", "shots", "sight", "small_copies", "threads", "trackers")
+    },
     "weights_file": {"config", "errors"},
     "manifest": {"config", "errors", "folders", "locks", "weights_file", "whole_files"},
     "fetch": {"errors", "manifest", "version", "weights_file", "whole_files"},
@@ -85,7 +89,7 @@ UNKNOWN = {
         part: HEAVY | DRAWING
         for part in (
             *("sinks", "pipeline", "outputs", "manifest", "weights_file", "fetch", "continuity"),
-            *("compile_cache", "folders", "png", "shots", "whole_files"),
+            *("compile_cache", "fades", "folders", "png", "shots", "small_copies", "whole_files"),
         )
     },
     **{

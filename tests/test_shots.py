@@ -2,41 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 import pytest
 import torch
 from boxes import SIZE, matching_network
 from numpy.typing import NDArray
-from PIL import Image
+from scenes import Picture, noisy, scene
 
 from rvos_cli.ahead import ReadAhead
 from rvos_cli.session import Session
-from rvos_cli.shots import ShotRules, Shots, goes_on, is_cut, small_copy
+from rvos_cli.shots import ShotRules, Shots, cut_from, goes_on
+from rvos_cli.small_copies import small_copy
 
 RULES = ShotRules()
 
 
-@dataclass(frozen=True)
-class Picture:
-    image: NDArray[np.uint8]
-
-
-def scene(seed: int, *, size: tuple[int, int] = SIZE) -> NDArray[np.uint8]:
-    """Return a picture of large soft blobs."""
-    coarse = np.random.default_rng(seed).integers(0, 256, (6, 9, 3), dtype=np.uint8)
-    return np.asarray(Image.fromarray(coarse).resize(size[::-1], Image.Resampling.BICUBIC))
-
-
 def cuts(frames: list[NDArray[np.uint8]]) -> list[int]:
     small = [small_copy(frame) for frame in frames]
-    return [at for at in range(len(small)) if is_cut(small, at, RULES)]
-
-
-def noisy(frame: NDArray[np.uint8], count: int) -> list[NDArray[np.uint8]]:
-    draw = np.random.default_rng(0)
-    return [np.clip(frame + draw.normal(0, 4, frame.shape), 0, 255).astype(np.uint8) for _ in range(count)]
+    return [at for at in range(len(small)) if cut_from(small, at, RULES) is not None]
 
 
 @pytest.mark.parametrize("size", [(48, 64), SIZE, (1080, 1920)])
@@ -67,6 +50,27 @@ def test_what_is_no_cut() -> None:
     assert {name: cuts(frames) for name, frames in ends.items() if cuts(frames)} == {}
 
 
+@pytest.mark.parametrize("kind", ["black", "blended", "interlaced"])
+def test_a_frame_of_neither_scene_hides_no_cut(kind: str) -> None:
+    first, second = noisy(scene(1), 8), noisy(scene(2), 8)
+    one, other = first[-1], second[0]
+    lines = one.copy()
+    lines[::2] = other[::2]
+    odd = {"black": np.zeros_like(one), "blended": (one // 2 + other // 2), "interlaced": lines}[kind]
+    small = [small_copy(frame) for frame in (*first, odd, *second)]
+    assert [(at, cut_from(small, at, RULES)) for at in range(len(small)) if cut_from(small, at, RULES) is not None] == [
+        (9, 7)
+    ]
+
+
+@pytest.mark.parametrize("count", [1, 2])
+@pytest.mark.parametrize("what", [0, 255, 3])
+def test_a_flash_of_a_frame_or_two_is_no_cut(count: int, what: int) -> None:
+    frame = scene(1)
+    flash = scene(3) if what == 3 else np.full_like(frame, what)
+    assert cuts(noisy(frame, 8) + [flash] * count + noisy(frame, 8)) == []
+
+
 def test_a_scene_that_comes_after_black_is_a_shot_of_its_own() -> None:
     black = np.zeros((*SIZE, 3), np.uint8)
     assert cuts([black] * 4 + [scene(1)] * 5) == [4]
@@ -83,7 +87,7 @@ def test_frames_come_shot_by_shot() -> None:
     shots = Shots(ReadAhead(iter(frames)), RULES)
     assert len(shots.coming(5)) == 5 and len(shots.coming(12)) == 7
     for place, frame in enumerate(frames):
-        assert shots.cut(0) == (place == 7) and shots.cut(1) == (place == 6)
+        assert bool(shots.cut(0)) == (place == 7) and bool(shots.cut(1)) == (place == 6)
         if place == 7:
             assert len(shots.coming(12)) == 9
         assert shots.take() is frame
@@ -160,3 +164,15 @@ def test_what_is_followed_from_a_mask_is_followed_through_a_cut() -> None:
     mask[32:64, 16:48] = 4
     session = Session(matching_network(), first_mask=mask)
     assert set(ids_of(session, noisy(scene(1), 6) + noisy(scene(2), 6))) == {(4,)}
+
+
+def test_what_was_given_since_is_not_forgotten_where_the_film_goes_back() -> None:
+    mask = np.zeros(SIZE, np.uint8)
+    mask[32:64, 16:48] = 1
+    session, first, second = Session(matching_network(), discover=False), noisy(scene(1), 6), noisy(scene(2), 6)
+    seen = []
+    for place, frame in enumerate(session.looking_ahead(map(Picture, first + second + first + second))):
+        session.step(frame.image, mask * (1 + place // 6) if place in (0, 6) else None)
+        seen.append(session.objects)
+    session.close()
+    assert [seen[6 * shot + 3] for shot in range(4)] == [(1,), (1, 2), (1, 2), (1, 2)]
