@@ -57,7 +57,7 @@ class LateObjectScorer:
             region.append(found.jaccard(wanted))
             boundary.append(found.boundary_f(wanted))
         self._frames += bool(self._curves)
-        for identity in _ids(truth):
+        for identity in _ids(truth) - {VOID}:
             self._curves.setdefault(identity, ([], []))
         self._predicted.update(_ids(prediction))
         if not self._curves:
@@ -73,9 +73,11 @@ class LateObjectScorer:
             raise only_void(self.name)
         surplus = sorted(self._predicted - self._curves.keys())
         if surplus:
+            cure = "predict only the objects of the true masks"
+            if surplus == [VOID]:
+                cure = "for masks of 0 and 255 use the task foreground"
             raise DatasetError(
-                f"{self.name or 'the sequence'}: the prediction has object {surplus[0]}, the truth never has",
-                cure="predict only the objects of the true masks",
+                f"{self.name or 'the sequence'}: the prediction has object {surplus[0]}, the truth never has", cure=cure
             )
         scores = [
             ObjectScore(
@@ -114,4 +116,4 @@ def make_scorer(task: Task, *, name: str = "") -> SequenceScorer | LateObjectSco
 def _ids(labels: Labels) -> set[int]:
     seen = np.zeros(256, dtype=np.bool_)
     seen[labels] = True
-    return set(np.flatnonzero(seen).tolist()) - {0, VOID}
+    return set(np.flatnonzero(seen).tolist()) - {0}

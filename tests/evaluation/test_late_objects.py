@@ -67,6 +67,10 @@ def test_without_late_objects_it_is_the_semi_supervised_protocol_with_the_last_f
 def test_surplus_ids_other_sizes_and_other_tasks_are_refused() -> None:
     with pytest.raises(DatasetError, match="object 2, the truth never has"):
         score([(labels(0), labels(0, (1,)))] * 2)
+    with pytest.raises(
+        DatasetError, match="object 255, the truth never has; for masks of 0 and 255 use the task foreg"
+    ):
+        score([(labels(0, (1,)) * 255, labels(0, (1,)))] * 2)
     with pytest.raises(DatasetError, match="64x48"):
         score([(labels(0), NOTHING[:4])])
     with pytest.raises(UsageError, match="no such task"):
