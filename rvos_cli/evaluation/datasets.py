@@ -37,6 +37,7 @@ PLAIN_FOLDERS = (
     ("frames", "masks"),
 )
 ALL_FRAMES = "_all_frames"
+YOUTUBE_SPLITS = ("train", "valid", "test")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,7 +87,8 @@ def load_dataset(
     Args:
         name: ``davis2016``, ``davis2017``, ``youtube-vos`` or ``folder``.
         root: the unpacked folder; for YouTube-VOS the one above the splits, or a split.
-        split: None takes ``DEFAULT_SPLITS``. ``valid_all_frames`` takes all frames of YouTube-VOS' ``valid``.
+        split: None takes ``DEFAULT_SPLITS``, or the split that *root* is. ``valid_all_frames`` takes all frames of
+            YouTube-VOS' ``valid``.
         task: ``unsupervised`` takes DAVIS' ``Annotations_unsupervised`` and needs no masks unless it is to be scored.
         sequences: only these, in this order; None takes all.
 
@@ -100,9 +102,9 @@ def load_dataset(
     if not root.is_dir():
         raise DatasetError(f"{root} is no folder", cure=f"name the root of the data set, which holds {LAYOUTS[name]}")
     chosen = list(dict.fromkeys(sequences)) if sequences is not None else None
-    split = split or DEFAULT_SPLITS[name]
     if name == "youtube-vos":
         return _youtube(root, split, task, chosen)
+    split = split or DEFAULT_SPLITS[name]
     if name == "folder":
         if split:
             raise UsageError("the data set folder has no splits", cure="choose with --sequences")
@@ -165,13 +167,11 @@ def _davis_list(home: Path, name: str, split: str, task: Task) -> dict[str, list
     return listed
 
 
-def _youtube(root: Path, split: str, task: Task, chosen: list[str] | None) -> Dataset:
+def _youtube(root: Path, split: str | None, task: Task, chosen: list[str] | None) -> Dataset:
     name = "youtube-vos"
-    annotated = split.removesuffix(ALL_FRAMES)
-    direct = not (root / annotated).is_dir() and (root / "meta.json").is_file()
-    home = root if direct else _required(root / annotated, name)
+    home, split = _youtube_split(root, split)
     frames = home / "JPEGImages"
-    if annotated != split:
+    if split.endswith(ALL_FRAMES):
         places = [place / split / "JPEGImages" for place in (home.parent, home.parent / "all_frames")]
         frames = next((place for place in places if place.is_dir()), places[0])
     _required(frames, name)
@@ -199,6 +199,20 @@ def _youtube(root: Path, split: str, task: Task, chosen: list[str] | None) -> Da
         late_objects=True,
         archive_folder="Annotations",
     )
+
+
+def _youtube_split(root: Path, split: str | None) -> tuple[Path, str]:
+    """Return the folder of the annotated split, which *root* may be itself, and the name of the one to run."""
+    wanted = split or DEFAULT_SPLITS["youtube-vos"]
+    annotated = wanted.removesuffix(ALL_FRAMES)
+    if (root / annotated).is_dir() or not (root / "meta.json").is_file():
+        return _required(root / annotated, "youtube-vos"), wanted
+    own = root.resolve().name
+    if not split:
+        return root, own
+    if own in YOUTUBE_SPLITS and own != annotated:
+        raise DatasetError(f"{root} is the split {own}, not {annotated}", cure="name the folder above, or no split")
+    return root, split
 
 
 def _read_meta(path: Path) -> dict[str, list[str]]:

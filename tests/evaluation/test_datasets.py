@@ -142,8 +142,14 @@ def test_an_object_is_given_once_even_where_every_frame_has_a_mask(tmp_path: Pat
 
 
 def test_youtube_vos_may_be_named_by_the_split_itself(tmp_path: Path) -> None:
-    trees.youtube(tmp_path)
-    assert len(load_dataset("youtube-vos", tmp_path / "valid").sequences) == 1
+    for split in ("train", "valid", "mine"):
+        trees.youtube(tmp_path, split=split)
+        data = load_dataset("youtube-vos", tmp_path / split)
+        assert (data.split, len(data.sequences)) == (split, 1)
+        assert load_dataset("youtube-vos", tmp_path / split, split=split).split == split
+    with pytest.raises(DatasetError, match="train is the split train, not valid; name the folder above"):
+        load_dataset("youtube-vos", tmp_path / "train", split="valid_all_frames")
+    assert load_dataset("youtube-vos", tmp_path / "mine", split="test").split == "test", "a name of somebody's own"
 
 
 def test_youtube_vos_with_all_frames_lists_the_same_ones(tmp_path: Path) -> None:
