@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from zipfile import ZIP_STORED, ZipFile, ZipInfo
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from rvos_cli.errors import OutputError, UsageError
 from rvos_cli.png import encode_indexed_png
+from rvos_cli.whole_files import draft, unwritable
 
 
 class Submission:
@@ -32,11 +33,10 @@ class Submission:
         """
         self.path = Path(path)
         self.masks = 0
-        self._folder = f"{folder}/" if folder else ""
-        self._part = self.path.with_name(f".{self.path.name}.part")
+        self._folder, self._force = f"{folder}/" if folder else "", force
         if self.path.suffix.lower() != ".zip":
             raise UsageError(f"a submission is a zip, not {self.path.name}", cure="name a file that ends in .zip")
-        if self.path.exists() and not force:
+        if self._taken():
             raise OutputError(f"{self.path} exists already", cure="choose another name, or replace it with --force")
 
     def __enter__(self) -> Submission:
@@ -47,7 +47,10 @@ class Submission:
         """
         with self._named_failures():
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._zip = ZipFile(self._part, "w", ZIP_STORED)  # PNGs are compressed already
+            with ExitStack() as stack:
+                self._part = stack.enter_context(draft(self.path))
+                self._zip = ZipFile(self._part, "w", ZIP_STORED)  # PNGs are compressed already
+                self._end = stack.pop_all()
         return self
 
     def write(self, sequence: str, frame: str, labels: NDArray[np.uint8]) -> None:
@@ -69,21 +72,27 @@ class Submission:
         """Give the whole zip its name, or remove what there is of it.
 
         Raises:
-            OutputError: it cannot be finished.
+            OutputError: it cannot be finished, or another file has taken its name meanwhile.
         """
-        try:
-            with self._named_failures():
+        if kind is not None:
+            with suppress(OSError):
                 self._zip.close()
-                if kind is None:
-                    os.replace(self._part, self.path)
-        finally:
-            self._part.unlink(missing_ok=True)
+            self._end.__exit__(kind, error, trace)
+            return
+        with self._named_failures(), self._end:
+            self._zip.close()
+            if self._taken():
+                # What it took to compute need not be computed again.
+                other = self.path.with_name(f"{self.path.stem}-{os.urandom(4).hex()}.zip")
+                os.replace(self._part, other)
+                raise OutputError(f"{self.path} has appeared meanwhile", cure=f"the masks of this run are in {other}")
+
+    def _taken(self) -> bool:
+        return not self._force and os.path.lexists(self.path)
 
     @contextmanager
     def _named_failures(self) -> Iterator[None]:
         try:
             yield
         except OSError as error:
-            raise OutputError(
-                f"{self.path} cannot be written ({error.strerror or error})", cure="is the disk full, or read-only?"
-            ) from error
+            raise unwritable(self.path, error) from error

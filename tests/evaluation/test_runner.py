@@ -267,6 +267,25 @@ def test_an_earlier_zip_is_kept_unless_force_is_given(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["out.zip"]
 
 
+def test_two_submissions_of_one_name_do_not_meet_and_the_later_one_keeps_its_masks(tmp_path: Path) -> None:
+    early, late = Submission(tmp_path / "out.zip"), Submission(tmp_path / "out.zip")
+    with pytest.raises(OutputError, match=r"out\.zip has appeared meanwhile; .* in .*out-\w+\.zip"), late:
+        with early:
+            early.write("early", "0", trees.labels(0))
+            late.write("late", "0", trees.labels(0))
+        late.write("late", "1", trees.labels(1))
+    assert list(masks_of(tmp_path / "out.zip")) == ["early/0.png"]
+    (other,) = (path for path in tmp_path.iterdir() if path.name != "out.zip")
+    assert list(masks_of(other)) == ["late/0.png", "late/1.png"]
+
+
+def test_a_name_that_is_taken_meanwhile_is_replaced_with_force(tmp_path: Path) -> None:
+    with Submission(tmp_path / "out.zip", force=True) as archive:
+        archive.write("a", "0", trees.labels(0))
+        (tmp_path / "out.zip").write_bytes(b"another")
+    assert list(masks_of(tmp_path / "out.zip")) == ["a/0.png"]
+
+
 def test_the_same_masks_give_the_same_zip(tmp_path: Path) -> None:
     for name in ("a.zip", "b.zip"):
         with Submission(tmp_path / "new" / name, folder="Annotations") as archive:
