@@ -236,12 +236,12 @@ def _score_dataset(
             talk.note(f"{place}: {len(sequence.frames)} frames{scored}")
             for line in () if score is None else score.notices:
                 talk.notice("warning", line)
-        total = run.result()
     speed = run.frames / run.seconds if run.seconds else 0.0
     talk.note(f"{run.frames} frames, {run.seconds:.1f} s, {speed:.1f} frames/s")
     if archive is not None:
         count = len(data.sequences)
         talk.data(f"{archive.path}: {archive.masks} masks of {count} sequence{'s' * (count != 1)}")
+    total = run.result()  # which may fail; the submission is finished then
     if total is None:
         talk.note(f"not scored: {data.unscorable()}; upload the zip to the official server")
     return total, {

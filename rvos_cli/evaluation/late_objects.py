@@ -26,6 +26,7 @@ class LateObjectScorer:
     """
 
     skips_ends = False
+    frames_needed = 2  # an object counts from the frame after its first mask on
 
     def __init__(self, *, name: str = "") -> None:
         """Start a sequence called *name*."""

@@ -162,17 +162,17 @@ class DatasetRun:
     def _check(self, sequence: Sequence) -> None:
         """Refuse at the start what the scorer would refuse after hours."""
         scorer = make_scorer(self.protocol)
+        count = len(sequence.scored)
+        if count < scorer.frames_needed:
+            raise DatasetError(
+                f"{sequence.name} has {count} true mask{'s' * (count != 1)}, of which the task {self.protocol} scores "
+                f"none: it needs {scorer.frames_needed}",
+                cure="leave it out with --sequences",
+            )
         if isinstance(scorer, LateObjectScorer):
             if _has_only_void(sequence):
                 raise only_void(sequence.name)
             return
-        count = len(sequence.scored)
-        if count < scorer.frames_needed:
-            raise DatasetError(
-                f"{sequence.name} has {count} true masks, of which the task {self.protocol} scores none: "
-                f"it needs {scorer.frames_needed}",
-                cure="leave it out with --sequences",
-            )
         if self.protocol == "foreground":
             return
         truth = sequence.truth(sequence.scored[0])

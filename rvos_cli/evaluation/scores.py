@@ -97,7 +97,9 @@ class DatasetScore:
             DatasetError: no sequence was scored.
         """
         if not self.sequences:
-            raise DatasetError("no sequence was scored", cure="name a folder with one folder of PNG masks per sequence")
+            raise DatasetError(
+                "no sequence was scored", cure="true masks have to show an object before the last frame that counts"
+            )
 
     @property
     def objects(self) -> tuple[ObjectScore, ...]:

@@ -150,6 +150,18 @@ def test_what_has_no_full_truth_is_submitted_and_that_is_said_in_one_line(rvos, 
     assert done.out.splitlines() == ["out.zip: 7 masks of 1 sequence"]
 
 
+def test_a_submission_stays_where_there_is_nothing_to_score(rvos, oracle, tmp_path):
+    for index in range(3):
+        trees.write_frame(tmp_path / f"data/frames/{index}.jpg", trees.labels(index))
+        trees.write_mask(tmp_path / f"data/masks/{index}.png", trees.labels(index, (1,) if index == 2 else ()))
+    words = ("evaluate", "--dataset", "folder", "--root", "data", "--task", "youtube-vos", "--submission", "out.zip")
+    done = rvos(*words)
+    assert done.code == 1 and "no sequence was scored; true masks have to show an object before" in done.error_lines[0]
+    assert done.out.splitlines() == ["out.zip: 3 masks of 1 sequence"]
+    with ZipFile("out.zip") as archive:
+        assert len(archive.namelist()) == 3
+
+
 def test_the_tiny_network_runs_as_the_user_runs_it(rvos, tiny_weights, tmp_path):
     trees.davis2017(tmp_path / "data", names=("bear",))
     for task in ("semi-supervised", "unsupervised"):

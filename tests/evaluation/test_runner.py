@@ -1,6 +1,7 @@
 """Running a network over whole data sets: what it is given, what is scored, what is submitted."""
 
 import io
+import json
 from contextlib import closing
 from pathlib import Path
 from zipfile import ZipFile
@@ -195,6 +196,15 @@ def test_too_few_true_masks_are_named_before_anything_is_run(tmp_path: Path, tas
     assert DatasetRun(trees.Oracle(), data, "unsupervised").score
     score = run_all(trees.Oracle(), load_dataset("folder", tmp_path, task=task, sequences=["long"]), task)
     assert score is not None and score.jf == 1.0
+
+
+def test_a_single_true_mask_is_too_few_for_youtube_vos(tmp_path: Path) -> None:
+    trees.youtube(tmp_path, split="train")
+    objects = {"1": {"frames": ["00005"]}}
+    (tmp_path / "train/meta.json").write_text(json.dumps({"videos": {"003234408d": {"objects": objects}}}))
+    data = load_dataset("youtube-vos", tmp_path, split="train")
+    with pytest.raises(DatasetError, match="has 1 true mask, of which the task youtube-vos scores none: it needs 2"):
+        DatasetRun(trees.Oracle(), data, "semi-supervised")
 
 
 def test_masks_of_0_and_255_are_no_objects_of_youtube_vos_and_that_is_said_before_anything_is_run(
