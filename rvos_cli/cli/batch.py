@@ -120,7 +120,10 @@ class _Teller:
     def started(self, job: Job) -> None:
         self._line = lines(self._name(job), self._talk.note)
         if self._bars is not None and self._tasks is not None:
-            self._bars.reset(self._tasks[1], total=None, description=self._name(job))
+            # Rich would keep the number of frames of the input before where it is told None.
+            everything, before = self._tasks
+            self._bars.remove_task(before)
+            self._tasks = everything, self._bars.add_task(self._name(job), total=None)
 
     def progressed(self, job: Job, done: int, total: int | None) -> None:
         if self._bars is not None and self._tasks is not None:

@@ -1,9 +1,11 @@
 import io
+from pathlib import Path
 
 import pytest
 from rich.console import Console
 
-from rvos_cli.cli import console
+from rvos_cli.batch import Job
+from rvos_cli.cli import batch, console
 from rvos_cli.cli.console import Talk, lines, stderr_console, table
 
 
@@ -27,6 +29,22 @@ def test_a_terminal_gets_a_bar_with_the_number_of_frames(terminal: io.StringIO):
     assert "street.mp4" in drawn
     assert "50/50" in drawn
     assert "a warning above the bar" in drawn
+
+
+def test_a_batch_forgets_the_number_of_frames_of_the_input_before(
+    terminal: io.StringIO, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(batch, "stderr_console", console.stderr_console)
+    jobs = [Job(input=Path("videos", name), first_mask=None, output=Path("out")) for name in ("a.mp4", "b.mkv")]
+    teller = batch._Teller(Talk(), Path("videos"))
+    with teller.shown():
+        teller.planned(jobs)
+        for job, total in zip(jobs, (5, None), strict=True):
+            teller.started(job)
+            teller.progressed(job, 2, total)
+            teller._bars.refresh()
+    drawn = terminal.getvalue()
+    assert "2/5" in drawn and "2/?" in drawn.rpartition("b.mkv")[2]
 
 
 def test_a_pipe_gets_plain_lines_now_and_then(monkeypatch: pytest.MonkeyPatch):
