@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 Report: TypeAlias = Callable[[int, "int | None"], None]
 SECONDS_BETWEEN_LINES = 5.0
+MEGABYTE = 1e6
 
 
 class Talk:
@@ -138,14 +139,14 @@ class Talk:
             self.detail(f"  {name}: {path}")
 
     @contextmanager
-    def progress(self, label: str) -> Iterator[Report]:
-        """Show the progress of one video; the bar appears with its first frame."""
+    def progress(self, label: str, *, in_bytes: bool = False) -> Iterator[Report]:
+        """Show the progress of one video, or of a download *in_bytes*; the bar appears with its first frame."""
         if self.quiet:
             yield lambda done, total: None
             return
         console = stderr_console()
         if not console.is_terminal:
-            tell = lines(label, self.note)
+            tell = lines(label, self.note, in_bytes=in_bytes)
 
             def count(done: int, total: int | None) -> None:
                 self._say_waiting()
@@ -153,7 +154,7 @@ class Talk:
 
             yield count
             return
-        bars = make_bars(console)
+        bars = make_bars(console, in_bytes=in_bytes)
         task = bars.add_task(label, total=None)
 
         def report(done: int, total: int | None) -> None:
@@ -198,14 +199,14 @@ def stderr_console() -> Console:
     return Console(stderr=True)
 
 
-def make_bars(console: Console) -> Progress:
+def make_bars(console: Console, *, in_bytes: bool = False) -> Progress:
     """Return the bars' design: what, how far, how fast, how long still."""
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     return Progress(
         TextColumn("{task.description}", markup=False),
         BarColumn(),
-        MofNCompleteColumn(),
+        DownloadColumn() if in_bytes else MofNCompleteColumn(),
         TimeRemainingColumn(elapsed_when_finished=True),
         console=console,
         transient=True,
@@ -215,7 +216,7 @@ def make_bars(console: Console) -> Progress:
     )
 
 
-def lines(label: str, say: Callable[[str], None]) -> Report:
+def lines(label: str, say: Callable[[str], None], *, in_bytes: bool = False) -> Report:
     """Return a report that says a plain line now and then, for logs and pipes."""
     start = last = time.monotonic()
 
@@ -225,8 +226,13 @@ def lines(label: str, say: Callable[[str], None]) -> Report:
         if now - last < SECONDS_BETWEEN_LINES:
             return
         last = now
-        of = "" if total is None else f"/{total}"
-        say(f"{label}: frame {done}{of}, {done / (now - start):.1f} frames/s")
+        rate = done / (now - start)
+        if in_bytes:
+            of = "" if total is None else f" of {total / MEGABYTE:.1f}"
+            say(f"{label}: {done / MEGABYTE:.1f}{of} MB, {rate / MEGABYTE:.1f} MB/s")
+        else:
+            of = "" if total is None else f"/{total}"
+            say(f"{label}: frame {done}{of}, {rate:.1f} frames/s")
 
     return report
 

@@ -8,14 +8,12 @@ from typing import Annotated
 import typer
 
 from rvos_cli.cli import options
-from rvos_cli.cli.console import Talk, table, want_command
+from rvos_cli.cli.console import MEGABYTE, Talk, table, want_command
 from rvos_cli.config import DEFAULT_WEIGHTS
 from rvos_cli.errors import WeightsError
 
 app = typer.Typer(invoke_without_command=True, help="List, describe, import, export, fetch and verify weights.")
 app.callback()(want_command)
-
-MEGABYTE = 1e6
 
 
 @app.command("list")
@@ -123,7 +121,7 @@ def fetch(
     from rvos_cli.fetch import fetch_weights
 
     talk = Talk(as_json=as_json, quiet=quiet)
-    with talk.progress(f"{name} (bytes)") as report:
+    with talk.progress(name, in_bytes=True) as report:
         entry = fetch_weights(name, url, sha256=sha256, progress=report)
     talk.data(f"{entry.name}: {entry.path}")
     talk.document(entry.to_dict())

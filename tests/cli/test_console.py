@@ -61,6 +61,19 @@ def test_a_pipe_gets_plain_lines_now_and_then(monkeypatch: pytest.MonkeyPatch):
     ]
 
 
+def test_a_download_is_told_in_megabytes(terminal: io.StringIO, monkeypatch: pytest.MonkeyPatch):
+    with Talk().progress("big", in_bytes=True) as report:
+        report(6_291_456, 8_316_872)
+    assert "6.3/8.3 MB" in terminal.getvalue()
+    clock = iter([0.0, 6.0, 12.0])
+    monkeypatch.setattr("rvos_cli.cli.console.time.monotonic", lambda: next(clock))
+    said: list[str] = []
+    report = lines("big", said.append, in_bytes=True)
+    report(6_291_456, 8_316_872)
+    report(8_316_872, None)
+    assert said == ["big: 6.3 of 8.3 MB, 1.0 MB/s", "big: 8.3 MB, 0.7 MB/s"]
+
+
 def test_quiet_draws_nothing(terminal: io.StringIO, capsys: pytest.CaptureFixture[str]):
     talk = Talk(quiet=True)
     with talk.progress("street.mp4") as report:

@@ -1,3 +1,5 @@
+import hashlib
+import io
 import json
 import shutil
 from pathlib import Path
@@ -6,7 +8,7 @@ import pytest
 import torch
 from golden.reference import published_states
 
-from rvos_cli import manifest
+from rvos_cli import fetch, manifest
 from rvos_cli.manifest import register_weights
 
 ARGS = {"base_model": "resnet34", "hidden_size": 8, "kernel_size": 3, "skip_mode": "concat", "maxseqlen": 2}
@@ -87,3 +89,19 @@ def test_fetch_needs_an_address_or_has_the_file(rvos):
     done = rvos("weights", "fetch", "unknown")
     assert done.code == 2
     assert "--url" in done.error_lines[0]
+
+
+def test_a_fetch_tells_its_progress_in_megabytes(rvos, shipped, monkeypatch):
+    data = (shipped / "lite.safetensors").read_bytes()
+
+    class Answer(io.BytesIO):
+        headers = property(lambda self: {"Content-Length": str(len(data))})
+
+    monkeypatch.setattr(fetch, "_open", lambda url: Answer(data))
+    monkeypatch.setattr("rvos_cli.cli.console.SECONDS_BETWEEN_LINES", 0)
+    done = rvos(
+        "weights", "fetch", "mine", "--url", "https://a.example/x", "--sha256", hashlib.sha256(data).hexdigest()
+    )
+    size = f"{len(data) / 1e6:.1f}"
+    assert done.code == 0, done.err
+    assert f"mine: {size} of {size} MB, " in done.err and "frame" not in done.err
