@@ -59,7 +59,7 @@ def evaluate(
         Path | None,
         options.path_option(
             "--gt",
-            help="True masks: a folder of PNGs per sequence, or a DAVIS root.",
+            help="True masks: likewise, or a DAVIS root.",
             show_default=False,
             rich_help_panel=STORED,
         ),

@@ -40,7 +40,7 @@ def evaluate_folders(
 
     Args:
         pred_dir: one folder of PNGs per sequence, or of what ``rvos batch`` wrote (``<sequence>/masks``).
-        gt_dir: one folder of PNGs per sequence, or a DAVIS root (``Annotations/480p``; for the task unsupervised
+        gt_dir: likewise, or a DAVIS root (``Annotations/480p``; for the task unsupervised
             ``Annotations_unsupervised/480p`` if it is there). Its frames are the frames that count.
         task: ``semi-supervised``, ``unsupervised`` or ``foreground`` (see ``SequenceScorer``), or ``youtube-vos`` (see
             ``LateObjectScorer``).
@@ -155,7 +155,8 @@ def sequence_names(gt_dir: str | Path, task: str) -> list[str]:
         DatasetError: there is none.
     """
     truths = find_annotations(Path(gt_dir), task)
-    names = sorted(entry.name for entry in truths.iterdir() if entry.is_dir() and _pngs(entry))
+    folders = (entry for entry in truths.iterdir() if entry.is_dir())
+    names = sorted(folder.name for folder in folders if _pngs(folder) or _pngs(folder / "masks"))
     if not names:
         raise DatasetError(f"{truths} holds no folder with PNG masks", cure="expected <sequence>/<frame>.png")
     return names

@@ -66,6 +66,7 @@ def test_davis_roots_and_batch_outputs_are_understood(tmp_path: Path) -> None:
     assert len(one_shot.objects) == 2
     assert len(zero_shot.objects) == 1
     assert one_shot.jf == zero_shot.jf == 1.0
+    assert evaluate_folders(tmp_path / "out", tmp_path / "out", "semi-supervised").jf == 1.0
 
 
 def test_grey_masks_serve_as_palette_masks_do(tmp_path: Path) -> None:
