@@ -18,7 +18,7 @@ from rvos_cli.cli import options
 from rvos_cli.cli.console import Talk
 from rvos_cli.cli.score_table import score_table
 from rvos_cli.config import DEFAULT_WEIGHTS, InferenceOptions
-from rvos_cli.errors import DatasetError, UsageError
+from rvos_cli.errors import UsageError
 
 if TYPE_CHECKING:
     from rvos_cli.evaluation import Dataset, DatasetScore, Submission, Task
@@ -209,7 +209,7 @@ def _require_use(data: Dataset, submission: Path | None, csv: Path | None, plot:
     """Refuse a run whose results would go nowhere, before the weights are loaded."""
     reason = data.unscorable()
     if reason and submission is None:
-        raise DatasetError(reason, cure="--submission FILE.zip writes the masks for the official server")
+        raise data.useless()
     if reason and (csv is not None or plot is not None):
         raise UsageError(f"{reason}, so there are no scores for --csv and --plot", cure="leave them out")
 
@@ -243,7 +243,8 @@ def _score_dataset(
         talk.data(f"{archive.path}: {archive.masks} masks of {count} sequence{'s' * (count != 1)}")
     total = run.result()  # which may fail; the submission is finished then
     if total is None:
-        talk.note(f"not scored: {data.unscorable()}; upload the zip to the official server")
+        upload = "" if data.name == "folder" else "; upload the zip to the official server"
+        talk.note(f"not scored: {data.unscorable()}{upload}")
     return total, {
         "dataset": data.name,
         "split": data.split,

@@ -68,10 +68,20 @@ class Dataset:
         if not incomplete:
             return ""
         first = incomplete[0]
-        lacking = f"{first.name} has no true mask for frame {first.first_unknown}"
+        what, lacking, rest = "not all", f"no true mask for frame {first.first_unknown}", "are complete"
+        if first.enough is not None:
+            what, lacking, rest = "too few", str(len(first.scored) or "none"), "have more"
         complete = len(self.sequences) - len(incomplete)
-        there = f"; {complete} of {len(self.sequences)} sequences are complete" if complete else ""
-        return f"{self.name} {self.split}".strip() + f" has not all true masks here ({lacking}{there})"
+        there = f"; {complete} of {len(self.sequences)} sequences {rest}" if complete else ""
+        return f"{self.name} {self.split}".strip() + f" has {what} true masks here ({first.name} has {lacking}{there})"
+
+    def useless(self) -> DatasetError:
+        """Return the failure of a run that could neither score its masks nor write them."""
+        if self.name == "folder":
+            cure = "choose others with --sequences, or write the masks with --submission FILE.zip"
+        else:
+            cure = "--submission FILE.zip writes the masks for the official server"
+        return DatasetError(self.unscorable(), cure=cure)
 
 
 def load_dataset(
@@ -248,6 +258,7 @@ def _plain(root: Path, task: Task, chosen: list[str] | None) -> Dataset:
         places = {root.resolve().name: (frames, masks)}
     if not places:
         raise DatasetError(f"{frames} holds no folder of images", cure=f"expected {LAYOUTS['folder']}")
+    enough = 1 if task == "unsupervised" else 2  # a mask that is given is none to score with
     found = []
     for name in _chosen(chosen, list(places), str(root)):
         pictures = list_files(places[name][0], IMAGE_SUFFIXES)
@@ -255,7 +266,7 @@ def _plain(root: Path, task: Task, chosen: list[str] | None) -> Dataset:
         stray = next((stem for stem in truths if stem not in pictures), None)
         if stray is not None:
             raise DatasetError(f"{truths[stray]} has no frame of its name", cure="frames and masks have the same stems")
-        found.append(Sequence(name, tuple(pictures.values()), truths, tuple(pictures), sparse=True))
+        found.append(Sequence(name, tuple(pictures.values()), truths, tuple(pictures), enough=enough))
     return Dataset(name="folder", split="", root=root, sequences=tuple(found))
 
 

@@ -94,7 +94,7 @@ class DatasetRun:
         make_scorer(self.protocol)
         reason = dataset.unscorable()
         if reason and submission is None:
-            raise DatasetError(reason, cure="--submission FILE.zip writes the masks for the official server")
+            raise dataset.useless()
         self.score = not reason
         self.frames, self.seconds = 0, 0.0
         self._network, self._options = network, options or InferenceOptions()

@@ -36,7 +36,7 @@ class Sequence:
         masks: frame stem -> true mask, for those frames that have one.
         listed: stems of the frames that count: the official list. They are scored and submitted.
         merged: all objects are one (DAVIS 2016).
-        sparse: frames without a true mask are simply not scored.
+        enough: so many true masks will do, and frames without one are simply not scored. None: all that count need one.
     """
 
     name: str
@@ -44,12 +44,12 @@ class Sequence:
     masks: Mapping[str, Path]
     listed: tuple[str, ...]
     merged: bool = False
-    sparse: bool = False
+    enough: int | None = None
 
     @property
     def scored(self) -> tuple[str, ...]:
         """Stems of the frames that are scored if the sequence is complete."""
-        return tuple(stem for stem in self.listed if stem in self.masks) if self.sparse else self.listed
+        return self.listed if self.enough is None else tuple(stem for stem in self.listed if stem in self.masks)
 
     @property
     def first_unknown(self) -> str | None:
@@ -58,10 +58,8 @@ class Sequence:
 
     @property
     def complete(self) -> bool:
-        """Whether there are true masks to score with; a first mask alone is none."""
-        if self.sparse:
-            return len(self.scored) > 1 or self.first_unknown is None
-        return self.first_unknown is None
+        """Whether there are true masks to score with."""
+        return self.first_unknown is None or (self.enough is not None and len(self.scored) >= self.enough)
 
     def truth(self, stem: str) -> Labels | None:
         """Read the (H, W) uint8 true labels of a frame; None if it has none.

@@ -183,7 +183,12 @@ def test_a_plain_folder_is_scored_where_it_has_masks(tmp_path: Path) -> None:
     for index in range(6):
         trees.write_frame(tmp_path / f"frames/{index}.jpg", trees.labels(index))
     trees.write_mask(tmp_path / "masks/0.png", trees.labels(0))
-    assert load_dataset("folder", tmp_path).unscorable()
+    data = load_dataset("folder", tmp_path)
+    assert "has too few true masks here (" in data.unscorable() and data.unscorable().endswith(" has 1)")
+    assert "--sequences, or write the masks with --submission" in str(data.useless())
+    assert load_dataset("folder", tmp_path, task="unsupervised").unscorable() == "", (
+        "where no mask is given one will do"
+    )
     trees.write_mask(tmp_path / "masks/3.png", trees.labels(3))
     data = load_dataset("folder", tmp_path)
     assert data.unscorable() == ""
