@@ -97,14 +97,17 @@ def user_folder() -> Path:
     return data_folder() / "weights"
 
 
-def check_name(name: str) -> str:
+def check_name(name: str, *, option: str = "") -> str:
     """Return *name* if it can name weights: letters, digits, ``.``, ``_`` and ``-``, at most 64.
+
+    *option* is where another can be given, if there is one.
 
     Raises:
         UsageError: it cannot.
     """
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", name):
-        raise UsageError(f"'{name}' cannot name weights", cure="use letters, digits, '.', '_' and '-' (--name NAME)")
+        where = f" ({option})" if option else ""
+        raise UsageError(f"'{name}' cannot name weights", cure=f"use letters, digits, '.', '_' and '-'{where}")
     return name
 
 

@@ -129,7 +129,7 @@ def import_published(folder_or_zip: str | Path, name: str | None = None) -> Weig
     source = Path(os.path.expanduser(folder_or_zip))
     if name is None:
         name = source.resolve().name if source.is_dir() else source.stem
-    path = user_folder() / f"{check_name(name)}.safetensors"
+    path = user_folder() / f"{check_name(name, option='--name NAME')}.safetensors"
     _refuse_taken(name, path)
     if not source.exists():
         raise WeightsError(f"there is no checkpoint at {source}", cure="give the authors' folder or a zip of it")

@@ -101,7 +101,7 @@ def test_a_fetch_says_what_it_needs(shipped: Path) -> None:
         (("big", f"https://{'x' * 64}.example/x", "0" * 64), "no web address"),
         (("big", "https://weights.example/gew-\u00fc.safetensors", "0" * 64), "no web address; .* as %XX"),
         (("big", URL, "12"), "is no sha256"),
-        (("../big", URL, "0" * 64), "cannot name weights"),
+        (("../big", URL, "0" * 64), "cannot name weights; use letters, digits, '.', '_' and '-'$"),
     ]:
         with pytest.raises(UsageError, match=line):
             fetch_weights(*arguments[:2], sha256=arguments[2] if len(arguments) > 2 else None)

@@ -195,7 +195,7 @@ def test_weights_whose_file_was_deleted_can_be_imported_again(published: Path, s
 
 @pytest.mark.parametrize("name", ["", ".", "..", "a/b", "../a", "a b", "-x", "ü", "a" * 65, "a\n"])
 def test_names_that_cannot_be_files_are_wrong_usage(name: str, published: Path) -> None:
-    with pytest.raises(UsageError, match="cannot name weights"):
+    with pytest.raises(UsageError, match=r"cannot name weights; .* \(--name NAME\)"):
         import_published(published, name)
 
 
