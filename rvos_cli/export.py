@@ -7,6 +7,7 @@ optimiser files that are empty, because whoever follows that layout opens them a
 from __future__ import annotations
 
 import io
+import os
 import pickle
 from argparse import Namespace
 from collections.abc import Mapping
@@ -65,7 +66,7 @@ def export_published(weights: Weights, folder: Path, *, force: bool = False) -> 
         DECODER: _saved(decoder),
         ENCODER: _saved(encoder),
     }
-    there = [name for name in pieces if (folder / name).exists()]
+    there = [name for name in pieces if os.path.exists(folder / name)]
     if there and not force:
         raise OutputError(f"{folder} holds {there[0]} already", cure="choose another folder or add --force")
     for name, data in pieces.items():

@@ -9,6 +9,7 @@ Stands before ``weights.py``, which makes a network or a file of our own format 
 from __future__ import annotations
 
 import io
+import os
 import pickle
 import re
 import warnings
@@ -44,7 +45,7 @@ class Checkpoint:
 
 def is_published(path: Path) -> bool:
     """Return whether *path* is a folder or a zip, which is what published checkpoints come in."""
-    return path.is_dir() or (path.is_file() and path.suffix != ".safetensors" and zipfile.is_zipfile(path))
+    return os.path.isdir(path) or (os.path.isfile(path) and path.suffix != ".safetensors" and zipfile.is_zipfile(path))
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
@@ -53,7 +54,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
     Raises:
         WeightsError: a piece is missing, damaged, holds anything but tensors or plain values, or leaves the zip.
     """
-    pieces = _folder_pieces(path) if path.is_dir() else _zip_pieces(path)
+    pieces = _folder_pieces(path) if os.path.isdir(path) else _zip_pieces(path)
     missing = [name for name in (ENCODER, DECODER) if name not in pieces]
     if missing:
         raise WeightsError(f"{path} is no published checkpoint: it has no {' and no '.join(missing)}", cure=_CURE)

@@ -89,14 +89,14 @@ def load_weights(name_or_path: str | Path = DEFAULT_WEIGHTS) -> Weights:
     if entry is not None:
         return _load_entry(entry)
     path = Path(os.path.expanduser(name_or_path))
-    if not path.exists():
+    if not os.path.exists(path):
         if isinstance(name_or_path, str) and not path.suffix and not _has_folder(name_or_path):
             return _load_entry(require_entry(name_or_path))
         raise WeightsError(f"there are no weights at {path}", cure="'rvos weights list' shows the names there are")
     if is_published(path):
         config, tensors = convert(read_checkpoint(path))
         digest = hashlib.sha256(_serialised(config, tensors)).hexdigest()
-        name = path.resolve().name if path.is_dir() else path.stem
+        name = path.resolve().name if os.path.isdir(path) else path.stem
         return Weights(name, config, tensors, digest, path, "published")
     config, tensors = _read_file(path)
     return Weights(path.stem, config, tensors, sha256_of(path), path, "file")
@@ -128,10 +128,10 @@ def import_published(folder_or_zip: str | Path, name: str | None = None) -> Weig
     """
     source = Path(os.path.expanduser(folder_or_zip))
     if name is None:
-        name = source.resolve().name if source.is_dir() else source.stem
+        name = source.resolve().name if os.path.isdir(source) else source.stem
     path = user_folder() / f"{check_name(name, option='--name NAME')}.safetensors"
     _refuse_taken(name, path)
-    if not source.exists():
+    if not os.path.exists(source):
         raise WeightsError(f"there is no checkpoint at {source}", cure="give the authors' folder or a zip of it")
     if not is_published(source):
         raise WeightsError(f"{source} is neither a folder nor a zip", cure="give the authors' folder or a zip of it")
@@ -228,7 +228,7 @@ def weights_info(name_or_path: str | Path = DEFAULT_WEIGHTS) -> dict[str, Any]:
     if entry is not None:
         info |= entry.to_dict()
         card = entry.folder / entry.card
-        info["card"] = card.read_text(encoding="utf-8") if entry.card and card.is_file() else ""
+        info["card"] = card.read_text(encoding="utf-8") if entry.card and os.path.isfile(card) else ""
     statistics = ("running_mean", "running_var", "num_batches_tracked")
     count = sum(value.numel() for key, value in weights.tensors.items() if not key.endswith(statistics))
     return {**info, "source": weights.source, "parameters": count, "config": asdict(weights.config)}

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from rvos_cli.errors import DatasetError, UsageError
-from rvos_cli.evaluation.folders import list_files
+from rvos_cli.evaluation.folders import entries, list_files
 from rvos_cli.evaluation.protocols import Task
 from rvos_cli.evaluation.sequences import Sequence
 from rvos_cli.sources import IMAGE_SUFFIXES, natural_key
@@ -109,7 +109,7 @@ def load_dataset(
     if name not in DATASETS:
         raise UsageError(f"no such data set: {name}", cure=f"use one of {', '.join(DATASETS)}")
     root = Path(os.path.expanduser(root))
-    if not root.is_dir():
+    if not os.path.isdir(root):  # not Path.is_dir(), which raises where it may not look
         raise DatasetError(f"{root} is no folder", cure=f"name the root of the data set, which holds {LAYOUTS[name]}")
     chosen = list(dict.fromkeys(sequences)) if sequences is not None else None
     if name == "youtube-vos":
@@ -123,16 +123,16 @@ def load_dataset(
 
 
 def _davis(name: str, root: Path, split: str, task: Task, chosen: list[str] | None) -> Dataset:
-    home = next((root / inner for inner in ("DAVIS", "davis") if (root / inner / "JPEGImages").is_dir()), root)
-    if (root / "JPEGImages").is_dir():
+    home = next((root / inner for inner in ("DAVIS", "davis") if os.path.isdir(root / inner / "JPEGImages")), root)
+    if os.path.isdir(root / "JPEGImages"):
         home = root
     frames = _required(home / "JPEGImages" / "480p", name)
     masks = home / "Annotations" / "480p"
     notices = []
     if name == "davis2017" and task == "unsupervised":
-        if (home / "Annotations_unsupervised" / "480p").is_dir():
+        if os.path.isdir(home / "Annotations_unsupervised" / "480p"):
             masks = home / "Annotations_unsupervised" / "480p"
-        elif masks.is_dir():
+        elif os.path.isdir(masks):
             notices.append(f"{home} has no Annotations_unsupervised/480p: taking Annotations/480p, which has no void")
     if task != "unsupervised":
         _required(masks, name)
@@ -158,7 +158,7 @@ def _davis_list(home: Path, name: str, split: str, task: Task) -> dict[str, list
     if name == "davis2017" and task == "unsupervised" and split.startswith("test"):
         years.insert(0, "2019")  # the zero-shot test sets came two years later, with their own lists
     paths = [home / "ImageSets" / year / f"{split}.txt" for year in years]
-    path = next((path for path in paths if path.is_file()), None)
+    path = next((path for path in paths if os.path.isfile(path)), None)
     if path is None:
         there = sorted({entry.stem for place in paths for entry in place.parent.glob("*.txt")})
         hint = f"there are the splits {', '.join(there)}" if there else f"the layout of {name} is {LAYOUTS[name]}"
@@ -183,7 +183,7 @@ def _youtube(root: Path, split: str | None, task: Task, chosen: list[str] | None
     frames = home / "JPEGImages"
     if split.endswith(ALL_FRAMES):
         places = [place / split / "JPEGImages" for place in (home.parent, home.parent / "all_frames")]
-        frames = next((place for place in places if place.is_dir()), places[0])
+        frames = next((place for place in places if os.path.isdir(place)), places[0])
     _required(frames, name)
     if task != "unsupervised":
         _required(home / "Annotations", name)
@@ -215,7 +215,7 @@ def _youtube_split(root: Path, split: str | None) -> tuple[Path, str]:
     """Return the folder of the annotated split, which *root* may be itself, and the name of the one to run."""
     wanted = split or DEFAULT_SPLITS["youtube-vos"]
     annotated = wanted.removesuffix(ALL_FRAMES)
-    if (root / annotated).is_dir() or not (root / "meta.json").is_file():
+    if os.path.isdir(root / annotated) or not os.path.isfile(root / "meta.json"):
         return _required(root / annotated, "youtube-vos"), wanted
     own = root.resolve().name
     if not split:
@@ -242,18 +242,18 @@ def _read_meta(path: Path) -> dict[str, list[str]]:
 
 
 def _plain(root: Path, task: Task, chosen: list[str] | None) -> Dataset:
-    pair = next((pair for pair in PLAIN_FOLDERS if (root / pair[0]).is_dir()), None)
+    pair = next((pair for pair in PLAIN_FOLDERS if os.path.isdir(root / pair[0])), None)
     if pair is None:
         names = " or ".join(images for images, _ in PLAIN_FOLDERS)
         raise DatasetError(f"{root} has no folder {names}", cure=f"expected {LAYOUTS['folder']}")
     frames, masks = root / pair[0], root / pair[1]
-    if task == "unsupervised" and (root / pair[1].replace("Annotations", "Annotations_unsupervised")).is_dir():
+    if task == "unsupervised" and os.path.isdir(root / pair[1].replace("Annotations", "Annotations_unsupervised")):
         masks = root / pair[1].replace("Annotations", "Annotations_unsupervised")
-    if task != "unsupervised" and not masks.is_dir():
+    if task != "unsupervised" and not os.path.isdir(masks):
         raise DatasetError(
             f"{root} has {pair[0]}, but no {pair[1]}", cure=f"expected {pair[0]} and {pair[1]} with the same names"
         )
-    places = {entry.name: (entry, masks / entry.name) for entry in sorted(frames.iterdir()) if _is_sequence(entry)}
+    places = {entry.name: (entry, masks / entry.name) for entry in sorted(entries(frames)) if _is_sequence(entry)}
     if not places and list_files(frames, IMAGE_SUFFIXES):
         places = {root.resolve().name: (frames, masks)}
     if not places:
@@ -271,11 +271,11 @@ def _plain(root: Path, task: Task, chosen: list[str] | None) -> Dataset:
 
 
 def _is_sequence(entry: Path) -> bool:
-    return entry.is_dir() and not entry.name.startswith(".") and bool(list_files(entry, IMAGE_SUFFIXES))
+    return os.path.isdir(entry) and not entry.name.startswith(".") and bool(list_files(entry, IMAGE_SUFFIXES))
 
 
 def _required(path: Path, name: str) -> Path:
-    if not path.exists():
+    if not os.path.exists(path):
         raise DatasetError(f"{path} is missing", cure=f"the layout of {name} is {LAYOUTS[name]}")
     return path
 
@@ -283,7 +283,7 @@ def _required(path: Path, name: str) -> Path:
 def _given_masks(folder: Path, name: str, task: Task) -> Path:
     """Return *folder*, in which there must be at least a first mask unless the objects are to be found."""
     if task != "unsupervised" and not list_files(folder, {".png"}):
-        what = "holds no PNG masks" if folder.is_dir() else "is missing"
+        what = "holds no PNG masks" if os.path.isdir(folder) else "is missing"
         raise DatasetError(f"{folder} {what}", cure=f"the layout of {name} is {LAYOUTS[name]}")
     return folder
 

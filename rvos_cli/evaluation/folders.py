@@ -6,6 +6,7 @@ so memory does not grow with the data set.
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Callable, Container, Iterable
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -135,13 +136,13 @@ def find_annotations(root: Path, task: str) -> Path:
     names = ["Annotations"] if task != "unsupervised" else ["Annotations_unsupervised", "Annotations"]
     for name in names:
         for folder in (root / name / "480p", root / name):
-            if folder.is_dir():
+            if os.path.isdir(folder):
                 return folder
-    return root / "480p" if (root / "480p").is_dir() else root
+    return root / "480p" if os.path.isdir(root / "480p") else root
 
 
 def _existing(folder: Path, what: str) -> Path:
-    if not folder.is_dir():
+    if not os.path.isdir(folder):
         raise DatasetError(
             f"{folder} is no folder", cure=f"name the {what}, which holds one folder of PNGs per sequence"
         )
@@ -155,7 +156,7 @@ def sequence_names(gt_dir: str | Path, task: str) -> list[str]:
         DatasetError: there is none.
     """
     truths = find_annotations(Path(gt_dir), task)
-    folders = (entry for entry in truths.iterdir() if entry.is_dir())
+    folders = (entry for entry in entries(truths) if os.path.isdir(entry))
     names = sorted(folder.name for folder in folders if _pngs(folder) or _pngs(folder / "masks"))
     if not names:
         raise DatasetError(f"{truths} holds no folder with PNG masks", cure="expected <sequence>/<frame>.png")
@@ -165,20 +166,32 @@ def sequence_names(gt_dir: str | Path, task: str) -> list[str]:
 def _sequence_folder(root: Path, name: str) -> Path:
     folder = root / name
     for candidate in (folder, folder / "masks"):
-        if candidate.is_dir() and _pngs(candidate):
+        if os.path.isdir(candidate) and _pngs(candidate):
             return candidate
     raise DatasetError(f"{folder} holds no PNG masks", cure="choose the sequences to score with --sequences")
+
+
+def entries(folder: Path) -> list[Path]:
+    """Return what lies in a folder.
+
+    Raises:
+        DatasetError: it cannot be read.
+    """
+    try:
+        return list(folder.iterdir())
+    except OSError as error:
+        raise DatasetError(f"{folder} cannot be read ({error.strerror})", cure="check who may read it") from error
 
 
 def list_files(folder: Path, suffixes: Container[str]) -> dict[str, Path]:
     """Return stem -> path of the files with one of *suffixes*, in natural order; nothing if there is no folder.
 
     Raises:
-        DatasetError: two files have one stem.
+        DatasetError: two files have one stem, or the folder cannot be read.
     """
-    if not folder.is_dir():
+    if not os.path.isdir(folder):
         return {}
-    names = [entry.name for entry in folder.iterdir() if not entry.name.startswith(".")]
+    names = [entry.name for entry in entries(folder) if not entry.name.startswith(".")]
     paths = [folder / name for name in sorted(names, key=natural_key) if Path(name).suffix.lower() in suffixes]
     found = {path.stem: path for path in paths}
     if len(found) < len(paths):

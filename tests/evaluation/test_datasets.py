@@ -1,6 +1,8 @@
 """The official layouts on small trees, whole and damaged."""
 
+import errno
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -294,6 +296,20 @@ def test_plain_folders_of_another_kind_are_named(tmp_path: Path) -> None:
         load_dataset("folder", tmp_path, split="val")
     with pytest.raises(UsageError, match="no such data set"):
         load_dataset("davis", tmp_path)
+
+
+def test_folders_that_the_system_does_not_open_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(DatasetError, match="is no folder"):
+        load_dataset("davis2017", tmp_path / ("long" * 99))  # Path.is_dir() raises as it does behind a locked folder
+    trees.davis2017(tmp_path)
+
+    def refuse(path: Path) -> None:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    monkeypatch.setattr(Path, "iterdir", refuse)
+    for name in ("davis2017", "folder"):
+        with pytest.raises(DatasetError, match=r"cannot be read \(Permission denied\); check who may read it"):
+            load_dataset(name, tmp_path)
 
 
 def test_an_empty_list_and_a_mask_in_colour_are_named(tmp_path: Path) -> None:

@@ -89,6 +89,8 @@ def test_what_is_missing_or_damaged_is_named(tmp_path: Path) -> None:
     write(tmp_path / "gt" / "a", 4)
     with pytest.raises(DatasetError, match="name the folder of predictions"):
         evaluate_folders(tmp_path / "pred", tmp_path / "gt", "unsupervised")
+    with pytest.raises(DatasetError, match="name the folder of predictions"):
+        evaluate_folders(tmp_path / ("long" * 99), tmp_path / "gt", "unsupervised")
     (tmp_path / "pred").mkdir()
     with pytest.raises(DatasetError, match=r"pred.a holds no PNG masks; choose the sequences"):
         evaluate_folders(tmp_path / "pred", tmp_path / "gt", "unsupervised")

@@ -87,7 +87,7 @@ def test_an_unknown_name_lists_the_names(shipped: Path) -> None:
 
 
 def test_a_path_that_is_not_there_is_named() -> None:
-    for path in ("models/heavy", "heavy.safetensors", "heavy.zip", Path("heavy")):
+    for path in ("models/heavy", "heavy.safetensors", "heavy.zip", Path("heavy"), Path("heavy" * 99)):
         with pytest.raises(WeightsError, match=r"there are no weights at .*heavy"):
             load_weights(path)
 
@@ -200,8 +200,9 @@ def test_names_that_cannot_be_files_are_wrong_usage(name: str, published: Path) 
 
 
 def test_an_import_of_something_else_is_one_line(tmp_path: Path) -> None:
-    with pytest.raises(WeightsError, match="no checkpoint at"):
-        import_published(tmp_path / "nothing", "x")
+    for nothing in ("nothing", "long" * 99):
+        with pytest.raises(WeightsError, match="no checkpoint at"):
+            import_published(tmp_path / nothing, "x")
     (tmp_path / "encoder.pt").write_bytes(b"x")
     with pytest.raises(WeightsError, match="neither a folder nor a zip"):
         import_published(tmp_path / "encoder.pt", "x")
