@@ -56,8 +56,8 @@ def evaluate_folders(
     """
     make_scorer(task)
     names = list(dict.fromkeys(sequences)) if sequences is not None else sequence_names(gt_dir, task)
-    truths = find_annotations(Path(gt_dir), task)
-    predictions = _existing(Path(pred_dir), "folder of predictions")
+    truths = find_annotations(gt_dir, task)
+    predictions = _existing(pred_dir, "folder of predictions")
     jobs = [(name, predictions, truths, task) for name in names]
     frames = sum(len(_pngs(_sequence_folder(truths, name))) for name in names)
     for name in names:
@@ -91,8 +91,8 @@ def evaluate_sequence(
     Raises:
         DatasetError: a frame is missing or cannot be read, or the protocol refuses a mask.
     """
-    predictions = _pngs(Path(pred_dir))
-    truths = _pngs(Path(gt_dir))
+    predictions = _pngs(Path(os.path.expanduser(pred_dir)))
+    truths = _pngs(Path(os.path.expanduser(gt_dir)))
     name = name if name is not None else Path(gt_dir).name
     scorer = make_scorer(task, name=name)
     last = len(truths) - 1
@@ -126,13 +126,13 @@ def read_mask(path: Path) -> NDArray[np.uint8]:
         raise DatasetError(f"{path} cannot be read ({error})", cure="write it again") from error
 
 
-def find_annotations(root: Path, task: str) -> Path:
+def find_annotations(root: str | Path, task: str) -> Path:
     """Return the folder of sequence folders below *root*, which may be a DAVIS root.
 
     Raises:
         DatasetError: *root* is no folder.
     """
-    _existing(root, "folder of true masks")
+    root = _existing(root, "folder of true masks")
     names = ["Annotations"] if task != "unsupervised" else ["Annotations_unsupervised", "Annotations"]
     for name in names:
         for folder in (root / name / "480p", root / name):
@@ -141,7 +141,8 @@ def find_annotations(root: Path, task: str) -> Path:
     return root / "480p" if os.path.isdir(root / "480p") else root
 
 
-def _existing(folder: Path, what: str) -> Path:
+def _existing(path: str | Path, what: str) -> Path:
+    folder = Path(os.path.expanduser(path))
     if not os.path.isdir(folder):
         raise DatasetError(
             f"{folder} is no folder", cure=f"name the {what}, which holds one folder of PNGs per sequence"
@@ -155,7 +156,7 @@ def sequence_names(gt_dir: str | Path, task: str) -> list[str]:
     Raises:
         DatasetError: there is none.
     """
-    truths = find_annotations(Path(gt_dir), task)
+    truths = find_annotations(gt_dir, task)
     folders = (entry for entry in entries(truths) if os.path.isdir(entry))
     names = sorted(folder.name for folder in folders if _pngs(folder) or _pngs(folder / "masks"))
     if not names:

@@ -31,7 +31,7 @@ class Submission:
             UsageError: the name does not end in ``.zip``.
             OutputError: there is one already.
         """
-        self.path = Path(path)
+        self.path = Path(os.path.expanduser(path))
         self.masks = 0
         self._folder, self._force = f"{folder}/" if folder else "", force
         if self.path.suffix.lower() != ".zip":

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from rvos_cli.errors import DatasetError
-from rvos_cli.evaluation import evaluate_folders
+from rvos_cli.evaluation import Submission, evaluate_folders, evaluate_sequence
 
 
 def write(folder: Path, count: int, *, ids: int = 2, shift: int = 0, mode: str = "P") -> Path:
@@ -67,6 +67,15 @@ def test_davis_roots_and_batch_outputs_are_understood(tmp_path: Path) -> None:
     assert len(zero_shot.objects) == 1
     assert one_shot.jf == zero_shot.jf == 1.0
     assert evaluate_folders(tmp_path / "out", tmp_path / "out", "semi-supervised").jf == 1.0
+
+
+def test_a_tilde_is_the_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("HOME", "USERPROFILE"):
+        monkeypatch.setenv(name, str(tmp_path))
+    write(tmp_path / "masks" / "a", 4)
+    assert evaluate_folders("~/masks", "~/masks", "semi-supervised").jf == 1.0
+    assert evaluate_sequence("~/masks/a", "~/masks/a", "semi-supervised").jf == 1.0
+    assert Submission("~/out.zip").path == tmp_path / "out.zip"
 
 
 def test_grey_masks_serve_as_palette_masks_do(tmp_path: Path) -> None:
