@@ -26,6 +26,7 @@ MANIFEST = "manifest.json"
 LOCK, PATIENCE = ".manifest.lock", 60.0  # seconds; others hold it for less than one
 Task = Literal["segment", "track"]
 Origin = Literal["shipped", "user"]
+_TEXTS = ("file", "sha256", "license", "card", "summary", "url")
 _STORED = ("file", "sha256", "bytes", "license", "card", "tasks", "summary", "url")
 
 
@@ -247,15 +248,24 @@ def read_manifest(folder: Path, origin: Origin) -> tuple[WeightsEntry, ...]:
                 folder=folder,
                 default=name == content.get("default"),
                 **{key: values[key] for key in _STORED if key in values and key != "tasks"},
-                tasks=tuple(values.get("tasks", ())),
+                tasks=tuple(map(str, values.get("tasks", ()))),
             )
             for name, values in content.get("weights", {}).items()
         ]
-        if any(Path(entry.file).name != entry.file for entry in entries):
-            raise ValueError("a file outside of its folder")
+        for entry in entries:
+            _check_kinds(entry)
+            if Path(entry.file).name != entry.file:
+                raise ValueError("a file outside of its folder")
     except (AttributeError, TypeError, ValueError, UsageError) as error:
         raise _bad_manifest(path, error) from error
     return tuple(sorted(entries, key=lambda entry: not entry.default))
+
+
+def _check_kinds(entry: WeightsEntry) -> None:
+    """Refuse what may stand in JSON, but not in an entry."""
+    for name, kind in (*((name, str) for name in _TEXTS), ("bytes", int)):
+        if not isinstance(getattr(entry, name), kind):
+            raise TypeError(f"'{name}' of '{entry.name}' is {getattr(entry, name)!r}")
 
 
 def _problem(entry: WeightsEntry) -> str | None:

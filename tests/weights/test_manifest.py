@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import threading
 from pathlib import Path
@@ -30,6 +31,11 @@ CONFIG = ModelConfig(trunk="resnet34", hidden_size=8, mask_input=False, slots=3,
 def test_a_damaged_manifest_is_named(shipped: Path) -> None:
     for text in ("{", "[]", '{"weights": {"lite": 3}}', '{"weights": {"lite": {"file": "x"}}}'):
         (shipped / "manifest.json").write_text(text)
+        with pytest.raises(WeightsError, match=r"manifest\.json cannot be read .*; restore or delete it"):
+            list_weights()
+    entry = {"file": "lite.safetensors", "sha256": "", "bytes": 1}
+    for wrong in ({"bytes": "big"}, {"license": 3}, {"file": None}, {"tasks": 1}, {"url": ["https://a.example"]}):
+        (shipped / "manifest.json").write_text(json.dumps({"weights": {"lite": {**entry, **wrong}}}))
         with pytest.raises(WeightsError, match=r"manifest\.json cannot be read .*; restore or delete it"):
             list_weights()
     (shipped / "manifest.json").write_text(
