@@ -33,6 +33,7 @@ from rvos_cli.errors import RvosError
 from rvos_cli.version import __version__
 
 INTERRUPTED = 130
+KEEPERS = ("segment", "track", "batch", "demo")  # the verbs that keep what an interrupted run has written
 # Until so many objects are new, none are looked through for garbage. Importing torch and the rest makes 200,000 of them
 # that all stay, and with the usual 700 looking takes 0.1 to 0.2 s.
 YOUNG_OBJECTS = 50_000
@@ -120,7 +121,9 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         return _unread()
     except (KeyboardInterrupt, typer.Abort):
-        _say("interrupted; what was written so far, if anything, lies in the output folder under unfinished/")
+        verb = next(iter(sys.argv[1:] if arguments is None else arguments), "")
+        kept = "; what was written so far, if anything, lies in the output folder under unfinished/"
+        _say(f"interrupted{kept if verb in KEEPERS else ''}")
         return INTERRUPTED
     except Exception as error:
         if debug:

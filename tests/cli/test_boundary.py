@@ -224,6 +224,23 @@ def test_an_interrupt_ends_with_130_and_no_finished_looking_results(tiny_weights
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["unfinished"]
 
 
+def test_only_verbs_that_write_unfinished_work_speak_of_it_when_interrupted(rvos, clip: Path, monkeypatch):
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    for place in ("segmenter.load_weights", "manifest.verify_weights", "evaluation.sequence_names"):
+        monkeypatch.setattr(f"rvos_cli.{place}", interrupt)
+    for words, unfinished in (
+        (("segment", clip), True),
+        (("bench", clip), False),
+        (("weights", "verify"), False),
+        (("evaluate", "--pred", "a", "--gt", "b"), False),
+    ):
+        done = rvos(*words)
+        assert done.code == 130 and done.err.splitlines()[-1].startswith("interrupted"), done.err
+        assert ("unfinished/" in done.err) == unfinished, done.err
+
+
 INTERRUPTED_EARLY = """
 import sys
 
