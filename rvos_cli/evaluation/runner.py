@@ -169,6 +169,7 @@ class DatasetRun:
                 f"none: it needs {scorer.frames_needed}",
                 cure="leave it out with --sequences",
             )
+        sequence.check_size()
         if isinstance(scorer, LateObjectScorer):
             if _has_only_void(sequence):
                 raise only_void(sequence.name)

@@ -72,6 +72,20 @@ class Sequence:
             return None
         return _read_foreground(path) if self.merged else read_mask(path)
 
+    def check_size(self) -> None:
+        """Compare the first true mask that is scored with its frame; only headers are read.
+
+        Raises:
+            DatasetError: they are not of one size, or cannot be read.
+        """
+        frame, mask = next((path, self.masks[path.stem]) for path in self.frames if path.stem in self.scored)
+        shown, drawn = _size(frame), _size(mask)
+        if sorted(shown) != sorted(drawn):  # an orientation tag may exchange width and height
+            raise DatasetError(
+                f"{mask} is {drawn[0]}x{drawn[1]}, its frame {shown[0]}x{shown[1]}",
+                cure="true masks need the size of the frames",
+            )
+
     def images(self) -> Generator[NDArray[np.uint8], None, None]:
         """Yield the frames, (H, W, 3) uint8 RGB, in order; a few are read ahead.
 
@@ -111,6 +125,16 @@ class Sequence:
             fresh = ids - known - {VOID}
             known |= fresh
             yield np.where(np.isin(truth, sorted(fresh)), truth, np.uint8(0)) if fresh else None
+
+
+def _size(path: Path) -> tuple[int, int]:
+    """Return the width and height that a picture's header states."""
+    try:
+        with Image.open(path) as image:
+            width, height = image.size
+            return width, height
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise DatasetError(f"{path} cannot be read ({error})", cure="unpack the data set again") from error
 
 
 def _read_foreground(path: Path) -> Labels:

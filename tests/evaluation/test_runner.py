@@ -198,6 +198,25 @@ def test_too_few_true_masks_are_named_before_anything_is_run(tmp_path: Path, tas
     assert score is not None and score.jf == 1.0
 
 
+@pytest.mark.parametrize("task", ["semi-supervised", "unsupervised", "youtube-vos"])
+def test_true_masks_of_another_size_are_named_before_anything_is_run(tmp_path: Path, task: Task) -> None:
+    for name in ("bear", "cows"):
+        for index in range(3):
+            shown = trees.labels(index)
+            trees.write_frame(tmp_path / f"frames/{name}/{index}.jpg", shown)
+            trees.write_mask(tmp_path / f"masks/{name}/{index}.png", shown if name == "bear" else shown[:40])
+    data = load_dataset("folder", tmp_path, task=task)
+    with pytest.raises(
+        DatasetError, match=r"cows.0\.png is 64x40, its frame 64x48; true masks need the size of the fr"
+    ):
+        DatasetRun(trees.Oracle(), data, task)
+    trees.write_mask(tmp_path / "masks/cows/0.png", trees.labels(0).T)  # as that of a frame with an orientation tag
+    assert DatasetRun(trees.Oracle(), data, task).score
+    (tmp_path / "frames/cows/0.jpg").write_bytes(b"no picture")
+    with pytest.raises(DatasetError, match=r"0\.jpg cannot be read"):
+        DatasetRun(trees.Oracle(), data, task)
+
+
 def test_a_single_true_mask_is_too_few_for_youtube_vos(tmp_path: Path) -> None:
     trees.youtube(tmp_path, split="train")
     objects = {"1": {"frames": ["00005"]}}
