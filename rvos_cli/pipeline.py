@@ -142,6 +142,7 @@ def with_labels(frame: Frame, labels: NDArray[np.uint8]) -> FrameMasks:
         image=frame.image,
         labels=labels,
         duration=frame.duration,
+        origin=frame.origin,
     )
 
 

@@ -27,6 +27,7 @@ class FrameMasks:
         image: (H, W, 3) uint8 RGB, as displayed.
         labels: (H, W) uint8, 0 = background, k = object k.
         duration: for how many seconds the source shows the frame, as far as it says; None where it does not.
+        origin: where time 0 stands on the clock of the source's file, in seconds, as of this frame; None without one.
     """
 
     index: int
@@ -35,6 +36,7 @@ class FrameMasks:
     image: NDArray[np.uint8]
     labels: NDArray[np.uint8]
     duration: Fraction | None = None
+    origin: Fraction | None = None
 
     @cached_property
     def areas(self) -> dict[int, int]:

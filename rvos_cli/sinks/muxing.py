@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 import heapq
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -81,14 +81,15 @@ def address(path: Path) -> str:
     return f"file:{path}"
 
 
-def finish_video(part: Path, target: Path, *, sound: Path | None, start: Fraction) -> list[str]:
+def finish_video(part: Path, target: Path, *, sound: Path | None, starts: Sequence[Fraction]) -> list[str]:
     """Join the pictures in *part* with the sound of *sound* as *target*, and remove *part*.
 
     Args:
         part: an mp4 with one video stream.
         target: the final name; it appears when the file is whole.
         sound: a file with sound, or None.
-        start: the time in that file, in seconds, that belongs to the first picture; sound before it is cut.
+        starts: the time in that file, in seconds, that belongs to the first picture; sound before it is cut. Each time
+            that the file's clock was reset has another one, in their order.
 
     Returns:
         Warnings about the sound.
@@ -99,7 +100,7 @@ def finish_video(part: Path, target: Path, *, sound: Path | None, start: Fractio
     whole = target.with_name(f"{target.stem}.whole.part{target.suffix}")
     warnings: list[str] = []
     try:
-        if sound is None or not _join_with_sound(part, whole, Sound(address(sound), start), warnings):
+        if sound is None or not _join_with_sound(part, whole, Sound(address(sound), starts), warnings):
             _join(part, whole, None, None)
         os.replace(whole, target)
     finally:

@@ -6,7 +6,7 @@ Damage makes a warning and silence, not a failure.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
@@ -27,13 +27,14 @@ ASTRAY = "the sound's times jump far ahead in places; it goes on there without a
 
 @dataclass(frozen=True)
 class Sound:
-    """The sound stream of the file at *address*, from *start* (seconds in the file) on.
+    """The sound stream of the file at *address*, from the first of *starts* (seconds in the file) on.
 
-    *pictures* says for how many seconds from there on the video lasts.
+    The others of *starts* take its place, one after the other, where the file's clock was reset. *pictures* says for
+    how many seconds the video lasts.
     """
 
     address: str
-    start: Fraction
+    starts: Sequence[Fraction]
     pictures: Fraction = Fraction(0)
 
     def codec(self) -> str:
@@ -41,6 +42,27 @@ class Sound:
         with opened(self.address) as container:
             stream = heard_stream(container)
             return "none" if stream is None else str(stream.codec_context.codec.canonical_name)
+
+
+class _Clock:
+    """Turns the stamps of the sound into seconds since the first picture.
+
+    A stamp that steps back is that of an overlap, or the file's clock was reset there. The resets are those that the
+    pictures have shown, so that both stay in step: the one counts with which the sound goes on best.
+    """
+
+    def __init__(self, starts: Sequence[Fraction]) -> None:
+        self._start, *self._later = starts
+        self._last: Fraction | None = None
+
+    def time(self, stamp: Fraction, reached: Fraction) -> Fraction:
+        """Return the time of what follows sound that lasts until *reached*."""
+        if self._last is not None and stamp < self._last and self._later:
+            gaps = [abs(stamp - start - reached) for start in (self._start, *self._later)]
+            if nearest := gaps.index(min(gaps)):
+                self._start, self._later = self._later[nearest - 1], self._later[nearest:]
+        self._last = stamp
+        return stamp - self._start
 
 
 def copied(sound: Sound, output: Any, warnings: list[str]) -> Iterator[Any]:
@@ -90,13 +112,14 @@ def _packets(container: Any, source: Any, warnings: list[str]) -> Iterator[Any]:
 def _copied_packets(sound: Sound, container: Any, source: Any, stream: Any, warnings: list[str]) -> Iterator[Any]:
     unit = Fraction(1, source.codec_context.sample_rate)
     length = source.codec_context.frame_size or 0
+    clock = _Clock(sound.starts)
     expected: int | None = None
     with container:
         for packet in _packets(container, source, warnings):
             stamp = packet.pts if packet.pts is not None else packet.dts
             if not packet.size or stamp is None:
                 continue
-            time = stamp * source.time_base - sound.start
+            time = clock.time(stamp * source.time_base, (expected or 0) * unit)
             duration = (packet.duration or 0) * source.time_base
             if time + duration < -PREROLL:
                 continue
@@ -119,13 +142,15 @@ def _copied_packets(sound: Sound, container: Any, source: Any, stream: Any, warn
 def _encoded_packets(sound: Sound, container: Any, source: Any, stream: Any, warnings: list[str]) -> Iterator[Any]:
     context = stream.codec_context
     layout, rate = context.layout.name, context.sample_rate
+    clock = _Clock(sound.starts)
     position = 0
     with container:
-        for time, samples in _decoded(container, source, layout, rate, warnings):
-            begin = round((time - sound.start) * rate)
+        for stamp, samples in _decoded(container, source, layout, rate, warnings):
+            time = clock.time(stamp, Fraction(position, rate))
+            begin = round(time * rate)
             # Jitter of the container's clock is no gap; a real gap is filled, an overlap cut.
             gap = begin - position if abs(begin - position) > rate // 20 or position == 0 else 0
-            if _astray(sound, time - sound.start, Fraction(position, rate), warnings):
+            if _astray(sound, time, Fraction(position, rate), warnings):
                 gap = 0
             for block in (*_silence(gap, samples.shape[0], rate), samples[:, max(0, -gap) :]):
                 if block.shape[1]:

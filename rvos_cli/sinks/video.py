@@ -62,6 +62,7 @@ class OverlayVideo(Sink):
         self._codec = encoder_name()
         of_source = source_clock(info.path) if info.kind == "video" and info.path is not None else SourceClock()
         self._start = of_source.start
+        self._starts: list[Fraction] = []  # as the frames tell: one more for every reset of the source's clock
         self._clock = overlay_clock(of_source.unit, info.rate)
         self._container: Any = None
         self._stream: Any = None
@@ -90,6 +91,8 @@ class OverlayVideo(Sink):
         if self._count:
             self._shortest = min(self._shortest, time - self._last)
         self._last, self._shown = time, frame.duration
+        if frame.origin is not None and self._starts[-1:] != [frame.origin]:
+            self._starts.append(frame.origin)
         picture.pts = time
         picture.time_base = self._clock
         self._count += 1
@@ -107,7 +110,7 @@ class OverlayVideo(Sink):
         try:
             self._finish_part()
             sound = self._info.path if self._info.audio else None
-            self.warnings += finish_video(self._part, self.path, sound=sound, start=self._start)
+            self.warnings += finish_video(self._part, self.path, sound=sound, starts=self._starts or [self._start])
         except (av.error.FFmpegError, OSError) as error:
             raise unwritable(self.path, error) from error
 

@@ -57,6 +57,8 @@ class Frame:
         time: seconds since the first frame, exact, strictly increasing.
         image: (H, W, 3) uint8 RGB, C-contiguous, of the size in ``SourceInfo``; the reader's own to keep.
         duration: for how many seconds it is shown, as far as the source says; None where it does not.
+        origin: where time 0 stands on the source's own clock, in seconds, as of this frame: elsewhere once that clock
+            was reset; None where there is no such clock.
     """
 
     index: int
@@ -64,6 +66,7 @@ class Frame:
     time: Fraction
     image: NDArray[np.uint8]
     duration: Fraction | None = None
+    origin: Fraction | None = None
 
 
 class FrameSource(Protocol):

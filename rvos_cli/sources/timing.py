@@ -39,7 +39,7 @@ class FrameClock:
 
     @property
     def origin(self) -> Fraction | None:
-        """Where the first frame stands in the file, in seconds; None until a stamp has told."""
+        """Where time 0 stands on the file's clock, in seconds: elsewhere after a reset; None until a stamp has told."""
         return self._origin
 
     def time(self, pts: int | None, dts: int | None) -> Fraction:

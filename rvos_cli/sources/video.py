@@ -126,7 +126,7 @@ class VideoSource(ClosingSource):
                 return
             time = clock.time(frame.pts, frame.dts)
             duration = frame.duration * self._time_base if frame.duration else None
-            yield Frame(index, f"{index:05d}", time, self._image(frame, index, reformatter), duration)
+            yield Frame(index, f"{index:05d}", time, self._image(frame, index, reformatter), duration, clock.origin)
 
     def _frames(self) -> Iterator[Any]:
         """Decode with several threads; at the first damage start again with one and go on where that was."""

@@ -129,6 +129,20 @@ def test_sound_that_resumes_seconds_after_the_picture_keeps_its_place(tmp_path: 
     assert 30.9 < len(samples) / rate < 31.2
 
 
+@pytest.mark.parametrize("codec", ["aac", "mp2"])
+@pytest.mark.parametrize("seconds", [0.8, 1.0, 1.3])  # of sound beside a second of pictures
+def test_sound_of_joined_recordings_goes_on_with_their_pictures(tmp_path: Path, codec: str, seconds: float) -> None:
+    picture, part = encode(tmp_path / "picture.mkv", 25, SIZE), tmp_path / "part.ts"
+    beep = ("-f", "lavfi", "-i", f"aevalsrc='between(t,0.5,0.6)*sin(2*PI*440*t)':d={seconds}:s=48000")
+    ffmpeg("-i", picture, *beep, "-c:v", "copy", "-c:a", codec, part)
+    (tmp_path / "joined.ts").write_bytes(part.read_bytes() * 3)
+    assert overlay(tmp_path / "joined.ts", tmp_path / "overlay.mp4").warnings == []
+    with av.open(str(tmp_path / "overlay.mp4")) as container:
+        loud = [frame.time for frame in container.decode(audio=0) if np.abs(frame.to_ndarray()).max() > 0.3]
+    beeps = [time for before, time in zip([-1, *loud], loud, strict=False) if time - before > 0.3]
+    assert np.allclose(beeps, [0.5, 1.5, 2.5], atol=0.05)
+
+
 @pytest.mark.parametrize("codec", ["aac", "vorbis"])
 def test_short_sound_leaves_the_picture_whole(tmp_path: Path, codec: str) -> None:
     video = with_tone(tmp_path / "in.mkv", codec, 0.2)
