@@ -32,15 +32,17 @@ if TYPE_CHECKING:
 ENCODERS = {"libx264": {"preset": "superfast", "crf": "21"}, "libopenh264": {}, "h264_videotoolbox": {}}
 STILL_RATE = Fraction(25)
 FINE_CLOCK = 90_000  # divides evenly into 24, 25, 30, 50, 60 and 30000/1001 frames per second
-FINEST_CLOCK = 10_000_000
+FINER_CLOCK = 180_000  # ticks a second are enough for times that the source does not state but are made up
+FINEST_CLOCK = 1_000_000
+LONGEST_STEP = 2**31 - 2  # ticks for which mp4 shows a frame: hours, or half an hour of the finest clock
 HIGHEST_RATE = 240  # damaged headers announce thousands, for which the encoder would choose a level no phone plays
 
 
 class OverlayVideo(Sink):
     """Writes the frames with their objects painted over them.
 
-    Frame times are exact: the clock is the source's own. The last frame lasts as long as the source says, or, where
-    that is nothing or less than any other frame lasts, as long as the others do on average.
+    Frame times are exact: the clock is the source's own, to a microsecond. The last frame lasts as long as the source
+    says, or, where that is nothing or less than any other frame lasts, as long as the others do on average.
     H.264 in yuv420p has even sizes only: a last odd row or column is doubled, so nothing is shifted or scaled. The
     best sound track is copied if mp4 can carry it and re-encoded to AAC otherwise, in step with the picture and to its
     own end; sound that cannot be read costs a warning, never the video.
@@ -87,7 +89,8 @@ class OverlayVideo(Sink):
         if frame.image.shape != expected:
             raise OutputError(f"frame {frame.name} has the shape {frame.image.shape}, the video {expected}")
         picture = self._video_frame(blend(frame.image, frame.labels))
-        time = max(round(frame.time / self._clock), self._last + 1)
+        # A frame behind a longer still moment is shown earlier, and those that follow it when they are due.
+        time = max(min(round(frame.time / self._clock), self._last + LONGEST_STEP), self._last + 1)
         if self._count:
             self._shortest = min(self._shortest, time - self._last)
         self._last, self._shown = time, frame.duration
@@ -176,7 +179,7 @@ class OverlayVideo(Sink):
 
     def _last_duration(self) -> int:
         """For how many ticks of the clock the last frame so far is shown."""
-        stated = round((self._shown or 0) / self._clock)
+        stated = min(round((self._shown or 0) / self._clock), LONGEST_STEP)
         if stated > 0 and (self._count == 1 or stated >= self._shortest):  # or it is a guess of ffmpeg's
             return stated
         if self._count > 1:
@@ -196,6 +199,8 @@ class OverlayVideo(Sink):
 def overlay_clock(source: Fraction | None, rate: Fraction | None) -> Fraction:
     """Return the length in seconds of the overlay's time unit, in which the source's frame times are whole numbers.
 
+    Those of a clock finer than a microsecond are rounded to one: mp4 shows no frame for more than 2^31 of its ticks.
+
     Args:
         source: the time unit of the source's own stream, None for pictures.
         rate: frames per second, at which a source places frames without a time; None if unknown.
@@ -203,7 +208,7 @@ def overlay_clock(source: Fraction | None, rate: Fraction | None) -> Fraction:
     ticks = min(source.denominator if source is not None else FINE_CLOCK, FINEST_CLOCK)
     for other in (1000, rate.numerator if rate is not None else 1):  # sources mend coinciding times by milliseconds
         finer = math.lcm(ticks, other)
-        ticks = finer if finer <= FINEST_CLOCK else ticks
+        ticks = finer if finer <= FINER_CLOCK else ticks
     return Fraction(1, ticks)
 
 

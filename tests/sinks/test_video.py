@@ -11,7 +11,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from media import decode, encode, ffmpeg, index_of, rotated, test_frame, variable_rate
+from media import H264, decode, encode, ffmpeg, index_of, rotated, test_frame, variable_rate
 from overlays import SIZE, masks_of, overlay, source_times, video_times
 from PIL import Image
 
@@ -58,6 +58,24 @@ def test_variable_frame_times_are_kept(tmp_path: Path, suffix: str) -> None:
     times, end = video_times(tmp_path / "overlay.mp4")
     assert times == source_times(video) == [Fraction(stamp, 1000) for stamp in stamps]
     assert end - times[-1] == Fraction(1, 25)
+
+
+def test_a_long_still_moment_of_a_variable_rate_is_shown_as_long(tmp_path: Path) -> None:
+    times = "settb=1/90000,setpts='(N/30+if(gt(N,48),700,0)+0.007*mod(N,3))/TB'"
+    clock = ("-fps_mode", "passthrough", "-enc_time_base", "1/90000", "-video_track_timescale", "90000")
+    video = encode(tmp_path / "in.mp4", 97, (48, 64), rate="30", filters=times, options=(*H264, *clock))
+    overlay(video, tmp_path / "overlay.mp4")
+    assert video_times(tmp_path / "overlay.mp4")[0] == source_times(video)
+    assert source_times(video)[49] > 700
+
+
+def test_a_frame_behind_a_longer_moment_than_mp4_shows_comes_early_and_the_next_on_time(tmp_path: Path) -> None:
+    with open_source([test_frame(0)]) as source, OverlayVideo(tmp_path / "overlay.mp4", source.info) as sink:
+        for frame in masks_of(source):
+            for index, moment in enumerate((0, 1, 30_000, 30_001)):
+                sink.write(replace(frame, index=index, time=Fraction(moment), duration=Fraction(29_999)))
+    times, _ = video_times(tmp_path / "overlay.mp4")
+    assert times == [0, 1, 1 + (2**31 - 2) * overlay_clock(None, None), 30_001]
 
 
 def test_a_last_frame_that_is_held_is_held(tmp_path: Path) -> None:
@@ -183,7 +201,8 @@ def test_overlay_clock_holds_the_sources_times() -> None:
     assert 1 / overlay_clock(Fraction(1, 15360), Fraction(30)) % 15360 == 0
     assert 1 / overlay_clock(Fraction(1001, 30000), Fraction(30000, 1001)) % 30000 == 0
     assert 1 / overlay_clock(None, None) % 25 == 0
-    assert overlay_clock(Fraction(1, 10**9), None) == Fraction(1, 10**7)
+    assert overlay_clock(Fraction(1, 10**9), None) == Fraction(1, 10**6)
+    assert overlay_clock(Fraction(1, 90_000), Fraction(2910, 21097)) == Fraction(1, 90_000)
 
 
 @pytest.mark.parametrize("size", [(64, 17000), (17000, 64)])
