@@ -10,9 +10,10 @@ from typing import Any
 
 import av
 
-# AV_DISPOSITION_DEFAULT and AV_DISPOSITION_ATTACHED_PIC of libavformat
+# AV_DISPOSITION_DEFAULT, AV_DISPOSITION_ATTACHED_PIC and AV_DISPOSITION_DEPENDENT of libavformat
 DEFAULT_STREAM = 0x1
 ATTACHED_PICTURE = 0x400
+DEPENDENT_STREAM = 0x80000
 
 
 # Names and titles may be in any encoding. From version 19 on PyAV does not stumble over them, nor knows this option.
@@ -39,6 +40,15 @@ def displayed_stream(container: Any) -> Any | None:
     known = (stream for stream in container.streams.video if stream.codec_context is not None)  # None: a cut header
     moving = [stream for stream in known if not _disposition(stream) & ATTACHED_PICTURE]
     return max(moving, key=lambda each: (_disposition(each) & DEFAULT_STREAM, each.width * each.height), default=None)
+
+
+def in_tiles(container: Any) -> bool:
+    """Tell whether what is shown are several streams side by side, as in photographs of phones (HEIC, AVIF)."""
+    if "mp4" not in container.format.name:
+        return False  # in transport streams it is an enhancement that depends on another stream
+    flags = [_disposition(stream) for stream in container.streams.video]
+    whole = any(each & DEFAULT_STREAM and not each & DEPENDENT_STREAM for each in flags)
+    return not whole and any(each & DEPENDENT_STREAM for each in flags)
 
 
 def heard_stream(container: Any) -> Any | None:

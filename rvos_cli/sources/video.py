@@ -21,7 +21,7 @@ from rvos_cli.errors import InputError
 from rvos_cli.sources.boxes import end_of_boxes
 from rvos_cli.sources.frames import ClosingSource, Frame, SourceInfo
 from rvos_cli.sources.geometry import UPRIGHT, Turn, displayed_size, pixel_aspect, turn_of
-from rvos_cli.sources.streams import displayed_stream, opened, side_data
+from rvos_cli.sources.streams import displayed_stream, in_tiles, opened, side_data
 from rvos_cli.sources.timing import FrameClock, average_rate, expected_frames
 from rvos_cli.threads import SIDE_THREADS
 
@@ -74,7 +74,7 @@ class VideoSource(ClosingSource):
         """Decode the first frame, to know the size and that there is one.
 
         Raises:
-            InputError: no video, no video stream, or not one frame that decodes.
+            InputError: no video, no video stream, a picture in tiles, or not one frame that decodes.
         """
         super().__init__()
         self._path = path
@@ -275,6 +275,8 @@ class VideoSource(ClosingSource):
                 f"{self._name} has {'sound only, no video' if has_sound else 'no video'}",
                 cure="give a file with a video stream",
             )
+        if in_tiles(container):
+            raise InputError(f"{self._name} is a picture in tiles", cure="convert it to JPEG or PNG")
         return stream
 
 

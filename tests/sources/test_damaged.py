@@ -13,6 +13,7 @@ import media
 import numpy as np
 import pytest
 from frames_read import REORDERED, assert_as_ffmpeg_decodes, indices, read, write_image
+from tiles import tiled_picture
 
 from rvos_cli.errors import InputError
 from rvos_cli.sources import open_source
@@ -154,6 +155,11 @@ def test_what_may_not_be_read_is_refused_in_one_line(tmp_path: Path) -> None:
             open_source(path)
     finally:
         path.parent.chmod(0o700)
+
+
+def test_a_photograph_in_tiles_is_refused_instead_of_read_as_its_first(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"a\.avif is a picture in tiles; convert it to JPEG or PNG"):
+        open_source(tiled_picture(tmp_path / "a.avif"))
 
 
 def test_what_is_no_video_is_refused_in_one_line(tmp_path: Path) -> None:
