@@ -22,6 +22,7 @@ from rvos_cli.overlay import blend
 from rvos_cli.results import FrameMasks
 from rvos_cli.sinks.muxing import SourceClock, address, finish_video, require_whole, source_clock
 from rvos_cli.sinks.sink import Sink
+from rvos_cli.sources.geometry import is_hd
 from rvos_cli.threads import SIDE_THREADS
 from rvos_cli.whole_files import unwritable
 
@@ -68,7 +69,7 @@ class OverlayVideo(Sink):
         self._clock = overlay_clock(of_source.unit, info.rate)
         self._container: Any = None
         self._stream: Any = None
-        self._colorspace = "ITU709" if max(info.height, info.width) >= 1280 else "SMPTE170M"
+        self._colorspace = "ITU709" if is_hd(info.height, info.width) else "SMPTE170M"
         self._reformatter: Any = VideoReformatter()
         height, width = info.height, info.width
         self._canvas = np.empty((height + height % 2, width + width % 2, 3), dtype=np.uint8)

@@ -19,6 +19,8 @@ WIDEST_PIXEL = 10  # a sample aspect ratio beyond 10:1 or 1:10 is a damaged head
 # GIF for counting in 64ths. Editors show such a video as it is coded, and its masks have to fit that picture.
 NEARLY_SQUARE = Fraction(1, 40)
 
+HD = 1280  # pixels of the longer side from which on players take colours without a tag for BT.709, not for BT.601
+
 
 @dataclass(frozen=True)
 class Turn:
@@ -65,6 +67,11 @@ def displayed_size(height: int, width: int, aspect: Fraction, turn: Turn) -> tup
     """Return the displayed (height, width) of coded ones; *aspect* is a pixel's width over its height."""
     width = max(1, round(width * aspect))
     return (width, height) if turn.transpose else (height, width)
+
+
+def is_hd(height: int, width: int) -> bool:
+    """Tell whether a video of this size has the colour matrix of HD (BT.709) where nothing says which it has."""
+    return max(height, width) >= HD
 
 
 def pixel_aspect(stated: Fraction | None) -> Fraction:

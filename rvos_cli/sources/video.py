@@ -20,11 +20,12 @@ from numpy.typing import NDArray
 from rvos_cli.errors import InputError
 from rvos_cli.sources.boxes import end_of_boxes
 from rvos_cli.sources.frames import ClosingSource, Frame, SourceInfo
-from rvos_cli.sources.geometry import UPRIGHT, Turn, displayed_size, pixel_aspect, turn_of
+from rvos_cli.sources.geometry import UPRIGHT, Turn, displayed_size, is_hd, pixel_aspect, turn_of
 from rvos_cli.sources.streams import displayed_stream, in_tiles, opened, side_data
 from rvos_cli.sources.timing import FrameClock, average_rate, expected_frames
 from rvos_cli.threads import SIDE_THREADS
 
+UNSPECIFIED = 2  # AVCOL_SPC_UNSPECIFIED of libavutil
 LONGEST_DELAY = 32  # frames that a decoder holds back: 16 to reorder them, and one per thread
 
 # What a folder is searched for; a file that is named as input is opened whatever its name.
@@ -232,9 +233,16 @@ class VideoSource(ClosingSource):
                 "frames of another size are scaled to the first"
             )
         height, width = size[::-1] if turn.transpose else size
-        # Colour matrix and range are the frame's own; bicubic is how ffmpeg's command scales size and chroma.
+        # Colour matrix and range are the frame's own, or the matrix is that of players, where ffmpeg would take BT.601
+        # for any size; bicubic is how ffmpeg's command scales size and chroma.
+        untagged = frame.colorspace == UNSPECIFIED and not frame.format.is_rgb
         picture = reformatter.reformat(
-            frame, width=width, height=height, format="rgb24", interpolation=Interpolation.BICUBIC
+            frame,
+            width=width,
+            height=height,
+            format="rgb24",
+            src_colorspace="ITU709" if untagged and is_hd(height, width) else None,
+            interpolation=Interpolation.BICUBIC,
         )
         return turn.apply(picture.to_ndarray())
 

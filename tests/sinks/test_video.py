@@ -172,6 +172,20 @@ def test_colours_match_and_are_tagged(tmp_path: Path, size: tuple[int, int], mat
             assert np.abs(shown[at].mean((0, 1)) - expected[at].mean((0, 1))).max() < 5
 
 
+@pytest.mark.parametrize("size", [(96, 128), (720, 1280), (1280, 720)])
+def test_colours_without_a_tag_stay_as_they_are(tmp_path: Path, size: tuple[int, int]) -> None:
+    flat = np.full((*size, 3), (30, 190, 60), np.uint8)
+    path = encode(tmp_path / "in.mp4", 1, frames=[flat], size=size)
+    overlay(path, tmp_path / "overlay.mp4")
+    levels = []
+    for each in (path, tmp_path / "overlay.mp4"):
+        with av.open(str(each)) as container:
+            frame = next(container.decode(video=0))
+            assert (frame.format.name, frame.colorspace == 2) == ("yuv420p", each == path)
+            levels.append([bytes(plane)[0] for plane in frame.planes])
+    assert np.abs(np.diff(levels, axis=0)).max() <= 2
+
+
 def test_folder_plays_at_25_frames_a_second(tmp_path: Path) -> None:
     overlay([test_frame(index) for index in range(6)], tmp_path / "overlay.mp4")
     times, end = video_times(tmp_path / "overlay.mp4")

@@ -146,6 +146,18 @@ def test_colour_matrix_and_range_are_those_of_the_file(tmp_path: Path, colours: 
     assert_as_ffmpeg_decodes(path, frames)
 
 
+def test_colours_of_hd_without_a_tag_are_those_that_players_show(tmp_path: Path) -> None:
+    flat = np.full((720, 1280, 3), (200, 40, 90), np.uint8)
+    tagged = media.encode(
+        tmp_path / "tagged.mp4", 1, frames=[flat], size=(720, 1280), filters="scale=out_color_matrix=bt709"
+    )
+    media.ffmpeg("-i", tagged, "-c", "copy", "-bsf:v", "h264_metadata=matrix_coefficients=2", tmp_path / "untagged.mp4")
+    with av.open(str(tmp_path / "untagged.mp4")) as container:
+        assert next(container.decode(video=0)).colorspace == 2
+    (first,), (second,) = read(tagged), read(tmp_path / "untagged.mp4")
+    assert (first.image == second.image).all()
+
+
 @pytest.mark.parametrize(
     ("name", "options"), [("a.h264", REORDERED), ("a.mkv", (*REORDERED, "-live", "1")), ("a.mjpeg", ("-c:v", "mjpeg"))]
 )
