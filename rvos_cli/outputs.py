@@ -117,7 +117,8 @@ class OutputFolder:
                 self._empty()
                 if os.name == "nt":
                     self._lock.release()  # an open file cannot be removed there
-                (self.staging / MARK).unlink(missing_ok=True)
+                if all(path.name == MARK for path in self.staging.iterdir()):  # or it says whose the rest is
+                    (self.staging / MARK).unlink(missing_ok=True)
             self.staging.rmdir()
         self._lock.release()
         path = self.folder
@@ -161,11 +162,12 @@ class OutputFolder:
             yield ObjectFolders(self.staging / OBJECTS, ids)
 
     def commit(self, summary: RunSummary) -> None:
-        """Put the finished outputs in the place of older ones and write the summary last.
+        """Put the finished outputs in the place of older ones, the summary last.
 
         Raises:
-            OutputError: a file cannot be moved or removed.
+            OutputError: the summary cannot be written, or a file not moved or removed.
         """
+        write_summary(self.staging / SUMMARY, summary)  # so that all that can fail for want of room has been done
         try:
             (self.folder / SUMMARY).unlink(missing_ok=True)
             for name in (OVERLAY, MASKS, OBJECTS):
@@ -174,12 +176,13 @@ class OutputFolder:
                     os.replace(final, self.staging / f"replaced-{name}")
                 if staged.exists():
                     os.replace(staged, final)
+            # Until here the mark says whose results these are.
+            os.replace(self.staging / SUMMARY, self.folder / SUMMARY)
         except OSError as error:
             raise OutputError(
                 f"the results cannot be moved to {self.folder} ({error.strerror or error})",
                 cure=f"they are whole and lie in {self.staging}",
             ) from error
-        write_summary(self.folder / SUMMARY, summary)
         self._leave_no_trace()
 
     def __enter__(self) -> OutputFolder:

@@ -1,5 +1,6 @@
 """The output folder: whose files it may remove, and which folders it knows for its own."""
 
+import contextlib
 import errno
 import json
 import os
@@ -12,6 +13,7 @@ import rvos_cli as rvos
 from rvos_cli import locks
 from rvos_cli.locks import FileLock
 from rvos_cli.outputs import FINAL_NAMES, MARK, OutputFolder, is_output_folder, results_of_another
+from rvos_cli.results import RunSummary
 
 
 def begun(folder: Path) -> OutputFolder:
@@ -119,6 +121,74 @@ def test_the_error_of_a_run_is_told_even_where_nothing_can_be_written_any_more(t
         monkeypatch.setattr(Path, "unlink", lambda *_, **__: pytest.fail("touched"))
         (run.staging / "overlay.part.mp4").write_bytes(b"half")
         raise rvos.OutputError("first")
+
+
+def finished(run: OutputFolder, content: str = "new") -> RunSummary:
+    """Put a whole result below the folder for unfinished work, and return its summary."""
+    (run.staging / "masks").mkdir()
+    for name in ("overlay.mp4", "masks/00000.png"):
+        (run.staging / name).write_text(content)
+    return RunSummary(
+        input="a.mp4", frames=1, fps=25.0, size=(1, 1), objects=(), outputs=run.outputs, seconds=1.0, mode="segment",
+        frames_per_second=1.0, device="cpu", weights="lite", weights_sha256="", version="1",
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("older", [False, True])
+@pytest.mark.parametrize("step", range(7))
+def test_a_run_that_ends_while_results_are_moved_leaves_a_folder_that_rvos_knows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, older: bool, step: int
+):
+    if older:
+        with begun(tmp_path) as run:
+            run.commit(finished(run, "old"))
+    replace, done = os.replace, []
+
+    def interrupted(source: Path, target: Path) -> None:
+        if len(done) == step:
+            raise KeyboardInterrupt
+        done.append(target)
+        replace(source, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", interrupted)
+        with (
+            contextlib.suppress(KeyboardInterrupt),
+            OutputFolder(tmp_path, options=rvos.OutputOptions(force=True)) as run,
+        ):
+            run.commit(finished(run))
+    assert is_output_folder(tmp_path)
+    if (tmp_path / "summary.json").exists():
+        content = "new" if len(done) == (6 if older else 4) else "old"
+        assert [(tmp_path / name).read_text() for name in ("overlay.mp4", "masks/00000.png")] == [content] * 2
+    with OutputFolder(tmp_path, options=rvos.OutputOptions(force=True)) as run:
+        run.commit(finished(run))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["masks", "overlay.mp4", "summary.json"]
+
+
+def test_a_summary_that_cannot_be_written_leaves_older_results_and_the_new_ones_where_they_are(tmp_path: Path):
+    with begun(tmp_path) as run:
+        run.commit(finished(run, "old"))
+    before = (tmp_path / "summary.json").read_text()
+    with (
+        pytest.raises(rvos.OutputError, match=r"summary\.json cannot be written"),
+        OutputFolder(tmp_path, options=rvos.OutputOptions(force=True)) as run,
+    ):
+        (run.staging / "summary.json").mkdir()
+        run.commit(finished(run))
+    assert (tmp_path / "summary.json").read_text() == before
+    assert (tmp_path / "overlay.mp4").read_text() == "old" and (run.staging / "overlay.mp4").read_text() == "new"
+
+
+def test_what_cannot_be_cleared_up_keeps_the_mark_that_says_whose_it_is(tmp_path: Path, monkeypatch):
+    with monkeypatch.context() as patch, begun(tmp_path) as run:
+        patch.setattr(shutil, "rmtree", lambda *_, **__: None)
+        (run.staging / "others").mkdir()
+        run.commit(finished(run))
+        assert is_output_folder(tmp_path)
+    (tmp_path / "summary.json").unlink()
+    with OutputFolder(tmp_path, options=rvos.OutputOptions(force=True)) as run:
+        assert [path.name for path in run.staging.iterdir()] == [MARK]
 
 
 def test_no_cure_removes_what_no_run_has_made(tmp_path: Path):
