@@ -35,11 +35,16 @@ def side_data(frame: Any, kind: str) -> list[bytes]:
 def displayed_stream(container: Any) -> Any | None:
     """Return the video stream of a PyAV container that players show, or None.
 
-    It is the default one, of several or none of that kind the largest; pictures of a cover are no video.
+    It is the default one, of several or none of that kind one of more than a single frame (beside it an animated AVIF
+    has a still picture), of these the largest; pictures of a cover are no video.
     """
     known = (stream for stream in container.streams.video if stream.codec_context is not None)  # None: a cut header
     moving = [stream for stream in known if not _disposition(stream) & ATTACHED_PICTURE]
-    return max(moving, key=lambda each: (_disposition(each) & DEFAULT_STREAM, each.width * each.height), default=None)
+    return max(
+        moving,
+        key=lambda each: (_disposition(each) & DEFAULT_STREAM, each.frames > 1, each.width * each.height),
+        default=None,
+    )
 
 
 def in_tiles(container: Any) -> bool:

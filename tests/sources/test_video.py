@@ -179,6 +179,20 @@ def test_animated_gif_is_a_video(tmp_path: Path) -> None:
     assert indices(list(source)) == list(range(8))
 
 
+def test_of_an_animated_avif_the_animation_is_read_and_not_the_still_beside_it(tmp_path: Path) -> None:
+    options = ("-c:v", "libaom-av1", "-cpu-used", "8", "-crf", "10", "-pix_fmt", "yuv420p")
+    source = open_source(media.encode(tmp_path / "a.avif", 4, options=options))
+    assert indices(list(source)) == list(range(4)) and source.info.frames == 4
+
+
+def test_of_several_videos_the_default_one_is_read_or_else_the_largest(tmp_path: Path) -> None:
+    small, large = media.encode(tmp_path / "small.mp4", 5), media.encode(tmp_path / "large.mp4", 5, (192, 256))
+    streams = ("-i", small, "-i", large, "-map", "0", "-map", "1", "-c", "copy")
+    media.ffmpeg(*streams, "-disposition:v:1", "0", tmp_path / "a.mkv")
+    media.ffmpeg(*streams, tmp_path / "b.mp4")
+    assert [open_source(tmp_path / name).info.width for name in ("a.mkv", "b.mp4")] == [128, 256]
+
+
 def test_pixels_are_made_square(tmp_path: Path) -> None:
     source = open_source(media.encode(tmp_path / "a.mp4", 3, filters="setsar=4/3"))
     assert (source.info.height, source.info.width) == (96, 171)
