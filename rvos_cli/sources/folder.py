@@ -94,7 +94,7 @@ def read_image(path: Path) -> NDArray[np.uint8]:
     try:
         with Image.open(path) as image:
             image.load()
-            deep = image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PNG")
+            deep = image.mode.startswith("I;16") or (image.mode == "I" and image.format in {"PNG", "PPM"})
             upright = ImageOps.exif_transpose(image)
             return np.ascontiguousarray(_to_rgb(upright, sixteen_bits=deep))
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:

@@ -72,7 +72,9 @@ def test_every_kind_of_image_becomes_8_bit_rgb(tmp_path: Path) -> None:
 def test_16_bits_are_16_bits_however_dark_the_picture(tmp_path: Path) -> None:
     for index, level in enumerate((0, 120, 255, 256, 2000, 65535)):
         Image.fromarray(np.full((8, 8), level, np.uint16)).save(tmp_path / f"{index}.png")
-    assert [int(frame.image.max()) for frame in read(tmp_path)] == [0, 0, 0, 1, 7, 255]
+        values = np.full((8, 8), level, ">u2").tobytes()
+        (tmp_path / f"{index}b.pgm").write_bytes(b"P5 8 8 65535\n" + values)
+    assert [int(frame.image.max()) for frame in read(tmp_path)] == [0, 0, 0, 0, 0, 0, 1, 1, 7, 7, 255, 255]
 
 
 def test_transparent_pixels_are_black(tmp_path: Path) -> None:
