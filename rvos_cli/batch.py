@@ -243,7 +243,8 @@ def plan(folder: str | Path, *, output: str | Path = DEFAULT_ROOT, masks: str | 
         raise MaskError(
             f"there is no folder {mask_root} that can be read", cure="give the folder of the first masks with --masks"
         )
-    barred = {path.resolve() for path in (out, mask_root) if path is not None}
+    # Not Path.resolve(), which raises where links lead in a circle.
+    barred = {Path(os.path.realpath(path)) for path in (out, mask_root) if path is not None}
     jobs: list[Job] = []
     for place in _walk(root, barred):
         inputs = _inputs_of(place, barred)

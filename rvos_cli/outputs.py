@@ -128,13 +128,13 @@ class OutputFolder:
                 path = path.parent
 
     def _check_inputs(self, inputs: Sequence[Path]) -> None:
-        for path in (each.resolve() for each in inputs):
-            if path == self.folder.resolve():
+        for path in map(_real, inputs):
+            if path == _real(self.folder):
                 raise OutputError(
                     f"the output folder {self.folder} is the input itself", cure="choose another with --output"
                 )
             for name in (*FINAL_NAMES, UNFINISHED):
-                target = (self.folder / name).resolve()
+                target = _real(self.folder / name)
                 if target == path or target in path.parents:
                     raise OutputError(
                         f"the input {path} lies where results are written",
@@ -270,6 +270,11 @@ def _summary(folder: Path) -> dict[str, Any] | None:
     except (OSError, ValueError):
         return None
     return summary if isinstance(summary, dict) and {"frames", "objects", "weights"} <= set(summary) else None
+
+
+def _real(path: Path) -> Path:
+    """Return *path* without links: unlike Path.resolve(), also where some of them lead in a circle."""
+    return Path(os.path.realpath(path))
 
 
 def _is_unfinished(folder: Path) -> bool:

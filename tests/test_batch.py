@@ -95,6 +95,12 @@ def test_a_davis_tree_is_tracked_by_its_first_annotations(tmp_path: Path):
     assert len(plan(tmp_path, output=tmp_path / "out")) == 2
 
 
+def test_links_in_a_circle_end_no_plan(tree: Path, tmp_path: Path):
+    inputs = [job.input for job in plan(tree, output=tmp_path / "out")]
+    (tree / "circle").symlink_to(tree / "circle")
+    assert [job.input for job in plan(tree, output=tree / "circle")] == inputs
+
+
 def test_outputs_below_the_folder_are_never_inputs(tiny_model: Segmenter, tree: Path):
     first = run_batch(tiny_model, tree, output=tree / "results")
     shutil.copytree(tree / "results", tree / "copied")

@@ -202,21 +202,32 @@ def test_no_cure_removes_what_no_run_has_made(tmp_path: Path):
         begun(tmp_path)
 
 
+@pytest.mark.parametrize("circle", [False, True])
 @pytest.mark.parametrize("name", FINAL_NAMES)
-def test_a_link_that_leads_nowhere_has_its_name(tmp_path: Path, name: str):
-    (tmp_path / name).symlink_to(tmp_path / "nowhere")
+def test_a_link_that_leads_nowhere_has_its_name(tmp_path: Path, name: str, circle: bool):
+    (tmp_path / name).symlink_to(tmp_path / (name if circle else "nowhere"))
     with pytest.raises(rvos.OutputError, match=f"holds {name}"):
-        begun(tmp_path)
+        OutputFolder(tmp_path, options=rvos.OutputOptions(), inputs=[tmp_path / "a.mp4"])
     assert [path.name for path in tmp_path.iterdir()] == [name]
 
 
-def test_a_link_that_leads_nowhere_makes_way_where_results_may_be_replaced(tmp_path: Path, tiny_model, frame_folder):
+@pytest.mark.parametrize("target", ["nowhere", "out/masks"])
+def test_a_link_that_leads_nowhere_makes_way_where_results_may_be_replaced(
+    tmp_path: Path, tiny_model, frame_folder, target: str
+):
     out = tmp_path / "out"
     out.mkdir()
-    (out / "masks").symlink_to(tmp_path / "nowhere")
+    (out / "masks").symlink_to(tmp_path / target)
     tiny_model.segment(frame_folder, output=out, force=True, overlay=False, objects=False)
     assert sorted(path.name for path in out.iterdir()) == ["masks", "summary.json"]
     assert (out / "masks").is_dir() and not (tmp_path / "nowhere").exists()
+
+
+@pytest.mark.parametrize("below", ["", "a/b"])
+def test_an_output_folder_that_leads_in_a_circle_is_one_clear_line(tmp_path: Path, below: str):
+    (tmp_path / "out").symlink_to(tmp_path / "out")
+    with pytest.raises(rvos.OutputError, match=r"cannot be written \(.*\); choose another"):
+        OutputFolder(tmp_path / "out" / below, options=rvos.OutputOptions(), inputs=[tmp_path / "a.mp4"])
 
 
 def test_results_that_come_while_a_run_begins_are_not_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
