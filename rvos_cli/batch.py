@@ -30,7 +30,7 @@ from rvos_cli.outputs import (
 )
 from rvos_cli.results import RunSummary
 from rvos_cli.segmenter import Segmenter
-from rvos_cli.sources import IMAGE_SUFFIXES, VIDEO_SUFFIXES, natural_key
+from rvos_cli.sources import IMAGE_SUFFIXES, VIDEO_SUFFIXES, natural_key, stem_of
 
 MASK_FOLDERS = frozenset({"masks", "annotations"})
 # Tried one by one: to list a folder for each of its videos takes long where there are thousands.
@@ -281,7 +281,7 @@ def distinct_stems(inputs: Sequence[Path]) -> list[str]:
 
     Names that differ in case only meet, too: macOS and Windows have one folder for both.
     """
-    stems = [_stem(path) for path in inputs]
+    stems = [stem_of(path) for path in inputs]
     counts = Counter(stem.casefold() for stem in stems)
     taken = {*FINAL_NAMES, UNFINISHED}
     names = []
@@ -351,13 +351,8 @@ def _is_palette_image(path: Path) -> bool:
         return False
 
 
-def _stem(path: Path) -> str:
-    """Return what outputs and masks of an input are called; a link keeps its own name."""
-    return Path(os.path.abspath(path)).name if os.path.isdir(path) else path.stem
-
-
 def _find_mask(path: Path, parent: Path, masks: Path | None) -> Path | None:
-    stem = _stem(path)
+    stem = stem_of(path)
     # A frame folder may be given as "." and then has neither name nor parent in its path.
     places = [Path(os.path.abspath(path)).parent if path.name in ("", "..") else path.parent]
     if masks is not None:

@@ -14,6 +14,7 @@ from squares import FRAMES, HEIGHT, WIDTH, square_labels, squares
 
 import rvos_cli as rvos
 from rvos_cli import segmenter, session
+from rvos_cli.batch import distinct_stems
 from rvos_cli.masks import read_labels
 from rvos_cli.model.compiled import CompiledRVOS
 from rvos_cli.model.compiling import can_compile
@@ -74,6 +75,18 @@ def test_the_default_output_is_named_after_the_input(
     assert names_in(tmp_path / "rvos-out" / "clip") == ["masks", "summary.json"]
     assert set(summary.outputs) == {"masks", "summary"}
     assert [each.id for each in summary.objects] == [1, 2]
+
+
+@pytest.mark.parametrize("name", ["..mp4", "...mp4"])
+def test_the_default_output_of_a_name_of_dots_lies_below_the_root_of_outputs(
+    tiny_model: Segmenter, clip: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str
+):
+    monkeypatch.chdir(tmp_path)
+    clip.rename(name)
+    tiny_model.segment(name, overlay=False, objects=False)
+    assert names_in(tmp_path) == sorted([name, "rvos-out"])
+    assert names_in(tmp_path / "rvos-out") == [name]
+    assert distinct_stems([Path(name)]) == [name]
 
 
 def test_stream_gives_the_masks_that_track_writes(

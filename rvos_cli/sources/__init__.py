@@ -17,7 +17,7 @@ from typing import Any
 from rvos_cli.errors import InputError
 from rvos_cli.sources.arrays import ArraySource
 from rvos_cli.sources.folder import IMAGE_SUFFIXES, FolderSource, image_names, natural_key, read_image
-from rvos_cli.sources.frames import NOMINAL_RATE, Frame, FrameSource, SourceInfo
+from rvos_cli.sources.frames import NOMINAL_RATE, Frame, FrameSource, SourceInfo, stem_of
 from rvos_cli.sources.video import VIDEO_SUFFIXES, VideoSource
 
 __all__ = [
@@ -31,6 +31,7 @@ __all__ = [
     "natural_key",
     "open_source",
     "read_image",
+    "stem_of",
 ]
 
 

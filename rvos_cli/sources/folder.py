@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from rvos_cli.errors import InputError
-from rvos_cli.sources.frames import NOMINAL_RATE, ClosingSource, Frame, SourceInfo
+from rvos_cli.sources.frames import NOMINAL_RATE, ClosingSource, Frame, SourceInfo, stem_of
 
 _IMAGE_NAMES = "bmp jfif jp2 jpeg jpg pbm pgm png pnm ppm tga tif tiff webp"
 IMAGE_SUFFIXES = frozenset(f".{name}" for name in _IMAGE_NAMES.split())
@@ -42,7 +42,7 @@ class FolderSource(ClosingSource):
             self._look(self._folder / file, (height, width))
         self.info = SourceInfo(
             name=name,
-            stem=Path(os.path.abspath(path)).name if path.is_dir() else path.stem,  # a link keeps its own name
+            stem=stem_of(path),
             kind="folder" if path.is_dir() else "image",
             height=height,
             width=width,

@@ -6,6 +6,7 @@ First station of the flow; knows numpy only.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -25,7 +26,7 @@ class SourceInfo:
 
     Args:
         name: the input as it was given.
-        stem: what outputs are named after: the file name without its last suffix, or the folder's name.
+        stem: what outputs are named after; see ``stem_of``.
         kind: where the frames come from.
         height, width: pixels, as displayed: turned upright, pixels square.
         frames: their number, exact or the best estimate; None if unknown.
@@ -45,6 +46,17 @@ class SourceInfo:
     audio: bool
     path: Path | None
     unscaled: tuple[int, int] | None = None
+
+
+def stem_of(path: Path) -> str:
+    """Return what outputs are named after: the name of a folder, or of a file without its last suffix.
+
+    A file that is dots without it, as ``...mp4``, gives its whole name; its outputs would lie elsewhere. A link keeps
+    its own name.
+    """
+    if os.path.isdir(path):
+        return Path(os.path.abspath(path)).name
+    return path.stem if path.stem.strip(".") else path.name
 
 
 @dataclass(frozen=True)

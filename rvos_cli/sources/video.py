@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from rvos_cli.errors import InputError
 from rvos_cli.sources.boxes import end_of_boxes
-from rvos_cli.sources.frames import ClosingSource, Frame, SourceInfo
+from rvos_cli.sources.frames import ClosingSource, Frame, SourceInfo, stem_of
 from rvos_cli.sources.geometry import UPRIGHT, Turn, displayed_size, is_hd, pixel_aspect, turn_of
 from rvos_cli.sources.streams import displayed_stream, in_tiles, opened, side_data
 from rvos_cli.sources.timing import FrameClock, average_rate, expected_frames
@@ -99,7 +99,7 @@ class VideoSource(ClosingSource):
             height, width = displayed_size(first.height, first.width, self._aspect, turn)
             self.info = SourceInfo(
                 name=name,
-                stem=path.stem,
+                stem=stem_of(path),
                 kind="video",
                 height=height,
                 width=width,
