@@ -53,9 +53,7 @@ def main(words: Sequence[str] | None = None) -> int:
     clips = find_clips(chosen.data, None)
     short = next((clip for clip in clips if len(clip.truths) < LATER + SHOT), None)
     if short is not None:
-        raise DatasetError(
-            f"{short.name} has {len(short.truths)} frames", cure=f"films need {LATER + SHOT} of each"
-        )
+        raise DatasetError(f"{short.name} has {len(short.truths)} frames", cure=f"films need {LATER + SHOT} of each")
     model = rvos.load_model(chosen.weights, device=chosen.device)
     print(f"{date.today()}, {processor()}, torch {torch.__version__}, {chosen.weights} {model.sha256[:8]}\n")
     print(f"`{shown_command('cuts.py', sys.argv[1:])}`\n")

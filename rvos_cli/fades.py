@@ -35,6 +35,7 @@ class FadeRules:
         pace: of the pace of the fade, so much at most is left in the frames around its end.
         behind: so many of these come before the first frame of the new scene, which is found that much later.
         plain: a frame with less contrast is of a single colour.
+        dim: one with less than this share of the contrast at the end is the beginning of the same scene out of that.
     """
 
     lengths: tuple[int, ...] = (6, 9, 13, 18, 26, 36, 50, 64)
@@ -48,6 +49,7 @@ class FadeRules:
     pace: float = 0.5
     behind: int = 3
     plain: float = 4.0
+    dim: float = 0.4
 
 
 def lights_up(frames: Sequence[Small], at: int, rules: FadeRules) -> bool:
@@ -60,7 +62,7 @@ def lights_up(frames: Sequence[Small], at: int, rules: FadeRules) -> bool:
 def faded_from(frames: Sequence[Small], at: int, rules: FadeRules) -> int | None:
     """Return the place of the last frame before a fade that has just ended at ``frames[at]``; None without one.
 
-    What begins with a single colour is none, since nothing is there that could end.
+    What comes out of a single colour is none, since nothing is there that could end.
     """
     if at + AHEAD >= len(frames):
         return None
@@ -72,7 +74,7 @@ def faded_from(frames: Sequence[Small], at: int, rules: FadeRules) -> int | None
         if np.abs(here - before).mean() < rules.change or likeness(before, here) >= rules.likeness:
             continue
         begins = _begins(np.stack(frames[at - length : at + AHEAD + 1]), length, rules)
-        if begins is None or contrast(before) < rules.plain:
+        if begins is None or contrast(before) < max(rules.plain, rules.dim * contrast(here)):
             continue
         place = at - length
         if begins >= 1:  # what is shorter began with a mixture
