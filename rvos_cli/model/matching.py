@@ -34,6 +34,8 @@ class References:
         trusted: so many frames, from the first on, have masks that were given, or that everything began with.
         favour: so much, as a logit, these count more than the others, whose errors look, of all things, most like the
             errors that they bring forth.
+        known: how many objects, the first ones of all, each frame knows of; empty where that is all. The others may be
+            in it, where its masks say that nothing is; so nothing is read of them there.
     """
 
     keys: Tensor
@@ -41,6 +43,7 @@ class References:
     sharpness: float = 1.0
     trusted: int = 1
     favour: float = 0.0
+    known: tuple[int, ...] = ()
 
     @classmethod
     def of(cls, keys: Tensor, masks: Tensor) -> References:
@@ -57,7 +60,26 @@ class References:
         objects = max(self.masks.shape[1], other.masks.shape[1])
         first, second = self.widen(objects), other.widen(objects)
         keys, masks = torch.cat([first.keys, second.keys], 2), torch.cat([first.masks, second.masks], 2)
-        return replace(first, keys=keys, masks=masks)
+        return replace(first, keys=keys, masks=masks, known=self.counts + other.counts)
+
+    @property
+    def counts(self) -> tuple[int, ...]:
+        """How many objects each frame knows of."""
+        return self.known or (self.masks.shape[1],) * len(self)
+
+    @property
+    def late(self) -> tuple[int, ...]:
+        """The objects that some frames know of and others do not."""
+        return tuple(range(min(self.counts), max(self.counts)))
+
+    def values(self, objects: Sequence[int]) -> Tensor:
+        """Return what is read: the masks, and behind them where each of some *objects* is known, (B, N + O, R*h*w)."""
+        if not objects:
+            return self.masks.flatten(2)
+        known = [[float(place < count) for count in self.counts] for place in objects]
+        b, _, frames, height, width = self.masks.shape
+        planes = self.masks.new_tensor(known).view(1, len(objects), frames, 1, 1).expand(b, -1, -1, height, width)
+        return torch.cat([self.masks, planes], dim=1).flatten(2)
 
     def widen(self, objects: int) -> References:
         """Return the same frames with empty masks up to *objects* objects."""
@@ -65,16 +87,22 @@ class References:
         if missing <= 0:
             return self
         empty = self.masks.new_zeros(self.masks.shape[0], missing, *self.masks.shape[2:])
-        return replace(self, masks=torch.cat([self.masks, empty], dim=1))
+        return replace(self, masks=torch.cat([self.masks, empty], dim=1), known=self.counts)
 
     def select(self, objects: Sequence[int]) -> References:
-        """Return the same frames with some of the objects, in the order given."""
+        """Return the same frames with some of the objects, in their order."""
         widened = self.widen(1 + max(objects, default=-1))
-        return replace(self, masks=widened.masks[:, list(objects)])
+        known = tuple(sum(place < count for place in objects) for count in self.counts)
+        return replace(self, masks=widened.masks[:, list(objects)], known=known)
 
     def frames(self, first: int, last: int | None = None) -> References:
         """Return the frames from *first* up to, not including, *last*."""
-        return replace(self, keys=self.keys[:, :, first:last], masks=self.masks[:, :, first:last])
+        return replace(
+            self,
+            keys=self.keys[:, :, first:last],
+            masks=self.masks[:, :, first:last],
+            known=self.counts[first:last],
+        )
 
 
 class MatchingCue(nn.Module):
@@ -149,19 +177,21 @@ class MatchingCue(nn.Module):
             less = excess if in_blocks else 0.0
             in_8_bits = in_blocks and self.quantized and lowest - less > LOWEST_LOGIT
         q = self._query_with_places(query, references, kind)
-        values = references.masks.flatten(2)  # B, N, R*h*w
+        values = references.values(references.late)
         if in_8_bits:
             small = self._quantized_keys(references, kind, less)
-            return lambda positions: torch.stack(
-                [keys.read(*one) for keys, *one in zip(small, q[:, :, positions], values, strict=True)]
+            return lambda positions: _answer(
+                torch.stack([keys.read(*one) for keys, *one in zip(small, q[:, :, positions], values, strict=True)]),
+                references.late,
             )
         k = self._keys_with_places(references, kind, less)
 
         def read(positions: Tensor) -> Tensor:
             here = q[:, :, positions] if len(positions) < q.shape[2] else q
             if not in_blocks:
-                return read_fused(here, k, values)
-            return torch.stack([read_in_blocks(*one) for one in zip(here, k, values, strict=True)])
+                return _answer(read_fused(here, k, values), references.late)
+            blocks = [read_in_blocks(*one) for one in zip(here, k, values, strict=True)]
+            return _answer(torch.stack(blocks), references.late)
 
         return read
 
@@ -218,9 +248,26 @@ class MatchingCue(nn.Module):
         return torch.exp(-2 * self.log_reach[kind])
 
 
+def of_known(read: Tensor, known: Tensor) -> Tensor:
+    """Return what was *read* of the frames alone in which it is known what is there; *known* was read of all, 0..1.
+
+    A softmax over some of the places is one over all of them, divided by what these have of it.
+    """
+    return read / known.clamp(min=torch.finfo(known.dtype).tiny)
+
+
 def unit_keys(projected: Tensor) -> Tensor:
     """Bring keys (B, D, h/8, w/8) to unit length."""
     return F.normalize(projected.float(), dim=1)
+
+
+def _answer(read: Tensor, late: Sequence[int]) -> Tensor:
+    """Return the reading of N objects, (B, N, P) of the (B, N + L, P) that ``References.values`` lets be read."""
+    if not late:
+        return read
+    masks, known = read[:, : -len(late)].clone(), read[:, -len(late) :]
+    masks[:, list(late)] = of_known(masks[:, list(late)], known)
+    return masks
 
 
 def _places(like: Tensor) -> Tensor:

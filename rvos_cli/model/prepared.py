@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from rvos_cli.model.convlstm import ConvLSTMCell, SpatialState
 from rvos_cli.model.decoder import Decoder
 from rvos_cli.model.encoder import Features
-from rvos_cli.model.matching import MatchingCue, References
+from rvos_cli.model.matching import MatchingCue, References, of_known
 from rvos_cli.model.reading import BegunReading, attend
 from rvos_cli.model.slots import Kernels, SharedSlots, convolve, cut_kernels, side_by_side
 from rvos_cli.model.state import Hidden
@@ -24,7 +24,10 @@ WIDTH = 8  # channels of 16 bits of which a GPU's convolutions and attention wan
 
 
 class Prepared(References):
-    """Reference frames as attention reads them: keys and masks are (1, 1, R * h * w, E), E a multiple of ``WIDTH``."""
+    """Reference frames as attention reads them: keys and masks are (1, H, R * h * w, E), E a multiple of ``WIDTH``.
+
+    There is one head, or a second one that says where each object is known, if some of the frames know not of all.
+    """
 
     def widen(self, objects: int) -> Prepared:
         """Return it as it is: it was widened before."""
@@ -51,7 +54,7 @@ class PreparedCue(MatchingCue):
         objects, (height, width) = last.masks.shape[1], query.shape[-2:]
         with torch.autocast(query.device.type, enabled=False):
             readings = [
-                attend(self._query(query, read, kind), read.keys, read.masks)[0, 0, :, :objects]
+                _read(self._query(query, read, kind), read)[:, :objects]
                 for kind, read in enumerate((kept, self.prepared(last, 1)))
             ]
         return torch.stack(readings).transpose(1, 2).reshape(1, 2, objects, height, width).float()
@@ -65,9 +68,11 @@ class PreparedCue(MatchingCue):
         if references.favour:
             places[: references.trusted * height * width, 2] += references.favour / nearness
         rows = references.keys[0].permute(1, 2, 3, 0).flatten(0, 2).to(self._dtype)
-        values = rows.new_zeros(len(rows), length)
-        values[:, :objects] = references.masks[0].permute(1, 2, 3, 0).flatten(0, 2)
-        return Prepared(torch.cat([rows, places], dim=1)[None, None], values[None, None], references.sharpness)
+        planes = references.values(range(objects) if references.late else ()).view(-1, objects, len(rows))
+        values = rows.new_zeros(len(planes), len(rows), length)
+        values[:, :, :objects] = planes.transpose(1, 2)
+        keys = torch.cat([rows, places], dim=1).repeat(len(planes), 1, 1)
+        return Prepared(keys[None], values[None], references.sharpness)
 
     def _query(self, query: Tensor, read: References, kind: int) -> Tensor:
         rows = query[0].permute(1, 2, 0).flatten(0, 1) * (self._alike * read.sharpness)
@@ -186,6 +191,13 @@ class PreparedSlots(SharedSlots):
             before = torch.zeros_like(gates[:, : cell.hidden_channels])
         hidden, after, _ = torch.ops.aten._thnn_fused_lstm_cell(*(_rows(x) for x in (gates, ahead, before)))
         return _planes(hidden, before), _planes(after, before)
+
+
+def _read(query: Tensor, references: References) -> Tensor:
+    """Read prepared references with queries (1, 1, h * w, E): (h * w, E)."""
+    heads = references.masks.shape[1]
+    planes = attend(query.repeat(1, heads, 1, 1), references.keys, references.masks)[0]
+    return planes[0] if heads == 1 else of_known(planes[0].float(), planes[1].float())
 
 
 def in_torch_order(decoder: Decoder) -> Decoder:

@@ -41,7 +41,7 @@ def read_fused(q: Tensor, k: Tensor, values: Tensor) -> Tensor:
 
 
 def attend(q: Tensor, k: Tensor, values: Tensor) -> Tensor:
-    """Attend with queries (B, 1, L, E) to keys (B, 1, M, E) and read values (B, 1, M, E): (B, 1, L, E).
+    """Attend with queries (B, H, L, E) to keys (B, H, M, E) and read values (B, H, M, E): (B, H, L, E).
 
     E is a multiple of 8.
     """

@@ -39,8 +39,11 @@ def encoded(model: RVOS, picture: torch.Tensor):
     return model.encode(network_input(picture[None], SIZE, model.config))
 
 
-def followed(model: RVOS, *, objects: int = 2, free: int = 1) -> list[torch.Tensor]:
-    """Follow objects over five frames as trackers do and look for more; return logits, states and keys of each."""
+def followed(model: RVOS, *, objects: int = 2, free: int = 1, late: int = 0) -> list[torch.Tensor]:
+    """Follow objects over five frames as trackers do and look for more; return logits, states and keys of each.
+
+    The first frame knows not of the last *late* objects.
+    """
     torch.manual_seed(2)
     slots = objects + free
     masks = torch.zeros(1, slots, *SIZE)
@@ -59,7 +62,7 @@ def followed(model: RVOS, *, objects: int = 2, free: int = 1) -> list[torch.Tens
             masks = out.logits.sigmoid() * known[..., None, None]
             last = References.of(out.keys, masks[:, :objects])
             if kept is None:
-                kept = References(last.keys, last.masks, sharpness=2.0, favour=3.0)
+                kept = References(last.keys, last.masks[:, : objects - late], sharpness=2.0, favour=3.0)
             elif index == 2:
                 kept = kept + last
             answers += [out.logits, out.keys, *(hidden for slot in state.slots for hidden in slot)]
@@ -82,6 +85,14 @@ def test_the_form_for_graphs_equals_the_plain_network(read_everywhere, objects: 
     plain = followed(model, objects=objects, free=free)
     assert plain[-3].std() > 1e-3  # far more than the tolerance
     assert largest_difference(plain, followed(graphed(model), objects=objects, free=free)) < 1e-4
+
+
+@pytest.mark.parametrize(("objects", "late"), [(2, 1), (3, 2), (40, 1)])
+def test_so_it_does_where_some_frames_know_not_of_all_objects(read_everywhere, objects: int, late: int):
+    model = built(key_dim=16)
+    plain = followed(model, objects=objects, late=late)
+    assert largest_difference(plain, followed(model, objects=objects)) > 1e-3
+    assert largest_difference(plain, followed(graphed(model), objects=objects, late=late)) < 1e-4
 
 
 @pytest.mark.parametrize("trunk", ["tf_efficientnet_lite0", "resnet34"])

@@ -1,0 +1,98 @@
+"""What an object loses that is named while others are followed already, against one that is named alone.
+
+    python benchmarks/late.py ../shared/data/train/clips/davis2017/schoolgirls --weights lite-free
+
+Enters: folders of clips with several objects, frames and palette masks of the same stems side by side. Leaves: a
+Markdown table on stdout. Of the objects that both the first and the eleventh frame show (of a short clip, the frame
+after a third) every second one is named in the first and the others in the later one; then the other way round. What
+was named later is scored from the next frame on, object by object, and so it is where the clip begins with that frame
+and nobody else was followed before.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from datetime import date
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from speed_machine import processor, shown_command
+
+import rvos_cli as rvos
+from rvos_cli.errors import DatasetError, RvosError
+from rvos_cli.evaluation import boundary_f, jaccard, read_mask
+
+LATER = 10  # the frame in which the others are named
+Labels = NDArray[np.uint8]
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Measure and print; return the exit code."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("clips", type=Path, nargs="+", metavar="CLIP", help="a folder of frames and masks")
+    parser.add_argument("--weights", default="lite", metavar="NAME|PATH")
+    parser.add_argument("--device", default="auto")
+    chosen = parser.parse_args(words)
+    model = rvos.load_model(chosen.weights, device=chosen.device)
+    print(f"{date.today()}, {processor()}, torch {torch.__version__}, {chosen.weights} {model.sha256[:8]}\n")
+    print(f"`{shown_command('late.py', sys.argv[1:])}`\n")
+    print("| clip | objects | named while others are followed, J&F | alone |")
+    print("| --- | --- | --- | --- |")
+    everything = []
+    for clip in chosen.clips:
+        scores = measure(model, *read_clip(clip))
+        everything += scores
+        print(
+            f"| {clip.name} | {len(scores)} | {' | '.join(f'{x:.3f}' for x in np.mean(scores, axis=0))} |", flush=True
+        )
+    print(f"| all | {len(everything)} | {' | '.join(f'{x:.3f}' for x in np.mean(everything, axis=0))} |")
+    return 0
+
+
+def read_clip(folder: Path) -> tuple[list[Labels], list[Labels]]:
+    """Return the frames (H, W, 3) and the true masks (H, W) of a folder.
+
+    Raises:
+        DatasetError: not every frame has its mask.
+    """
+    frames, masks = (sorted(folder.glob(f"*.{kind}")) for kind in ("jpg", "png"))
+    if not frames or [path.stem for path in frames] != [path.stem for path in masks]:
+        raise DatasetError(f"{folder} is no clip", cure="name folders with a mask (.png) beside every frame (.jpg)")
+    return [np.asarray(Image.open(path).convert("RGB")) for path in frames], [read_mask(path) for path in masks]
+
+
+def measure(model: rvos.Segmenter, frames: list[Labels], truths: list[Labels]) -> list[tuple[float, float]]:
+    """Return J&F of each object that was named later, while others were followed and alone."""
+    later = min(LATER, len(frames) // 3)
+    ids = [one for one in np.unique(truths[later]).tolist() if 0 < one < 255 and (truths[0] == one).any()]
+    scores = []
+    for late, early in ((ids[::2], ids[1::2]), (ids[1::2], ids[::2])):
+        named = only(truths[later], late)
+        beside = list(model.stream(frames, first_mask=only(truths[0], early), masks={later: named}))
+        alone = list(model.stream(frames[later:], first_mask=named))
+        for one in late:
+            scores.append(tuple(score(found[-len(alone) :], truths[later:], one) for found in (beside, alone)))
+    return scores
+
+
+def only(labels: Labels, ids: Sequence[int]) -> Labels:
+    """Return a mask with some of its objects."""
+    return np.where(np.isin(labels, ids), labels, 0).astype(np.uint8)
+
+
+def score(found: Sequence[rvos.FrameMasks], truths: Sequence[Labels], one: int) -> float:
+    """Return J&F of an object behind the first of the frames, where it is there."""
+    pairs = [(frame.labels == one, truth == one) for frame, truth in zip(found[1:], truths[1:], strict=True)]
+    return float(np.mean([(jaccard(p, t) + boundary_f(p, t)) / 2 for p, t in pairs if t.any()]))
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except RvosError as error:
+        sys.exit(f"error: {error}")
