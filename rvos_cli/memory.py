@@ -75,7 +75,7 @@ class Memory:
         self.kept, self.next = self.next, self.later
 
     def select(self, objects: Sequence[int]) -> None:
-        """Forget all but some of the objects, in the order given."""
+        """Forget all but some of the objects, in their order."""
         if self.later is not None and self.last is not None:
             self.kept = self.next = self.later = self.later.select(objects)
             self.last = self.last.select(objects)

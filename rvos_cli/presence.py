@@ -48,7 +48,8 @@ class Appearance:
         masks = references.masks[0, slot].flatten()
         inside = masks > 0.5 * masks.amax().clamp(min=1e-3)  # of the smallest ones no place is full
         keys = references.keys[0].flatten(1).T[inside].float()
-        return cls(keys[:: -(-len(keys) // MOST_PLACES) or 1], len(keys) / len(references))
+        frames = sum(slot < count for count in references.counts)  # others may show it, and nobody knows where
+        return cls(keys[:: -(-len(keys) // MOST_PLACES) or 1], len(keys) / max(1, frames))
 
     def likeness(self, keys: Tensor, share: float) -> float:
         """Return how like it the likest places of a frame with keys (1, D, h/8, w/8) are, -1..1; see the rules."""

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
+from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
@@ -68,18 +70,13 @@ class References:
         return self.known or (self.masks.shape[1],) * len(self)
 
     @property
-    def late(self) -> tuple[int, ...]:
-        """The objects that some frames know of and others do not."""
-        return tuple(range(min(self.counts), max(self.counts)))
-
-    def values(self, objects: Sequence[int]) -> Tensor:
-        """Return what is read: the masks, and behind them where each of some *objects* is known, (B, N + O, R*h*w)."""
-        if not objects:
-            return self.masks.flatten(2)
-        known = [[float(place < count) for count in self.counts] for place in objects]
-        b, _, frames, height, width = self.masks.shape
-        planes = self.masks.new_tensor(known).view(1, len(objects), frames, 1, 1).expand(b, -1, -1, height, width)
-        return torch.cat([self.masks, planes], dim=1).flatten(2)
+    def late(self) -> list[tuple[slice, list[int]]]:
+        """Which objects some frames know not of: those that the same frames know of, and which frames these are."""
+        steps = sorted(set(self.counts))
+        return [
+            (slice(low, high), [place for place, count in enumerate(self.counts) if count >= high])
+            for low, high in pairwise(steps)
+        ]
 
     def widen(self, objects: int) -> References:
         """Return the same frames with empty masks up to *objects* objects."""
@@ -177,21 +174,19 @@ class MatchingCue(nn.Module):
             less = excess if in_blocks else 0.0
             in_8_bits = in_blocks and self.quantized and lowest - less > LOWEST_LOGIT
         q = self._query_with_places(query, references, kind)
-        values = references.values(references.late)
+        if not in_blocks:
+            return _fused(q, self._keys_with_places(references, kind, less), references)
+        values = _values_with_known(references)
         if in_8_bits:
             small = self._quantized_keys(references, kind, less)
-            return lambda positions: _answer(
-                torch.stack([keys.read(*one) for keys, *one in zip(small, q[:, :, positions], values, strict=True)]),
-                references.late,
-            )
-        k = self._keys_with_places(references, kind, less)
+            ways = [partial(keys.read, values=planes) for keys, planes in zip(small, values, strict=True)]
+        else:
+            k = self._keys_with_places(references, kind, less)
+            ways = [partial(read_in_blocks, k=keys, values=planes) for keys, planes in zip(k, values, strict=True)]
 
         def read(positions: Tensor) -> Tensor:
             here = q[:, :, positions] if len(positions) < q.shape[2] else q
-            if not in_blocks:
-                return _answer(read_fused(here, k, values), references.late)
-            blocks = [read_in_blocks(*one) for one in zip(here, k, values, strict=True)]
-            return _answer(torch.stack(blocks), references.late)
+            return _of_known(torch.stack([way(one) for way, one in zip(ways, here, strict=True)]), references)
 
         return read
 
@@ -248,25 +243,54 @@ class MatchingCue(nn.Module):
         return torch.exp(-2 * self.log_reach[kind])
 
 
-def of_known(read: Tensor, known: Tensor) -> Tensor:
-    """Return what was *read* of the frames alone in which it is known what is there; *known* was read of all, 0..1.
-
-    A softmax over some of the places is one over all of them, divided by what these have of it.
-    """
-    return read / known.clamp(min=torch.finfo(known.dtype).tiny)
-
-
 def unit_keys(projected: Tensor) -> Tensor:
     """Bring keys (B, D, h/8, w/8) to unit length."""
     return F.normalize(projected.float(), dim=1)
 
 
-def _answer(read: Tensor, late: Sequence[int]) -> Tensor:
-    """Return the reading of N objects, (B, N, P) of the (B, N + L, P) that ``References.values`` lets be read."""
-    if not late:
-        return read
-    masks, known = read[:, : -len(late)].clone(), read[:, -len(late) :]
-    masks[:, list(late)] = of_known(masks[:, list(late)], known)
+def _fused(q: Tensor, k: Tensor, references: References) -> Reading:
+    """Read late objects by themselves, of the frames that know of them."""
+    every = [(slice(None), list(range(len(references)))), *references.late]
+    by_frame = k.view(*k.shape[:2], len(references), -1)
+    keys = [_some(by_frame, frames) for _, frames in every]
+    values = [_some(references.masks[:, objects].flatten(3), frames) for objects, frames in every]
+
+    def read(positions: Tensor) -> Tensor:
+        here = q[:, :, positions] if len(positions) < q.shape[2] else q
+        first, *later = (read_fused(here, *one) for one in zip(keys, values, strict=True))
+        for (objects, _), planes in zip(references.late, later, strict=True):
+            first[:, objects] = planes
+        return first
+
+    return read
+
+
+def _some(x: Tensor, frames: Sequence[int]) -> Tensor:
+    """Return (B, C, F*h*w) of some of the frames of (B, C, R, h*w); no index is sent to a GPU for it."""
+    return torch.cat([x[:, :, place] for place in frames], dim=2)
+
+
+def _values_with_known(references: References) -> Tensor:
+    """Return the masks, and for each late object a plane behind them that says where it is known: (B, N + L, R*h*w)."""
+    masks = references.masks
+    planes = [torch.zeros_like(masks[:, objects]) for objects, _ in references.late]
+    for plane, (_, frames) in zip(planes, references.late, strict=True):
+        plane[:, :, frames] = 1.0
+    return torch.cat([masks, *planes], dim=1).flatten(2)
+
+
+def _of_known(read: Tensor, references: References) -> Tensor:
+    """Return (B, N, P) of what was read of ``_values_with_known``: of late objects, as if other frames were not there.
+
+    A softmax over some of the places is one over all of them, divided by what these have of it; in 32 bits, since that
+    may be little.
+    """
+    count = references.masks.shape[1]
+    masks, known = read[:, :count], read[:, count:]
+    for objects, _ in references.late:
+        width = objects.stop - objects.start
+        masks[:, objects] /= known[:, :width].clamp(min=torch.finfo(read.dtype).tiny)
+        known = known[:, width:]
     return masks
 
 

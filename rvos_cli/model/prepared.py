@@ -15,18 +15,21 @@ from torch import Tensor, nn
 from rvos_cli.model.convlstm import ConvLSTMCell, SpatialState
 from rvos_cli.model.decoder import Decoder
 from rvos_cli.model.encoder import Features
-from rvos_cli.model.matching import MatchingCue, References, of_known
+from rvos_cli.model.matching import MatchingCue, References
 from rvos_cli.model.reading import BegunReading, attend
 from rvos_cli.model.slots import Kernels, SharedSlots, convolve, cut_kernels, side_by_side
 from rvos_cli.model.state import Hidden
 
+FAR = 150.0  # as a logit: of what is so much less like a place than something else, nothing is read
 WIDTH = 8  # channels of 16 bits of which a GPU's convolutions and attention want a multiple
 
 
 class Prepared(References):
     """Reference frames as attention reads them: keys and masks are (1, H, R * h * w, E), E a multiple of ``WIDTH``.
 
-    There is one head, or a second one that says where each object is known, if some of the frames know not of all.
+    A head for all objects, and one for each kind of late ones, see ``References.late``: its keys are far from
+    everything in frames that know not of them. In each head are the masks of its own objects alone. What it has
+    inherited to tell of late ones means nothing here.
     """
 
     def widen(self, objects: int) -> Prepared:
@@ -68,11 +71,26 @@ class PreparedCue(MatchingCue):
         if references.favour:
             places[: references.trusted * height * width, 2] += references.favour / nearness
         rows = references.keys[0].permute(1, 2, 3, 0).flatten(0, 2).to(self._dtype)
-        planes = references.values(range(objects) if references.late else ()).view(-1, objects, len(rows))
-        values = rows.new_zeros(len(planes), len(rows), length)
-        values[:, :, :objects] = planes.transpose(1, 2)
-        keys = torch.cat([rows, places], dim=1).repeat(len(planes), 1, 1)
-        return Prepared(keys[None], values[None], references.sharpness)
+        keys = torch.cat([rows, places], dim=1)
+        masks = rows.new_zeros(len(rows), length)
+        masks[:, :objects] = references.masks[0].permute(1, 2, 3, 0).flatten(0, 2)
+        if not references.late:
+            return Prepared(keys[None, None], masks[None, None], references.sharpness)
+        return Prepared(*self._in_heads(keys, masks, references, nearness), references.sharpness)
+
+    def _in_heads(self, keys: Tensor, masks: Tensor, references: References, nearness: float) -> tuple[Tensor, Tensor]:
+        """Return keys and masks (1, H, R * h * w, E) of (R * h * w, E)."""
+        frames = len(references)
+        each, heads = len(keys) // frames, 1 + len(references.late)
+        keys, masks = keys.repeat(heads, 1, 1), masks.repeat(heads, 1, 1)
+        alike = self._cue.fine.out_channels + 2  # the channel that counts for all positions of a frame alike
+        for head, (objects, known) in enumerate(references.late, start=1):
+            masks[0, :, objects] = 0
+            masks[head, :, : objects.start] = 0
+            masks[head, :, objects.stop :] = 0
+            for place in set(range(frames)) - set(known):
+                keys[head, place * each : (place + 1) * each, alike] -= FAR / nearness
+        return keys[None], masks[None]
 
     def _query(self, query: Tensor, read: References, kind: int) -> Tensor:
         rows = query[0].permute(1, 2, 0).flatten(0, 1) * (self._alike * read.sharpness)
@@ -196,8 +214,8 @@ class PreparedSlots(SharedSlots):
 def _read(query: Tensor, references: References) -> Tensor:
     """Read prepared references with queries (1, 1, h * w, E): (h * w, E)."""
     heads = references.masks.shape[1]
-    planes = attend(query.repeat(1, heads, 1, 1), references.keys, references.masks)[0]
-    return planes[0] if heads == 1 else of_known(planes[0].float(), planes[1].float())
+    query = query if heads == 1 else query.repeat(1, heads, 1, 1)
+    return attend(query, references.keys, references.masks)[0].sum(dim=0)
 
 
 def in_torch_order(decoder: Decoder) -> Decoder:
