@@ -53,7 +53,7 @@ class FadeRules:
 
 
 def lights_up(frames: Sequence[Small], at: int, rules: FadeRules) -> bool:
-    """Say whether all frames before ``frames[at]`` are of a single colour, and this one is not."""
+    """Say whether all of the frames before ``frames[at]`` are of a single colour, and this one is not."""
     # The frame before decides mostly, and is asked first.
     plain = (contrast(frames[place]) < rules.plain for place in range(at - 1, -1, -1))
     return at > 0 and contrast(frames[at]) >= rules.plain and all(plain)
@@ -73,13 +73,25 @@ def faded_from(frames: Sequence[Small], at: int, rules: FadeRules) -> int | None
         before = frames[at - length]
         if np.abs(here - before).mean() < rules.change or likeness(before, here) >= rules.likeness:
             continue
+        if not _may_be_mixture(before, frames[at - length // 2], here, rules):
+            continue
+        if contrast(before) < max(rules.plain, rules.dim * contrast(here)):
+            continue
         begins = _begins(np.stack(frames[at - length : at + AHEAD + 1]), length, rules)
-        if begins is None or contrast(before) < max(rules.plain, rules.dim * contrast(here)):
+        if begins is None:
             continue
         place = at - length
         if begins >= 1:  # what is shorter began with a mixture
             break
     return place
+
+
+def _may_be_mixture(before: Small, between: Small, here: Small, rules: FadeRules) -> bool:
+    """Say whether the frame in the middle of a window, where a fade of about its length would be, is worth a look."""
+    way, passed = here - before, between - before
+    share = float((passed * way).sum() / (way * way).sum())
+    rest = float(np.abs(passed - share * way).mean() / np.abs(way).mean())
+    return 0 < share < 1 and rest <= 1.5 * rules.rest
 
 
 def _begins(window: NDArray[np.float32], length: int, rules: FadeRules) -> float | None:

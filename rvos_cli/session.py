@@ -103,6 +103,8 @@ class Session:
             if cut is not None:
                 self._begin_shot(shots, cut)
             cut = shots.cut(1)
+            if cut is not None and cut.lit and self._tracker.ids:
+                cut = None  # there is somebody, who is pale or small
             if self._announced and not self._idle:
                 self._announce(ahead, follows=cut is None)
             yield shots.take()  # and keep no name for it: it must not stay alive while the next one is awaited

@@ -68,11 +68,13 @@ class Cut:
         end: a small copy of the last frame that showed the first one alone,
         begin: and of the first frame of the other.
         faded: whether the frames between, and maybe some before, showed both.
+        lit: whether all of the first one was of a single colour, as far as can be told from small copies.
     """
 
     end: Small
     begin: Small
-    faded: bool
+    faded: bool = False
+    lit: bool = False
 
 
 class Shots(Generic[FrameT]):
@@ -95,10 +97,10 @@ class Shots(Generic[FrameT]):
             return None
         before = cut_from(frames, at, self._rules)
         if before is not None:
-            return Cut(frames[before], frames[at], faded=False)
+            return Cut(frames[before], frames[at])
         shot, at = frames[max(0, len(self._before) - self._age) :], min(self._age, len(self._before)) + place
         if lights_up(shot, at, self._rules.fades):
-            return Cut(shot[at - 1], shot[at], faded=False)
+            return Cut(shot[at - 1], shot[at], lit=True)
         before = faded_from(shot, at, self._rules.fades)
         return None if before is None else Cut(shot[before], shot[at], faded=True)
 
@@ -128,14 +130,15 @@ def cut_from(frames: Sequence[Small], at: int, rules: ShotRules) -> int | None:
 
     One frame between the two, a mixture of both or black, is of neither. Behind a flash of two frames nothing is new.
     """
-    before = None
     if is_cut(frames, at, rules):
         before = at - 1
-    elif 1 < at < len(frames) and _is_of_neither(frames[at - 2], frames[at - 1], frames[at], rules):
-        without = [*frames[: at - 1], *frames[at:]]
-        if is_cut(without, at - 1, rules) and not is_cut(frames, at - 1, rules):
-            before = at - 2
-    flash = before is not None and any(goes_on(frames[n], frames[at], rules) for n in range(max(0, at - 3), at - 1))
+    elif at > 1 and is_cut([*frames[: at - 1], *frames[at:]], at - 1, rules) and not is_cut(frames, at - 1, rules):
+        before = at - 2
+        if not _is_of_neither(frames[before], frames[at - 1], frames[at], rules):
+            return None
+    else:
+        return None
+    flash = any(goes_on(frames[place], frames[at], rules) for place in range(max(0, at - 3), at - 1))
     return None if flash else before
 
 

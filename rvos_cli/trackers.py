@@ -163,7 +163,7 @@ class MatchingTracker(Tracker):
         return other
 
     def behind_fade(self) -> MatchingTracker:
-        """Return the same behind frames that showed another scene, too, of which nothing is believed."""
+        """Return the same behind frames that showed another scene, too: only what was given or found is believed."""
         other = copy.copy(self)
         other.memory = self.memory.trusted()
         return other.behind_cut()

@@ -124,3 +124,24 @@ def test_behind_a_fade_only_given_frames_are_believed() -> None:
     assert len(before.memory.later) == 4 and len(ended.memory.later) == 1 and ended.ids == session.objects == (4,)
     assert torch.equal(ended.memory.last.keys, first_frame.keys)
     assert torch.equal(ended._absence._missing[4].keys, Appearance.of(first_frame, 0).keys)
+
+
+def test_one_colour_that_fades_into_another_is_no_fade() -> None:
+    assert shots_of([BLACK] * 20 + faded(BLACK, BLACK + 255, 12) + [BLACK + 255] * 20) == {}
+
+
+def test_whoever_is_followed_in_front_of_a_plain_wall_keeps_the_id() -> None:
+    plain = np.full_like(BLACK, 120)
+    frames = [plain.copy() for _ in range(24)]
+    for place, frame in enumerate(frames):  # it grows, so that at last the picture is no plain one any more
+        frame[30 : 34 + 2 * place, 40 : 44 + 3 * place] = 170
+    assert shots_of(frames) != {}
+    mask = np.zeros(SIZE, np.uint8)
+    mask[30:34, 40:44] = 1
+    session = Session(matching_network(), first_mask=mask)
+    trackers = set()
+    for frame in session.looking_ahead(map(Picture, frames)):
+        session.step(frame.image)
+        trackers.add(session._tracker)
+    session.close()
+    assert len(trackers) == 1

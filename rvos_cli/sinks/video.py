@@ -198,9 +198,10 @@ class OverlayVideo(Sink):
 
 
 def overlay_clock(source: Fraction | None, rate: Fraction | None) -> Fraction:
-    """Return the length in seconds of the overlay's time unit, in which the source's frame times are whole numbers.
+    """Return the length in seconds of the overlay's time unit, in which the source's own times are whole numbers.
 
-    Those of a clock finer than a microsecond are rounded to one: mp4 shows no frame for more than 2^31 of its ticks.
+    Those of a clock finer than a microsecond are rounded to one, and made-up times to 6 of them: mp4 shows no frame for
+    more than 2^31 ticks.
 
     Args:
         source: the time unit of the source's own stream, None for pictures.
