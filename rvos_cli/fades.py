@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from rvos_cli.small_copies import Small, contrast, likeness
+from rvos_cli.small_copies import Small, contrast, likeness, mixture
 
 AHEAD = 2  # frames behind the first one of the new scene that must have been seen
 
@@ -88,9 +88,7 @@ def faded_from(frames: Sequence[Small], at: int, rules: FadeRules) -> int | None
 
 def _may_be_mixture(before: Small, between: Small, here: Small, rules: FadeRules) -> bool:
     """Say whether the frame in the middle of a window, where a fade of about its length would be, is worth a look."""
-    way, passed = here - before, between - before
-    share = float((passed * way).sum() / (way * way).sum())
-    rest = float(np.abs(passed - share * way).mean() / np.abs(way).mean())
+    share, rest = mixture(before, between, here)
     return 0 < share < 1 and rest <= 1.5 * rules.rest
 
 

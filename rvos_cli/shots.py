@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from rvos_cli.ahead import ReadAhead
 from rvos_cli.fades import FadeRules, faded_from, lights_up
-from rvos_cli.small_copies import Small, contrast, likeness, small_copy
+from rvos_cli.small_copies import Small, contrast, likeness, mixture, small_copy
 
 AROUND = 2  # frames on either side that a cut is told by
 
@@ -144,10 +144,7 @@ def cut_from(frames: Sequence[Small], at: int, rules: ShotRules) -> int | None:
 
 def _is_of_neither(before: Small, between: Small, here: Small, rules: ShotRules) -> bool:
     """Say whether a frame is a mixture of the two around it, or of a single colour."""
-    way, passed = here - before, between - before
-    share = float((passed * way).sum() / max(float((way * way).sum()), 1.0))
-    mixed = float(np.abs(passed - share * way).mean()) <= rules.mixed * float(np.abs(way).mean())
-    return mixed or contrast(between) < rules.fades.plain
+    return mixture(before, between, here)[1] <= rules.mixed or contrast(between) < rules.fades.plain
 
 
 def is_cut(frames: Sequence[Small], at: int, rules: ShotRules) -> bool:

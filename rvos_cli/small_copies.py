@@ -32,3 +32,13 @@ def likeness(one: Small, other: Small) -> float:
     a, b = (frame - frame.mean(axis=(0, 1)) for frame in (one, other))
     scale = float(np.sqrt((a * a).sum() * (b * b).sum()))
     return float((a * b).sum()) / scale if scale > 1.0 else 0.0
+
+
+def mixture(before: Small, between: Small, here: Small) -> tuple[float, float]:
+    """Return which share of *here* a frame has that is nearest to it as a mixture with *before*, and how near it is.
+
+    The latter is the mean difference of the two as a share of the change from *before* to *here*.
+    """
+    way, passed = here - before, between - before
+    share = float((passed * way).sum()) / max(float((way * way).sum()), 1.0)
+    return share, float(np.abs(passed - share * way).mean()) / max(float(np.abs(way).mean()), 1e-6)

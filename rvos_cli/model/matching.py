@@ -250,17 +250,17 @@ def unit_keys(projected: Tensor) -> Tensor:
 
 def _fused(q: Tensor, k: Tensor, references: References) -> Reading:
     """Read late objects by themselves, of the frames that know of them."""
-    every = [(slice(None), list(range(len(references)))), *references.late]
+    masks, late = references.masks.flatten(2), references.late
     by_frame = k.view(*k.shape[:2], len(references), -1)
-    keys = [_some(by_frame, frames) for _, frames in every]
-    values = [_some(references.masks[:, objects].flatten(3), frames) for objects, frames in every]
+    keys = [_some(by_frame, frames) for _, frames in late]
+    values = [_some(references.masks[:, objects].flatten(3), frames) for objects, frames in late]
 
     def read(positions: Tensor) -> Tensor:
         here = q[:, :, positions] if len(positions) < q.shape[2] else q
-        first, *later = (read_fused(here, *one) for one in zip(keys, values, strict=True))
-        for (objects, _), planes in zip(references.late, later, strict=True):
-            first[:, objects] = planes
-        return first
+        answer = read_fused(here, k, masks)
+        for (objects, _), *one in zip(late, keys, values, strict=True):
+            answer[:, objects] = read_fused(here, *one)
+        return answer
 
     return read
 
@@ -273,6 +273,8 @@ def _some(x: Tensor, frames: Sequence[int]) -> Tensor:
 def _values_with_known(references: References) -> Tensor:
     """Return the masks, and for each late object a plane behind them that says where it is known: (B, N + L, R*h*w)."""
     masks = references.masks
+    if not references.late:
+        return masks.flatten(2)
     planes = [torch.zeros_like(masks[:, objects]) for objects, _ in references.late]
     for plane, (_, frames) in zip(planes, references.late, strict=True):
         plane[:, :, frames] = 1.0

@@ -214,8 +214,9 @@ class PreparedSlots(SharedSlots):
 def _read(query: Tensor, references: References) -> Tensor:
     """Read prepared references with queries (1, 1, h * w, E): (h * w, E)."""
     heads = references.masks.shape[1]
-    query = query if heads == 1 else query.repeat(1, heads, 1, 1)
-    return attend(query, references.keys, references.masks)[0].sum(dim=0)
+    if heads == 1:
+        return attend(query, references.keys, references.masks)[0, 0]
+    return attend(query.repeat(1, heads, 1, 1), references.keys, references.masks)[0].sum(dim=0)
 
 
 def in_torch_order(decoder: Decoder) -> Decoder:
