@@ -103,8 +103,11 @@ def run_command(words: Sequence[str], awaited: Path | None = None) -> dict[str, 
 
 
 def child_environment() -> dict[str, str]:
-    """Return the environment of the children: rvos is found in this checkout where it is not installed."""
-    environment = dict(os.environ)
+    """Return the environment of the children: rvos is found in this checkout where it is not installed.
+
+    As for most users Python may keep what it compiles; else each start would compile all of torch's modules again.
+    """
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     if find_spec("rvos_cli") is None:
         paths = [str(HERE.parent), *filter(None, [environment.get("PYTHONPATH")])]
         environment["PYTHONPATH"] = os.pathsep.join(paths)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import shlex
 import shutil
 import sys
 from contextlib import suppress
@@ -54,6 +55,7 @@ def examine() -> dict[str, Any]:
         "platform": platform.platform(),
         "packages": {name: _version(name, problems) for name in (*PACKAGES, *OPTIONAL)},
         "devices": _devices(problems),
+        "bytecode": _bytecode(),
         "ffmpeg": _ffmpeg(problems),
         "weights": _weights(problems),
         "cache": _cache(),
@@ -91,6 +93,20 @@ def _devices(problems: list[str]) -> dict[str, str]:
         problems.append(f"torch does not work ({error})")
         return {}
     return found
+
+
+def _bytecode() -> str:
+    """Say whether Python finds torch compiled, or compiles its thousand modules anew at every start."""
+    import importlib.util
+
+    torch = importlib.util.find_spec("torch")
+    if torch is None or torch.origin is None or torch.cached is None or Path(torch.cached).exists():
+        return "kept"
+    packages = Path(torch.origin).parents[1]
+    return (
+        "not kept, so that every start takes seconds longer; unset PYTHONDONTWRITEBYTECODE, or as whoever may write "
+        f"there: {shlex.quote(sys.executable)} -m compileall -q {shlex.quote(str(packages))}"
+    )
 
 
 def _ffmpeg(problems: list[str]) -> dict[str, str]:

@@ -65,9 +65,10 @@ def read_in_blocks(q: Tensor, k: Tensor, values: Tensor) -> Tensor:
     A few planes of values are far fewer than the key's channels, to which the fused kernel would lengthen them. No
     logit may be beyond what exp can bear.
     """
+    q = q * math.log2(math.e)  # torch has powers of two in half of the time that those of e take
 
     def weigh(keys: slice, queries: slice, out: Tensor) -> Tensor:
-        return torch.mm(k[:, keys].t(), q[:, queries], out=out).exp_()
+        return torch.mm(k[:, keys].t(), q[:, queries], out=out).exp2_()
 
     return read_blockwise(weigh, values.to(q.dtype), q.shape[1])
 

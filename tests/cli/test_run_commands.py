@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from squares import FRAMES, HEIGHT, WIDTH, square_labels
 
@@ -208,6 +209,14 @@ def test_doctor_is_ready_for_a_bug_report(rvos):
     assert set(report) >= {"rvos", "python", "platform", "packages", "devices", "ffmpeg", "weights", "problems"}
     assert report["ffmpeg"]["encoder libx264"] == "yes"
     assert "torch: " in rvos("doctor").out
+
+
+def test_doctor_tells_that_python_may_not_keep_what_it_compiles(rvos, monkeypatch, tmp_path):
+    cached = tmp_path / "torch.pyc"
+    monkeypatch.setattr(torch.__spec__, "cached", str(cached))
+    assert "not kept" in rvos("doctor").out
+    cached.touch()
+    assert json.loads(rvos("doctor", "--json").out)["bytecode"] == "kept"
 
 
 def test_doctor_tells_of_weights_that_cannot_be_read(rvos, monkeypatch):
