@@ -20,6 +20,7 @@ from rvos_cli.model import RVOS
 from rvos_cli.model.compiled import CompiledRVOS
 from rvos_cli.model.graphed import GraphedRVOS
 from rvos_cli.opening import Look, OpeningRules, choose
+from rvos_cli.picture_area import BarRules, PictureArea, picture_area, whole_area
 from rvos_cli.preprocess import frame_tensor, network_size, picture_tensor
 from rvos_cli.shots import Cut, FrameT, ShotRules, Shots, goes_on
 from rvos_cli.sight import Labels, Looking, LookOnGPU, Seen
@@ -37,6 +38,7 @@ class Session:
 
     rules = OpeningRules()
     shot_rules = ShotRules()
+    bar_rules = BarRules()
 
     def __init__(
         self,
@@ -80,6 +82,7 @@ class Session:
         self._earlier: list[tuple[Small, Tracker]] = []  # how shots ended, and what they held
         self._opening: Seen | None = None  # what is in a shot's first frame, if that is known before its turn
         self._announced = False  # whether frames are told before their turn
+        self._last: tuple[NDArray[np.uint8], Labels] | None = None  # frame and labels, where there are bars
 
     @property
     def objects(self) -> tuple[int, ...]:
@@ -115,34 +118,41 @@ class Session:
         With graphs, a few frames behind it are read and encoded with it. Those behind a cut may be for nothing.
         """
         network, count = self._network(self._frames + 1), int(follows)
+        area = self._area(ahead.peek(1)[0].image)
         if isinstance(self._encode, AheadOnGPU):
             count *= self._at_once if isinstance(network, GraphedRVOS) else 1
-            self._encode.announce(lambda: [(frame.image, network) for frame in ahead.peek(count)])
+            self._encode.announce(lambda: [(frame.image, network, area) for frame in ahead.peek(count)])
             return
         for following in ahead.peek(1 + count)[1:]:
-            self._encode.announce(following.image, network)
+            self._encode.announce(following.image, network, area)
 
     def _begin_shot(self, shots: Shots[FrameT], cut: Cut) -> None:
         """Go on with an earlier shot if the next frame may follow it; or look for objects anew, or for the given."""
         shots.begin()
-        ended = self._tracker
+        first, ended = shots.coming(1)[0], self._tracker
         ended.pause()
         if cut.faded and isinstance(ended, MatchingTracker):
             ended = ended.behind_fade()
-        again = next((shot for shot in reversed(self._earlier) if goes_on(shot[0], cut.begin, self.shot_rules)), None)
+        again = next((shot for shot in reversed(self._earlier) if self._goes_on(*shot, cut, first)), None)
         if again is not None and not self._discover and not set(ended.ids) <= set(again[1].ids):
             again = None  # it would forget whoever was given since
         others = [shot for shot in self._earlier if shot is not again]
         self._earlier = [*others, (cut.end, ended)][-EARLIER_SHOTS:]
         if again is not None:
-            self._tracker = again[1]
+            self._tracker, self._last = again[1], None
         elif not self._discover and isinstance(ended, MatchingTracker):
-            self._tracker = ended.behind_cut()
+            fits = self._area(first).holds(first, None, self.bar_rules)
+            self._tracker = (ended if fits else self._in_whole_frames(first)).behind_cut()
         else:
             self._tracker = self._new_tracker(ended.newest_id)
             self.look_ahead(shots.coming(self._frames_ahead))
         self._tracker.newest_id = max(ended.newest_id, self._tracker.newest_id)
         self._tracker.model = self._network(self._frames)
+
+    def _goes_on(self, end: Small, tracker: Tracker, cut: Cut, first: NDArray[np.uint8]) -> bool:
+        """Say whether a shot's *first* frame may follow one that had this *end* and was seen by this tracker."""
+        fits = tracker.area is None or tracker.area.holds(first, None, self.bar_rules)
+        return fits and goes_on(end, cut.begin, self.shot_rules)
 
     @torch.inference_mode()
     def look_ahead(self, images: Sequence[NDArray[np.uint8]]) -> None:
@@ -156,17 +166,18 @@ class Session:
         places = range(0, min(len(images), self._frames_ahead), self.rules.every)
         if not places:
             return
+        area = picture_area([images[n] for n in places], self.bar_rules)
         with self._arithmetic(), self._threads():
-            trackers = [self._new_tracker(self._tracker.newest_id) for _ in places]
+            trackers = [self._new_tracker(self._tracker.newest_id, area) for _ in places]
             found = [
-                tracker.step(self._encoded(images[n], self._model), None)
+                tracker.step(self._encoded(images[n], self._model, area), None)
                 for tracker, n in zip(trackers, places, strict=True)
             ]
             best = choose([Look(seen.logits, self.options.threshold) for seen in found], self.rules)
             self._tracker, self._opening = trackers[best], found[best]
             self._tracker.discover = False  # a tracker knows no direction; the way back is followed, not searched
             for image in reversed(images[: places[best]]):
-                self._opening = self._tracker.step(self._encoded(image, self._model), None)
+                self._opening = self._tracker.step(self._encoded(image, self._model, area), None)
             self._tracker.discover = True
 
     @torch.inference_mode()
@@ -186,18 +197,48 @@ class Session:
         idle = self._idle
         if idle and mask is None:
             return np.zeros(size, np.uint8)
-        known, self._opening = self._opening, None
+        labels = self._followed(image, mask)
+        if mask is not None and idle:
+            labels = np.array(mask, np.uint8)  # it says where everything is, and so where nothing is
+        elif mask is not None:
+            labels = np.where(mask > 0, mask, np.where(np.isin(labels, mask), 0, labels))  # all of what it names
+        self._last = None if self._area(image).whole else (np.array(image), labels.copy())  # whose memory may be reused
+        return labels
+
+    def _followed(self, image: NDArray[np.uint8], mask: Labels | None) -> Labels:
+        """Advance one frame and return the network's own labels."""
         with self._arithmetic(), self._threads():
-            network = self._switch(image)
-            seen = known
+            if not self._area(image).holds(image, mask, self.bar_rules):
+                self._tracker, self._opening = self._in_whole_frames(image), None
+            area, network = self._area(image), self._switch(image)
+            seen, self._opening = self._opening, None
             if seen is None or mask is not None:
-                seen = self._tracker.step(self._encode(image, network), mask)
-            if idle and mask is not None:
-                return np.array(mask, np.uint8)  # it says where everything is, and so where nothing is
-            labels = seen.labels()
-        if mask is None:
-            return labels
-        return np.where(mask > 0, mask, np.where(np.isin(labels, mask), 0, labels))  # it says all of what it names
+                frame = self._encode(image, network, area)
+                seen = self._tracker.step(frame, None if mask is None else area.of(mask))
+            return area.framed(seen.labels())
+
+    def _area(self, image: NDArray[np.uint8]) -> PictureArea:
+        """Return where the shot's frames are looked at; its first one, *image*, tells."""
+        if self._tracker.area is None:
+            matching = self._model.config.matching  # published networks look at whole frames, as published
+            size = image.shape[0], image.shape[1]
+            self._tracker.area = picture_area([image], self.bar_rules) if matching else whole_area(size)
+        return self._tracker.area
+
+    @torch.inference_mode()
+    def _in_whole_frames(self, image: NDArray[np.uint8]) -> MatchingTracker:
+        """Return who goes on in whole frames, of *image*'s size, since the bars end or a mask names something in them.
+
+        Whoever was seen in the frame before is followed on from there; everybody else is forgotten.
+        """
+        whole = whole_area((image.shape[0], image.shape[1]))
+        tracker = self._new_tracker(self._tracker.newest_id, whole)
+        assert isinstance(tracker, MatchingTracker)  # published networks look at whole frames
+        if self._last is not None:
+            before, labels = self._last
+            tracker.step(self._encoded(before, self._model, whole), labels)
+        tracker.model = self._network(self._frames)
+        return tracker
 
     def close(self) -> None:
         """End a video. What is being compiled ends first: beside the end of a program it would write warnings."""
@@ -218,13 +259,13 @@ class Session:
         """How many of the first frames are worth a look before they are followed."""
         return self.rules.frames if self._discover and self._model.config.matching else 0
 
-    def _new_tracker(self, newest_id: int = 0) -> Tracker:
+    def _new_tracker(self, newest_id: int = 0, area: PictureArea | None = None) -> Tracker:
         kind = MatchingTracker if self._model.config.matching else PublishedTracker
         look: Looking = Seen
         if isinstance(self._encode, AheadOnGPU):
             look = LookOnGPU(self.device, self._encode.begin, graphs=isinstance(self._faster, GraphedRVOS))
         tracker = kind(self._model, self.options, self.device, discover=self._discover, look=look)
-        tracker.newest_id = newest_id
+        tracker.newest_id, tracker.area = newest_id, area
         return tracker
 
     def _threads(self) -> AbstractContextManager[None]:
@@ -238,25 +279,26 @@ class Session:
         return torch.autocast(self.device.type, dtype=self.dtype, enabled=self.dtype != torch.float32)
 
     @torch.inference_mode()
-    def _encoded(self, image: NDArray[np.uint8], network: RVOS) -> EncodedFrame:
+    def _encoded(self, image: NDArray[np.uint8], network: RVOS, area: PictureArea) -> EncodedFrame:
         with self._arithmetic():
-            pixels = self._input(image)
-            return EncodedFrame((image.shape[0], image.shape[1]), network.encode(pixels), pixels)
+            part = area.of(image)
+            pixels = self._input(part)
+            return EncodedFrame((part.shape[0], part.shape[1]), network.encode(pixels), pixels)
 
     @torch.inference_mode()
-    def _encoded_at_once(self, frames: Sequence[tuple[NDArray[np.uint8], RVOS]]) -> list[EncodedFrame]:
-        """Encode pictures of one size, each with the network that is to do it, which is the same for all.
+    def _encoded_at_once(self, frames: Sequence[tuple[NDArray[np.uint8], RVOS, PictureArea]]) -> list[EncodedFrame]:
+        """Encode an area of pictures, each with the network that is to do it; both are the same for all.
 
         Where the memory does not suffice for all, the first alone, and from then on one at a time.
         """
-        (image, network), *_ = frames
+        _, network, area = frames[0]
         if not isinstance(network, GraphedRVOS):
             return [self._encoded(*frame) for frame in frames]
-        source = image.shape[0], image.shape[1]
-        pictures = [picture_tensor(image) for image, _ in frames]
+        parts = [area.of(image) for image, *_ in frames]
+        source, pictures = (parts[0].shape[0], parts[0].shape[1]), [picture_tensor(part) for part in parts]
         try:
             with self._arithmetic():
-                return [EncodedFrame(source, one) for one in network.encode_pictures(pictures, self._grid(image))]
+                return [EncodedFrame(source, one) for one in network.encode_pictures(pictures, self._grid(parts[0]))]
         except torch.cuda.OutOfMemoryError:
             if len(frames) == 1:
                 raise
@@ -282,7 +324,7 @@ class Session:
         """Return what computes this frame; begin to compile with the second one, when the first mask is out."""
         network = self._network(self._frames)
         if isinstance(self._faster, CompiledRVOS) and self._frames == 1:
-            self._faster.prepare(self._input(image))
+            self._faster.prepare(self._input(self._area(image).of(image)))
         if self._faster is not None and self._frames == FRAMES_MEANWHILE:
             self._tracker.model = network
         self._frames += 1

@@ -25,6 +25,7 @@ from rvos_cli.model import RVOS, RecurrentState, References
 from rvos_cli.model.encoder import Features
 from rvos_cli.model.reading import BegunReading
 from rvos_cli.model.rvos import StepOutput
+from rvos_cli.picture_area import PictureArea
 from rvos_cli.preprocess import mask_tensor
 from rvos_cli.presence import Absence
 from rvos_cli.sight import Labels, Looking, Seen
@@ -75,6 +76,7 @@ class Tracker(ABC):
         self.newest_id = 0  # ids up to this one have been given, in earlier shots, too
         self.state: RecurrentState | None = None
         self.masks: Tensor | None = None  # (1, N, h, w), the last probabilities
+        self.area: PictureArea | None = None  # of the frames, in which it follows; None before the first
         self._start()
 
     @abstractmethod

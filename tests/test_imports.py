@@ -44,16 +44,18 @@ ALLOWED = {
     "sight": {"cells", "continuity", "graphs", "model", "postprocess"},
     "whereabouts": {"cells", "continuity", "sight"},
     "trackers": {
-        *("config", "errors", "model", "preprocess"),
+        *("config", "errors", "model", "picture_area", "preprocess"),
         *("cells", "continuity", "discovery", "memory", "presence", "sight", "whereabouts"),
     },
     "opening": set(),
+    "picture_area": set(),
     "ahead": {"graphs", "threads"},
     "small_copies": set(),
     "fades": {"small_copies"},
     "shots": {"ahead", "fades", "small_copies"},
     "session": {
-        *(*VALUES, "ahead", "model", "opening", "preprocess", "shots", "sight", "small_copies", "threads", "trackers")
+        *(*VALUES, "ahead", "model", "opening", "picture_area", "preprocess", "shots", "sight", "small_copies"),
+        *("threads", "trackers"),
     },
     "weights_file": {"config", "errors"},
     "manifest": {"config", "errors", "folders", "locks", "weights_file", "whole_files"},

@@ -101,6 +101,16 @@ def test_frames_are_encoded_at_once_and_the_masks_are_the_same(on_a_gpu: Opened,
     assert encoded == [AT_ONCE] * 3 + [count - 16] * (count > 16)
 
 
+def test_between_black_bars_frames_are_encoded_at_once_too(on_a_gpu: Opened):
+    bars = ((24, 24), (0, 0))
+    frames = [np.pad(picture((32, 16 + 3 * k, RED)), (*bars, (0, 0))) for k in range(12)]
+    frames += [np.pad(frame[24:-24], (*bars, (0, 0)), mode="edge") for frame in frames[8:]]
+    mask, network = np.pad(square(32, 16, 1), bars), matching_network()
+    there = labels_of(on_a_gpu(network, first_mask=mask), frames)
+    require_alike(there, labels_of(Session(network, first_mask=mask), frames))
+    assert [labels[:24].any() for labels in there[:12]] == [False] * 12
+
+
 def test_where_memory_is_short_frames_are_encoded_one_by_one(on_a_gpu: Opened, monkeypatch):
     asked: list[int] = []
     encode = GraphedRVOS.encode_pictures
