@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from rvos_cli.errors import InputError
 from rvos_cli.sources.boxes import end_of_boxes
+from rvos_cli.sources.dynamic_range import StandardRange, is_high
 from rvos_cli.sources.frames import ClosingSource, Frame, SourceInfo, stem_of
 from rvos_cli.sources.geometry import UPRIGHT, Turn, displayed_size, is_hd, pixel_aspect, turn_of
 from rvos_cli.sources.streams import displayed_stream, in_tiles, opened, side_data
@@ -65,6 +66,7 @@ class VideoSource(ClosingSource):
     - Rotation and mirroring in the file's metadata are applied, as players do.
     - Pixels are made square: where the file asks for a sample aspect ratio beyond a rounding error, the width is
       scaled by it.
+    - High dynamic range becomes standard range (``dynamic_range.py``).
     - Of several video streams the default one is read; cover art is none.
     - Damage is survived: what decodes is given, and ``warnings`` says where frames are missing, as far as ffmpeg tells:
       where packets are gone without a trace, as in the middle of Matroska, AVI and transport streams, it does not.
@@ -82,6 +84,7 @@ class VideoSource(ClosingSource):
         self._name = name
         self._other_sizes: set[tuple[int, int]] = set()
         self._turned: tuple[float | None, Turn] = (None, UPRIGHT)
+        self._range_stays = False  # high dynamic range that cannot be converted
         frames = self._decode(1, _Reading())
         first = next(frames, None)
         frames.close()
@@ -121,13 +124,14 @@ class VideoSource(ClosingSource):
             InputError: the file can no longer be opened.
         """
         clock = FrameClock(self._time_base, self._rate, by_decoding_time=self._by_decoding_time)
-        reformatter = VideoReformatter()
+        standard, reformatter = StandardRange(), VideoReformatter()
         for index, frame in enumerate(self._frames()):
             if self.closed:
                 return
             time = clock.time(frame.pts, frame.dts)
             duration = frame.duration * self._time_base if frame.duration else None
-            yield Frame(index, f"{index:05d}", time, self._image(frame, index, reformatter), duration, clock.origin)
+            image = self._image(self._in_standard_range(frame, standard), index, reformatter)
+            yield Frame(index, f"{index:05d}", time, image, duration, clock.origin)
 
     def _frames(self) -> Iterator[Any]:
         """Decode with several threads; at the first damage start again with one and go on where that was."""
@@ -245,6 +249,16 @@ class VideoSource(ClosingSource):
             interpolation=Interpolation.BICUBIC,
         )
         return turn.apply(picture.to_ndarray())
+
+    def _in_standard_range(self, frame: Any, standard: StandardRange) -> Any:
+        if not is_high(frame) or self._range_stays:
+            return frame
+        try:
+            return standard.convert(frame)
+        except (av.FFmpegError, ValueError) as error:
+            self._range_stays = True
+            self.warn(f"{self._name} is of high dynamic range and stays so ({error}); its colours are pale")
+            return frame
 
     def _turn(self, frame: Any) -> Turn:
         """Return the frame's turn; the matrix itself is looked at only where the rotation changes.
