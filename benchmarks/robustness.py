@@ -14,7 +14,7 @@ import argparse
 import io
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
 
@@ -29,8 +29,10 @@ from speed_machine import processor, shown_command
 import rvos_cli as rvos
 from rvos_cli.errors import DatasetError, RvosError
 from rvos_cli.evaluation import read_mask
+from rvos_cli.exposure import ExposureRules
 from rvos_cli.picture_area import BarRules
 from rvos_cli.session import Session
+from rvos_cli.views import ViewRules
 
 WARM_UP = 10  # frames
 Picture = NDArray[np.uint8]
@@ -43,7 +45,7 @@ class Kind:
 
     frames: Change
     masks: Change = np.asarray
-    bars: BarRules = field(default_factory=BarRules)
+    rules: ViewRules = field(default_factory=ViewRules)
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -62,7 +64,7 @@ def main(words: Sequence[str] | None = None) -> int:
     print(f"`{shown_command('robustness.py', sys.argv[1:])}`\n")
     print("| frames | one-shot | zero-shot | objects found | ms a frame |\n| --- | --- | --- | --- | --- |")
     for name, kind in KINDS.items():
-        Session.bar_rules = kind.bars
+        Session.view_rules = kind.rules
         measured = np.mean([measure(model, clip, kind, chosen.frames) for clip in clips], axis=0)
         print("| {} | {:.3f} | {:.3f} | {:.1f} | {:.1f} |".format(name, *measured), flush=True)
     return 0
@@ -121,13 +123,13 @@ def dark(image: Picture) -> Picture:
 
 def hazy(image: Picture) -> Picture:
     """Take more than half of the contrast."""
-    return np.clip(168 + 0.45 * (image.astype(np.float32) - 128), 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(168 + 0.45 * (image.astype(np.float32) - 128), 0, 255), np.uint8)
 
 
-def grainy(image: Picture) -> Picture:
-    """Add noise with a standard deviation of 18 levels, the same for the same frame."""
+def grainy(image: Picture, deviation: float = 18) -> Picture:
+    """Add noise of so many levels, the same for the same frame."""
     draw = np.random.default_rng(int(image[::16, ::16].sum()))
-    return np.clip(image + draw.normal(0, 18, image.shape), 0, 255).astype(np.uint8)
+    return np.clip(image + draw.normal(0, deviation, image.shape), 0, 255).astype(np.uint8)
 
 
 def blurred(image: Picture) -> Picture:
@@ -150,8 +152,36 @@ def written_on(image: Picture) -> Picture:
     return np.asarray(cv2.putText(written, words, (height // 4, height * 11 // 12), font, height / 480, white, 3))
 
 
+def light(image: Picture) -> NDArray[np.float64]:
+    """Return the light of sRGB in BT.2020's primaries, (H, W, 3) in cd/m2, of which white has 203 (ITU-R BT.2408)."""
+    values = image / 255
+    linear = np.where(values <= 0.04045, values / 12.92, ((values + 0.055) / 1.055) ** 2.4)
+    to_2020 = [[0.6274, 0.3293, 0.0433], [0.0691, 0.9195, 0.0114], [0.0164, 0.0880, 0.8956]]  # ITU-R BT.2087
+    return np.asarray(203 * linear @ np.transpose(to_2020), np.float64)
+
+
+def coded_in_pq(image: Picture) -> Picture:
+    """Return the signal of SMPTE ST 2084."""
+    power = (light(image) / 10000) ** (1305 / 8192)
+    return _in_8_bits(((107 / 128 + 2413 / 128 * power) / (1 + 2392 / 128 * power)) ** (2523 / 32))
+
+
+def coded_in_hlg(image: Picture) -> Picture:
+    """Return the signal of ARIB STD-B67 for a screen of 1000 cd/m2, whose system gamma is 1.2."""
+    shown = light(image) / 1000
+    luminance = np.maximum(shown @ [0.2627, 0.6780, 0.0593], 1e-6)[..., None]
+    scene = shown * luminance ** (1 / 1.2 - 1)
+    upper = 0.17883277 * np.log(np.maximum(12 * scene - 0.28466892, 1e-9)) + 0.55991073
+    return _in_8_bits(np.where(scene <= 1 / 12, np.sqrt(3 * scene), upper))
+
+
+def _in_8_bits(signal: NDArray[np.float64]) -> Picture:
+    return np.rint(255 * np.clip(signal, 0, 1)).astype(np.uint8)
+
+
 LETTERBOX, PILLARBOX = between(0.17, 0), between(0, 0.5)
-EVERYWHERE = replace(BarRules(), least=1.0)
+EVERYWHERE = ViewRules(bars=BarRules(least=1.0))
+AS_IT_IS = ViewRules(exposure=ExposureRules(dark=0, hazy=256))
 KINDS = {
     "as they are": Kind(np.asarray),
     "between bars above and below, 2.4 to 1 in 4 to 3": Kind(LETTERBOX, LETTERBOX),
@@ -161,12 +191,18 @@ KINDS = {
     "upright, 9 to 16 of the middle": Kind(upright, upright),
     "without colours": Kind(grey),
     "dark": Kind(dark),
+    "the same, looked at as it is": Kind(dark, rules=AS_IT_IS),
+    "dark and grainy": Kind(lambda image: grainy(dark(image), 6)),
+    "dark and grainy, looked at as it is": Kind(lambda image: grainy(dark(image), 6), rules=AS_IT_IS),
     "hazy": Kind(hazy),
+    "hazy, looked at as it is": Kind(hazy, rules=AS_IT_IS),
     "grainy": Kind(grainy),
     "out of focus": Kind(blurred),
     "JPEG of quality 12": Kind(coarse),
     "136 pixels high": Kind(resized(136, cv2.INTER_AREA), resized(136, cv2.INTER_NEAREST)),
     "written on": Kind(written_on),
+    "of high dynamic range (PQ), taken for sRGB": Kind(coded_in_pq, rules=AS_IT_IS),
+    "of high dynamic range (HLG), taken for sRGB": Kind(coded_in_hlg, rules=AS_IT_IS),
 }
 
 

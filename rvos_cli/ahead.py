@@ -93,12 +93,14 @@ class Ahead(Generic[ResultT]):
         self._thread.submit(self._compute, coming)
 
     def __call__(self, *arguments: Any) -> ResultT:
-        """Return the answer to *arguments*, which were announced in the order of their turn, or not at all."""
-        if not self._coming or not _same(self._coming[0].arguments, arguments):
+        """Return the answer to *arguments*, whether they were announced or not; those announced before are let go."""
+        if not any(_same(coming.arguments, arguments) for coming in self._coming):
             return self._function(*arguments)
-        coming = self._coming.popleft()
-        coming.asked = True
-        return coming.answer.result()
+        while True:
+            coming = self._coming.popleft()
+            coming.asked = True  # or those before it will never be
+            if _same(coming.arguments, arguments):
+                return coming.answer.result()
 
     def _compute(self, coming: _Coming[ResultT]) -> None:
         try:

@@ -1,7 +1,7 @@
 """Which part of its frames a video shows its picture in: frames enter, the area between black bars leaves.
 
 A film is often wider than the video that holds it, a recording of a phone narrower. The network looks at what is
-between the bars alone, and so sees it larger, or has less to do. Used by ``session.py``. The level is that of ffmpeg's
+between the bars alone, and so sees it larger, or has less to do. Used by ``views.py``. The level is that of ffmpeg's
 ``cropdetect``; more has to be so here, since whoever stands before a black wall has no bars around him.
 """
 

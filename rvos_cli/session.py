@@ -20,13 +20,13 @@ from rvos_cli.model import RVOS
 from rvos_cli.model.compiled import CompiledRVOS
 from rvos_cli.model.graphed import GraphedRVOS
 from rvos_cli.opening import Look, OpeningRules, choose
-from rvos_cli.picture_area import BarRules, PictureArea, picture_area, whole_area
 from rvos_cli.preprocess import frame_tensor, network_size, picture_tensor
 from rvos_cli.shots import Cut, FrameT, ShotRules, Shots, goes_on
 from rvos_cli.sight import Labels, Looking, LookOnGPU, Seen
 from rvos_cli.small_copies import Small
 from rvos_cli.threads import torch_threads
 from rvos_cli.trackers import EncodedFrame, MatchingTracker, PublishedTracker, Tracker
+from rvos_cli.views import View, ViewRules, plain_view, view_of
 
 FRAMES_MEANWHILE = 4  # these, beside which it is compiled, take longer; then the rest is waited for
 AT_ONCE = 4  # frames that a GPU's graph encodes: of few kernels each would fill it
@@ -38,7 +38,7 @@ class Session:
 
     rules = OpeningRules()
     shot_rules = ShotRules()
-    bar_rules = BarRules()
+    view_rules = ViewRules()
 
     def __init__(
         self,
@@ -82,7 +82,6 @@ class Session:
         self._earlier: list[tuple[Small, Tracker]] = []  # how shots ended, and what they held
         self._opening: Seen | None = None  # what is in a shot's first frame, if that is known before its turn
         self._announced = False  # whether frames are told before their turn
-        self._last: tuple[NDArray[np.uint8], Labels] | None = None  # frame and labels, where there are bars
 
     @property
     def objects(self) -> tuple[int, ...]:
@@ -118,13 +117,13 @@ class Session:
         With graphs, a few frames behind it are read and encoded with it. Those behind a cut may be for nothing.
         """
         network, count = self._network(self._frames + 1), int(follows)
-        area = self._area(ahead.peek(1)[0].image)
+        view = self._view(ahead.peek(1)[0].image)
         if isinstance(self._encode, AheadOnGPU):
             count *= self._at_once if isinstance(network, GraphedRVOS) else 1
-            self._encode.announce(lambda: [(frame.image, network, area) for frame in ahead.peek(count)])
+            self._encode.announce(lambda: [(frame.image, network, view) for frame in ahead.peek(count)])
             return
         for following in ahead.peek(1 + count)[1:]:
-            self._encode.announce(following.image, network, area)
+            self._encode.announce(following.image, network, view)
 
     def _begin_shot(self, shots: Shots[FrameT], cut: Cut) -> None:
         """Go on with an earlier shot if the next frame may follow it; or look for objects anew, or for the given."""
@@ -139,10 +138,10 @@ class Session:
         others = [shot for shot in self._earlier if shot is not again]
         self._earlier = [*others, (cut.end, ended)][-EARLIER_SHOTS:]
         if again is not None:
-            self._tracker, self._last = again[1], None
+            self._tracker = again[1]
         elif not self._discover and isinstance(ended, MatchingTracker):
-            fits = self._area(first).holds(first, None, self.bar_rules)
-            self._tracker = (ended if fits else self._in_whole_frames(first)).behind_cut()
+            fits = self._view(first).holds(first, None)
+            self._tracker = (ended if fits else self._in_whole_frames()).behind_cut()
         else:
             self._tracker = self._new_tracker(ended.newest_id)
             self.look_ahead(shots.coming(self._frames_ahead))
@@ -151,7 +150,7 @@ class Session:
 
     def _goes_on(self, end: Small, tracker: Tracker, cut: Cut, first: NDArray[np.uint8]) -> bool:
         """Say whether a shot's *first* frame may follow one that had this *end* and was seen by this tracker."""
-        fits = tracker.area is None or tracker.area.holds(first, None, self.bar_rules)
+        fits = tracker.view is None or tracker.view.holds(first, None)
         return fits and goes_on(end, cut.begin, self.shot_rules)
 
     @torch.inference_mode()
@@ -166,18 +165,18 @@ class Session:
         places = range(0, min(len(images), self._frames_ahead), self.rules.every)
         if not places:
             return
-        area = picture_area([images[n] for n in places], self.bar_rules)
+        view = view_of([images[n] for n in places], self.view_rules)
         with self._arithmetic(), self._threads():
-            trackers = [self._new_tracker(self._tracker.newest_id, area) for _ in places]
+            trackers = [self._new_tracker(self._tracker.newest_id, view) for _ in places]
             found = [
-                tracker.step(self._encoded(images[n], self._model, area), None)
+                tracker.step(self._encoded(images[n], self._model, view), None)
                 for tracker, n in zip(trackers, places, strict=True)
             ]
             best = choose([Look(seen.logits, self.options.threshold) for seen in found], self.rules)
             self._tracker, self._opening = trackers[best], found[best]
             self._tracker.discover = False  # a tracker knows no direction; the way back is followed, not searched
             for image in reversed(images[: places[best]]):
-                self._opening = self._tracker.step(self._encoded(image, self._model, area), None)
+                self._opening = self._tracker.step(self._encoded(image, self._model, view), None)
             self._tracker.discover = True
 
     @torch.inference_mode()
@@ -202,42 +201,43 @@ class Session:
             labels = np.array(mask, np.uint8)  # it says where everything is, and so where nothing is
         elif mask is not None:
             labels = np.where(mask > 0, mask, np.where(np.isin(labels, mask), 0, labels))  # all of what it names
-        self._last = None if self._area(image).whole else (np.array(image), labels.copy())  # whose memory may be reused
+        if not self._view(image).area.whole:
+            self._tracker.note_shown(image, labels)
         return labels
 
     def _followed(self, image: NDArray[np.uint8], mask: Labels | None) -> Labels:
         """Advance one frame and return the network's own labels."""
         with self._arithmetic(), self._threads():
-            if not self._area(image).holds(image, mask, self.bar_rules):
-                self._tracker, self._opening = self._in_whole_frames(image), None
-            area, network = self._area(image), self._switch(image)
+            if not self._view(image).holds(image, mask):
+                self._tracker, self._opening = self._in_whole_frames(), None
+            view, network = self._view(image), self._switch(image)
             seen, self._opening = self._opening, None
             if seen is None or mask is not None:
-                frame = self._encode(image, network, area)
-                seen = self._tracker.step(frame, None if mask is None else area.of(mask))
-            return area.framed(seen.labels())
+                frame = self._encode(image, network, view)
+                seen = self._tracker.step(frame, None if mask is None else view.area.of(mask))
+            return view.area.framed(seen.labels())
 
-    def _area(self, image: NDArray[np.uint8]) -> PictureArea:
-        """Return where the shot's frames are looked at; its first one, *image*, tells."""
-        if self._tracker.area is None:
-            matching = self._model.config.matching  # published networks look at whole frames, as published
-            size = image.shape[0], image.shape[1]
-            self._tracker.area = picture_area([image], self.bar_rules) if matching else whole_area(size)
-        return self._tracker.area
+    def _view(self, image: NDArray[np.uint8]) -> View:
+        """Return how the shot's frames are looked at; its first one, *image*, tells."""
+        if self._tracker.view is None:
+            matching = self._model.config.matching  # published networks look at frames as they are
+            self._tracker.view = view_of([image], self.view_rules) if matching else plain_view(image)
+        return self._tracker.view
 
     @torch.inference_mode()
-    def _in_whole_frames(self, image: NDArray[np.uint8]) -> MatchingTracker:
-        """Return who goes on in whole frames, of *image*'s size, since the bars end or a mask names something in them.
+    def _in_whole_frames(self) -> MatchingTracker:
+        """Return who goes on in whole frames, since the bars end or a mask names something in them.
 
-        Whoever was seen in the frame before is followed on from there; everybody else is forgotten.
+        Every object is followed on from the frame in which it was seen last.
         """
-        whole = whole_area((image.shape[0], image.shape[1]))
-        tracker = self._new_tracker(self._tracker.newest_id, whole)
-        assert isinstance(tracker, MatchingTracker)  # published networks look at whole frames
-        if self._last is not None:
-            before, labels = self._last
-            tracker.step(self._encoded(before, self._model, whole), labels)
-        tracker.model = self._network(self._frames)
+        ended = self._tracker
+        assert isinstance(ended, MatchingTracker) and ended.view is not None  # published networks see whole frames
+        view, tracker = ended.view.in_whole(), self._new_tracker(ended.newest_id)
+        assert isinstance(tracker, MatchingTracker)
+        tracker.discover, tracker.view = False, view
+        for image, labels in ended.shown_last():
+            tracker.step(self._encoded(image, self._model, view), labels)
+        tracker.discover, tracker.model = self._discover, self._network(self._frames)
         return tracker
 
     def close(self) -> None:
@@ -259,13 +259,13 @@ class Session:
         """How many of the first frames are worth a look before they are followed."""
         return self.rules.frames if self._discover and self._model.config.matching else 0
 
-    def _new_tracker(self, newest_id: int = 0, area: PictureArea | None = None) -> Tracker:
+    def _new_tracker(self, newest_id: int = 0, view: View | None = None) -> Tracker:
         kind = MatchingTracker if self._model.config.matching else PublishedTracker
         look: Looking = Seen
         if isinstance(self._encode, AheadOnGPU):
             look = LookOnGPU(self.device, self._encode.begin, graphs=isinstance(self._faster, GraphedRVOS))
         tracker = kind(self._model, self.options, self.device, discover=self._discover, look=look)
-        tracker.newest_id, tracker.area = newest_id, area
+        tracker.newest_id, tracker.view = newest_id, view
         return tracker
 
     def _threads(self) -> AbstractContextManager[None]:
@@ -279,22 +279,22 @@ class Session:
         return torch.autocast(self.device.type, dtype=self.dtype, enabled=self.dtype != torch.float32)
 
     @torch.inference_mode()
-    def _encoded(self, image: NDArray[np.uint8], network: RVOS, area: PictureArea) -> EncodedFrame:
+    def _encoded(self, image: NDArray[np.uint8], network: RVOS, view: View) -> EncodedFrame:
         with self._arithmetic():
-            part = area.of(image)
+            part = view.of(image)
             pixels = self._input(part)
             return EncodedFrame((part.shape[0], part.shape[1]), network.encode(pixels), pixels)
 
     @torch.inference_mode()
-    def _encoded_at_once(self, frames: Sequence[tuple[NDArray[np.uint8], RVOS, PictureArea]]) -> list[EncodedFrame]:
-        """Encode an area of pictures, each with the network that is to do it; both are the same for all.
+    def _encoded_at_once(self, frames: Sequence[tuple[NDArray[np.uint8], RVOS, View]]) -> list[EncodedFrame]:
+        """Encode a view of pictures, each with the network that is to do it; both are the same for all.
 
         Where the memory does not suffice for all, the first alone, and from then on one at a time.
         """
-        _, network, area = frames[0]
+        _, network, view = frames[0]
         if not isinstance(network, GraphedRVOS):
             return [self._encoded(*frame) for frame in frames]
-        parts = [area.of(image) for image, *_ in frames]
+        parts = [view.of(image) for image, *_ in frames]
         source, pictures = (parts[0].shape[0], parts[0].shape[1]), [picture_tensor(part) for part in parts]
         try:
             with self._arithmetic():
@@ -324,7 +324,7 @@ class Session:
         """Return what computes this frame; begin to compile with the second one, when the first mask is out."""
         network = self._network(self._frames)
         if isinstance(self._faster, CompiledRVOS) and self._frames == 1:
-            self._faster.prepare(self._input(self._area(image).of(image)))
+            self._faster.prepare(self._input(self._view(image).of(image)))
         if self._faster is not None and self._frames == FRAMES_MEANWHILE:
             self._tracker.model = network
         self._frames += 1

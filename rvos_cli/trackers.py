@@ -25,10 +25,10 @@ from rvos_cli.model import RVOS, RecurrentState, References
 from rvos_cli.model.encoder import Features
 from rvos_cli.model.reading import BegunReading
 from rvos_cli.model.rvos import StepOutput
-from rvos_cli.picture_area import PictureArea
 from rvos_cli.preprocess import mask_tensor
 from rvos_cli.presence import Absence
 from rvos_cli.sight import Labels, Looking, Seen
+from rvos_cli.views import Picture, View
 from rvos_cli.whereabouts import Whereabouts
 
 
@@ -76,7 +76,8 @@ class Tracker(ABC):
         self.newest_id = 0  # ids up to this one have been given, in earlier shots, too
         self.state: RecurrentState | None = None
         self.masks: Tensor | None = None  # (1, N, h, w), the last probabilities
-        self.area: PictureArea | None = None  # of the frames, in which it follows; None before the first
+        self.view: View | None = None  # of the frames; None before the first
+        self._shown: dict[int, tuple[Picture, Labels]] = {}  # in which frame each object was seen last, oldest first
         self._start()
 
     @abstractmethod
@@ -91,6 +92,20 @@ class Tracker(ABC):
         """Make all that is held its own: until the next step graphs may compute frames of other trackers."""
         self.state = self.state.clone() if self.state is not None else None
         self.masks = self.masks.clone() if self.masks is not None else None
+
+    def note_shown(self, image: Picture, labels: Labels) -> None:
+        """Keep a frame (H, W, 3) and its labels (H, W) for ``shown_last``; needed only where views may change."""
+        shown = np.unique(labels[labels > 0]).tolist()
+        if not shown:
+            return
+        frame = image.copy(), labels.copy()  # whose owner may use the memory again
+        for identity in shown:
+            self._shown.pop(identity, None)
+            self._shown[identity] = frame
+
+    def shown_last(self) -> list[tuple[Picture, Labels]]:
+        """Return the frames in which the objects were seen last, each once and the oldest first."""
+        return list({id(frame): frame for frame in self._shown.values()}.values())
 
     def _seen(self, logits: Tensor, ids: tuple[int, ...], frame: EncodedFrame) -> Seen:
         return self.look(logits, ids, frame.source, self.options.threshold)
@@ -160,6 +175,7 @@ class MatchingTracker(Tracker):
         """Return another one for the same objects, where each is missing until it is seen again."""
         other = copy.copy(self)
         other.memory, other._whereabouts = self.memory.behind_cut(), Whereabouts(self.options.threshold)
+        other._shown = dict(self._shown)
         other._absence = self._absence.behind_cut(self.ids, self.memory.later)
         other.state, other.masks = None, None if self.masks is None else torch.zeros_like(self.masks)
         return other

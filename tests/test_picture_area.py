@@ -155,6 +155,66 @@ def test_where_the_bars_end_nobody_who_was_found_is_another():
     assert overlap(labels[15], labels[16], 1) > 0.8
 
 
+@pytest.mark.parametrize("between", ["black", "foreign", "faded"])
+def test_objects_that_are_out_of_sight_when_the_bars_end_are_not_forgotten(between):
+    frames = clip()
+    dark = [np.zeros_like(barred(frames[0]))] * 8
+    if between == "foreign":
+        dark = [barred(scene(3, size=clip()[0].shape[:2]))] * 8
+    elif between == "faded":
+        dark = [(barred(frames[8]) * share).astype(np.uint8) for share in (0.8, 0.6, 0.4, 0.2, 0.0, 0.0)]
+        dark += [(continued(frames[8]) * share).astype(np.uint8) for share in (0.2, 0.4, 0.6, 0.8)]
+    session = Session(lite(), options=SMALL, first_mask=barred(first_mask()))
+    labels = labels_of(session, [*map(barred, frames[:8]), *dark, *map(continued, frames[8:])], ahead=True)
+    assert set(session.objects) == {1, 2, 3}
+    assert set(np.unique(labels[-1])) == {0, 1, 2, 3}
+
+
+def test_an_object_that_is_hidden_when_the_bars_end_comes_back():
+    frames, mask = clip()[:12], first_mask()
+    hidden = [frame.copy() for frame in frames]
+    rows, columns = np.nonzero(mask == 1)
+    for frame in hidden[3:7]:
+        frame[max(0, rows.min() - 8) : rows.max() + 8, max(0, columns.min() - 8) : columns.max() + 8] = (90, 110, 60)
+    session = Session(lite(), options=SMALL, first_mask=barred(mask))
+    labels = labels_of(session, [*map(barred, hidden[:5]), *map(continued, hidden[5:])], ahead=False)
+    assert not (labels[4] == 1).any()
+    assert overlap(labels[-1], barred(mask), 1) > 0.4  # it moves
+
+
+def test_a_mask_in_a_bar_where_an_earlier_shot_goes_on_forgets_nobody():
+    film = [barred(frame) for frame in clip()[:12]]
+    for frame in film:
+        frame[:22, 200:260] = (240, 230, 40)
+    sign = np.zeros(film[0].shape[:2], np.uint8)
+    sign[:22, 200:260] = 9
+    frames = [*film[:6], *[scene(3, size=film[0].shape[:2])] * 6, *film[6:]]
+    session = Session(lite(), options=SMALL, first_mask=barred(first_mask()))
+    for place, frame in enumerate(session.looking_ahead(map(Picture, frames))):
+        labels = session.step(frame.image, sign if place == 12 else None)
+    session.close()
+    assert set(session.objects) == {1, 2, 3, 9} == set(np.unique(labels)) - {0}
+
+
+def test_where_the_bars_end_each_frame_is_still_encoded_once(monkeypatch):
+    encoded: list[bool] = []
+    encode = RVOS.encode
+
+    def counted(self, frame):
+        encoded.append(True)
+        return encode(self, frame)
+
+    monkeypatch.setattr(RVOS, "encode", counted)
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)  # or nothing would be encoded ahead
+    try:
+        frames = [*map(barred, clip()[:4]), *map(continued, clip()[4:16])]
+        labels_of(Session(lite(), options=SMALL, first_mask=barred(first_mask())), frames, ahead=True)
+    finally:
+        torch.set_num_threads(before)
+    assert len(encoded) <= len(frames) + 4  # two for nothing, and where everybody was seen last
+
+
 @pytest.mark.parametrize("named_at", [0, 3])
 def test_an_object_in_a_bar_is_followed_if_it_is_named(named_at):
     frames = [barred(frame) for frame in clip()[:6]]
@@ -181,12 +241,12 @@ def test_a_video_with_bars_may_be_given_frame_by_frame_in_the_same_memory():
 
 
 def test_a_shot_with_other_bars_is_searched_in_its_own_area():
-    first = [np.pad(scene(1, size=(240, 427)), ((24, 24), (0, 0), (0, 0)), mode="edge")] * 6
+    first = [np.pad(scene(1, size=clip()[0].shape[:2]), ((24, 24), (0, 0), (0, 0)), mode="edge")] * 6
     second = [barred(frame) for frame in clip()[:6]]
     session = Session(lite(), options=SMALL)
     both = labels_of(session, [*first, *second], ahead=True)[6:]
     alone = labels_of(Session(lite(), options=SMALL), second, ahead=True)
-    assert session._tracker.area is not None and not session._tracker.area.whole
+    assert session._tracker.view is not None and not session._tracker.view.area.whole
     assert all(labels.any() for labels in alone)
     assert [(labels > 0).tolist() for labels in both] == [(labels > 0).tolist() for labels in alone]
 
@@ -206,4 +266,4 @@ def test_published_networks_look_at_whole_frames():
     config = ModelConfig(trunk="resnet34", hidden_size=16, key_dim=0, slots=3, mask_input=True, size=64)
     session = Session(RVOS(config).eval(), first_mask=barred(square(32, 16, 3)))
     session.step(barred(picture((32, 16, RED))))
-    assert session._tracker.area is not None and session._tracker.area.whole
+    assert session._tracker.view is not None and session._tracker.view.area.whole
