@@ -14,7 +14,7 @@ from squares import FRAMES, HEIGHT, WIDTH, square_labels, squares
 
 import rvos_cli as rvos
 from rvos_cli import segmenter, session
-from rvos_cli.batch import distinct_stems
+from rvos_cli.batch_plan import distinct_stems
 from rvos_cli.masks import read_labels
 from rvos_cli.model.compiled import CompiledRVOS
 from rvos_cli.model.compiling import can_compile
