@@ -22,7 +22,7 @@ from rvos_cli.cells import CELL, cells_above, winning
 from rvos_cli.continuity import Cells
 from rvos_cli.graphs import Replayed
 from rvos_cli.model import References
-from rvos_cli.model.matching import partition
+from rvos_cli.model.references import partition
 from rvos_cli.postprocess import label_map, labels_everywhere
 
 Labels = NDArray[np.uint8]

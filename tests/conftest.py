@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import shutil
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -14,6 +15,7 @@ import pytest
 import torch
 from PIL import Image
 from squares import FRAMES, HEIGHT, WIDTH, ColourSession, square_labels, squares
+from trees import write_mask
 
 from rvos_cli.config import ModelConfig
 from rvos_cli.model import RVOS
@@ -85,6 +87,28 @@ def first_mask(tmp_path: Path) -> Path:
     """The mask of the clip's first frame."""
     Image.fromarray(square_labels()).save(tmp_path / "first.png")
     return tmp_path / "first.png"
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    """A video with a mask, one without in a subfolder, a frame folder with a mask, and things that are no inputs."""
+    root = tmp_path / "videos"
+    clip = media.encode(tmp_path / "clip.mp4", frames=[squares(index) for index in range(FRAMES)], size=(HEIGHT, WIDTH))
+    (root / "day" / "two").mkdir(parents=True)
+    shutil.copy(clip, root / "a.MP4")
+    write_mask(root / "a.png", square_labels())
+    shutil.copy(clip, root / "day" / "b.mp4")
+    frames = root / "day" / "two" / "shots"
+    frames.mkdir()
+    for index in range(FRAMES):
+        Image.fromarray(squares(index)).save(frames / f"{index}.jpg")
+    write_mask(root / "day" / "two" / "shots.png", square_labels())
+    write_mask(root / "day" / "Annotations" / "x" / "0.png", square_labels())
+    write_mask(root / "palette" / "0.png", square_labels())
+    (root / ".hidden").mkdir()
+    shutil.copy(clip, root / ".hidden" / "c.mp4")
+    (root / "notes.txt").write_text("no video")
+    return root
 
 
 @pytest.fixture

@@ -72,7 +72,8 @@ ALLOWED = {
     "evaluation": {*VALUES, "device", "masks", "model", "png", "session", "sources", "weights", "whole_files"},
 }
 ALLOWED["segmenter"] = set(ALLOWED) - {"training", "evaluation"}
-ALLOWED["batch"] = {*VALUES, "outputs", "segmenter", "sources"}
+ALLOWED["batch_plan"] = {"config", "errors", "outputs", "segmenter", "sources"}
+ALLOWED["batch"] = {*VALUES, "batch_plan", "outputs", "segmenter"}
 ALLOWED["benchmarking"] = {
     *(*VALUES, "device", "model", "segmenter", "session", "sight", "sinks", "sources", "trackers", "whole_files")
 }
@@ -105,7 +106,10 @@ UNKNOWN = {
     },
     **{
         part: DRAWING
-        for part in ("device", "published", "weights", "export", "training", "evaluation", "segmenter", "batch")
+        for part in (
+            *("device", "published", "weights", "export", "training", "evaluation"),
+            *("segmenter", "batch", "batch_plan"),
+        )
     },
     "benchmarking": DRAWING,
 }

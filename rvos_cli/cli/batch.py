@@ -16,7 +16,8 @@ from rvos_cli.config import DEFAULT_WEIGHTS, InferenceOptions, OutputOptions
 if TYPE_CHECKING:
     from rich.progress import TaskID
 
-    from rvos_cli.batch import BatchReport, Job, JobResult, Listener
+    from rvos_cli.batch import BatchReport, JobResult, Listener
+    from rvos_cli.batch_plan import Job
 
 
 def batch(
@@ -70,7 +71,8 @@ def batch(
     """
     inference = InferenceOptions(size=size, max_objects=max_objects, threshold=threshold)
     outputs = OutputOptions(overlay=overlay, masks=not no_masks, objects=objects, force=force)
-    from rvos_cli.batch import plan, run_batch
+    from rvos_cli.batch import run_batch
+    from rvos_cli.batch_plan import plan
 
     talk = Talk(as_json=as_json, quiet=quiet, verbose=verbose)
     jobs = plan(folder, output=output, masks=first_masks)  # a wrong folder is said before the weights are loaded

@@ -52,7 +52,8 @@ def segment(
     if len(inputs) == 1:
         talk.document(segment_one(model, inputs[0], output=output, talk=talk, **keywords))
         return
-    from rvos_cli.batch import distinct_stems, failure_line
+    from rvos_cli.batch import failure_line
+    from rvos_cli.batch_plan import distinct_stems
     from rvos_cli.outputs import DEFAULT_ROOT
 
     documents, failed = [], 0

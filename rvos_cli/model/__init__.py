@@ -4,7 +4,7 @@ One letter per axis throughout: B batch, T time, N objects (slots), R reference 
 H W source size, h w network size.
 """
 
-from rvos_cli.model.matching import References
+from rvos_cli.model.references import References
 from rvos_cli.model.rvos import RVOS, StepOutput
 from rvos_cli.model.state import RecurrentState
 

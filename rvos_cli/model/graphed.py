@@ -17,9 +17,9 @@ from torch import Tensor, nn
 from rvos_cli.config import ModelConfig
 from rvos_cli.graphs import Replayed
 from rvos_cli.model.encoder import Features
-from rvos_cli.model.matching import References
 from rvos_cli.model.prepared import Prepared, PreparedCue, PreparedKernels, PreparedSlots, in_torch_order
 from rvos_cli.model.reading import BegunReading
+from rvos_cli.model.references import References
 from rvos_cli.model.rvos import RVOS, StepOutput
 from rvos_cli.model.slots import SharedSlots
 from rvos_cli.model.state import Hidden, RecurrentState

@@ -15,8 +15,9 @@ from torch import Tensor, nn
 from rvos_cli.model.convlstm import ConvLSTMCell, SpatialState
 from rvos_cli.model.decoder import Decoder
 from rvos_cli.model.encoder import Features
-from rvos_cli.model.matching import MatchingCue, References
+from rvos_cli.model.matching import MatchingCue
 from rvos_cli.model.reading import BegunReading, attend
+from rvos_cli.model.references import References
 from rvos_cli.model.slots import Kernels, SharedSlots, convolve, cut_kernels, side_by_side
 from rvos_cli.model.state import Hidden
 

@@ -18,8 +18,9 @@ from rvos_cli.config import ModelConfig
 from rvos_cli.model.convlstm import SpatialState
 from rvos_cli.model.decoder import Decoder, resize
 from rvos_cli.model.encoder import Encoder, Features
-from rvos_cli.model.matching import MatchingCue, References
+from rvos_cli.model.matching import MatchingCue
 from rvos_cli.model.reading import BegunReading
+from rvos_cli.model.references import References
 from rvos_cli.model.slots import PlainSlots, SharedSlots
 from rvos_cli.model.state import Hidden, RecurrentState
 

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from rvos_cli.batch import Job
+from rvos_cli.batch_plan import Job
 from rvos_cli.cli import batch, console
 from rvos_cli.cli.console import Talk, lines, stderr_console, table
 

@@ -5,16 +5,13 @@ from dataclasses import replace
 
 import pytest
 import torch
+from reference_frames import known_late, unit
 
-from rvos_cli.model import matching, reading
-from rvos_cli.model.matching import MatchingCue, References
+from rvos_cli.model import References, matching, reading
+from rvos_cli.model.matching import MatchingCue
 from rvos_cli.model.quantized import can_quantize
 
 vnni = pytest.mark.skipif(not can_quantize(), reason="the processor has no 8-bit instructions")
-
-
-def unit(*shape: int) -> torch.Tensor:
-    return torch.nn.functional.normalize(torch.randn(*shape), dim=1)
 
 
 @pytest.mark.parametrize("gradients", [True, False])
@@ -160,26 +157,6 @@ def test_a_trusted_frame_outweighs_another_that_looks_the_same():
     assert first == pytest.approx(1 / (1 + math.exp(-3)), abs=1e-4)
 
 
-def test_joining_references_of_fewer_objects_fills_with_background():
-    first = References.of(unit(1, 4, 4, 4), torch.ones(1, 1, 8, 8))
-    second = References.of(unit(1, 4, 4, 4), torch.full((1, 3, 8, 8), 1.0))
-    both = first + second
-    assert len(both) == 2
-    assert both.masks.shape == (1, 3, 2, 4, 4)
-    assert both.masks[:, 1:, 0].sum() == 0
-    assert torch.allclose(both.masks.sum(dim=1), torch.ones(1, 2, 4, 4))
-    assert both.select([0, 2]).masks.shape == (1, 2, 2, 4, 4)
-    assert len(both.frames(-1)) == 1
-
-
-def known_late() -> tuple[References, References, References]:
-    """Return three frames of which the last two know of one object more, these two alone, and the last frame."""
-    torch.manual_seed(3)
-    first = References.of(unit(1, 64, 8, 14), torch.rand(1, 2, 8, 14))
-    second, third = (References.of(unit(1, 64, 8, 14), torch.rand(1, 3, 8, 14)) for _ in range(2))
-    return replace(first + second + third, sharpness=2.0), replace(second + third, sharpness=2.0), third
-
-
 @pytest.mark.parametrize("gradients", [True, False])
 @pytest.mark.parametrize("eight_bits", [pytest.param(True, marks=vnni), False])
 def test_of_an_object_only_frames_that_know_of_it_are_read(gradients: bool, eight_bits: bool):
@@ -193,12 +170,3 @@ def test_of_an_object_only_frames_that_know_of_it_are_read(gradients: bool, eigh
     assert (read[:, 2] - alone[:, 2]).abs().max() < (0.05 if eight_bits and not gradients else 1e-5)
     assert (told[:, 2] - alone[:, 2]).abs().max() > 0.1  # were it said that the first frame has nothing of it
     assert torch.allclose(read[:, :2], told[:, :2], atol=1e-5) and (read[:, 3] == 0).all()
-
-
-def test_what_frames_know_of_goes_with_them():
-    every, _, last = known_late()
-    assert every.counts == (2, 3, 3) and last.counts == (3,)
-    assert every.widen(5).counts == (2, 3, 3) and every.widen(5).masks.shape[1] == 5
-    assert every.frames(1).counts == (3, 3) and every.frames(0, 1).late == []
-    assert every.select([0, 2]).counts == (1, 2, 2) and every.select([0, 2]).late == [(slice(1, 2), [1, 2])]
-    assert every.select([1, 4]).counts == (1, 1, 1)

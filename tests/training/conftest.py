@@ -1,10 +1,15 @@
-"""A very small training data folder in the layout of the real one."""
+"""What tests of training share: very small data in the layouts of the real ones, and a small network."""
 
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+import trees
 from PIL import Image, ImageDraw
+
+from rvos_cli.config import ModelConfig
+from rvos_cli.model import RVOS
 
 SIZE = (160, 96)
 
@@ -37,6 +42,7 @@ def _save_disc(folder: Path, name: str, colour: tuple[int, int, int]) -> None:
 
 @pytest.fixture
 def data_root(tmp_path: Path) -> Path:
+    """Pairs, clips, cut-outs and backgrounds, a few of each."""
     root = tmp_path / "data"
     train = root / "train"
     for index in range(7):
@@ -52,3 +58,16 @@ def data_root(tmp_path: Path) -> Path:
         (train / "backgrounds" / name).mkdir(parents=True)
         _scenery(5).save(train / "backgrounds" / name / "scene.jpg")
     return root
+
+
+@pytest.fixture(scope="module")
+def davis(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """DAVIS 2017, two training sequences of it."""
+    return trees.davis2017(tmp_path_factory.mktemp("davis"), split="train")
+
+
+@pytest.fixture
+def small_network() -> RVOS:
+    """A small lite network with random weights, always the same."""
+    torch.manual_seed(0)
+    return RVOS(ModelConfig(hidden_size=16, key_dim=8))

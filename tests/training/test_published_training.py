@@ -1,4 +1,4 @@
-"""Training of the published network on tiny data sets in the official layouts: clips, rollouts, run, command."""
+"""Training of the published network on a tiny data set in the official layout: run, recipes, command."""
 
 from __future__ import annotations
 
@@ -6,38 +6,18 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
-import trees
+from small_published import RECIPES, small
 
 from rvos_cli.cli.app import run as rvos
-from rvos_cli.errors import DatasetError, UsageError, WeightsError
-from rvos_cli.evaluation.datasets import load_dataset
+from rvos_cli.errors import UsageError, WeightsError
 from rvos_cli.model import RVOS
 from rvos_cli.training.ablation import vary
 from rvos_cli.training.loop import train
-from rvos_cli.training.losses import overlap_cost, soft_iou_loss
-from rvos_cli.training.published_rollout import PublishedRollout, match
 from rvos_cli.training.recipes import DAVIS_SIZE, YOUTUBE_SIZE, Recipe, TrainOptions, recipe
-from rvos_cli.training.sequence_clips import SequenceClips, clip_map, number_objects
 from rvos_cli.training.trunk import torchvision_trunk
 from rvos_cli.weights import load_weights, save_weights
-
-SIZE = (64, 96)
-RECIPES = ("published-one-shot", "published-zero-shot")
-
-
-def small(name: str, **switches) -> Recipe:
-    """A published recipe with a small network, small clips and few steps."""
-    plan = vary(recipe(name), dataset="davis2017", trunk="resnet34", size=SIZE, max_objects=3, **switches)
-    stages = tuple(replace(stage, frames=3) for stage in plan.stages)
-    return replace(plan, model=replace(plan.model, hidden_size=8), stages=stages, steps=2, batch=1)
-
-
-@pytest.fixture(scope="module")
-def davis(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return trees.davis2017(tmp_path_factory.mktemp("davis"), split="train")
 
 
 def options(root: Path, output: Path, plan: Recipe) -> TrainOptions:
@@ -51,163 +31,6 @@ def options(root: Path, output: Path, plan: Recipe) -> TrainOptions:
         precision="float32",
         workers=0,
     )
-
-
-def clips(root: Path, **changes) -> SequenceClips:
-    sequences = load_dataset("davis2017", root, split="train").sequences
-    return SequenceClips(sequences, **{"height": 64, "width": 96, "frames": 3, **changes})
-
-
-def batch(frames: int = 3, objects: int = 2) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    torch.manual_seed(0)
-    images, labels = torch.randn(1, frames, 3, *SIZE) * 0.1, torch.zeros(1, frames, *SIZE, dtype=torch.uint8)
-    for t in range(frames):
-        for k in range(objects):
-            rows, columns = slice(12, 44), slice(4 + 46 * k + 2 * t, 36 + 46 * k + 2 * t)
-            labels[0, t, rows, columns] = k + 1
-            images[0, t, k, rows, columns] += 2
-    return images, labels, torch.tensor([False])
-
-
-def network(plan: Recipe) -> RVOS:
-    torch.manual_seed(0)
-    return RVOS(plan.model).train()
-
-
-# Clips
-
-
-def test_a_clip_has_the_item_format_and_depends_on_seed_and_index_alone(davis: Path):
-    one, again, other = clips(davis)[7], clips(davis)[7], clips(davis, seed=1)[7]
-    assert one["frames"].shape == (3, 3, 64, 96) and one["frames"].dtype == torch.uint8
-    assert one["labels"].shape == (3, 64, 96) and one["labels"].dtype == torch.uint8
-    assert not bool(one["complete"])
-    assert torch.equal(one["frames"], again["frames"]) and torch.equal(one["labels"], again["labels"])
-    assert not torch.equal(one["frames"], other["frames"])
-
-
-@pytest.mark.parametrize("augment", [False, True])
-def test_labels_lie_where_their_things_are(davis: Path, augment: bool):
-    for index in range(6):
-        clip = clips(davis, augment=augment)[index]
-        shown = torch.round(clip["frames"][:, 0].float() / 40)
-        assert float((shown == clip["labels"]).float().mean()) > 0.9
-        assert clip["labels"][0].any()
-
-
-def test_every_sequence_comes_once_a_round(davis: Path):
-    dataset = clips(davis)
-    rounds = [{dataset._which(2 * k), dataset._which(2 * k + 1)} for k in range(5)]
-    assert rounds == [{0, 1}] * 5
-
-
-def test_without_augmentation_a_clip_is_the_frames_resized(davis: Path):
-    mapped = clip_map(np.random.default_rng(0), (48, 64), (96, 128), augment=False)
-    assert mapped @ [0, 0, 1] == pytest.approx([0, 0, 1])
-    assert mapped @ [128, 96, 1] == pytest.approx([64, 48, 1])
-
-
-def test_objects_of_the_first_frame_are_numbered_first_and_the_surplus_is_unknown():
-    labels = np.zeros((2, 4, 8), np.uint8)
-    labels[0, 0, :4], labels[0, 1, :2], labels[0, 2, :1], labels[1, 3, :3] = 9, 5, 7, 2
-    labels[0, 3, 7] = 255
-    assert number_objects(labels, 4)[0, :3, 0].tolist() == [3, 1, 2]
-    assert number_objects(labels, 4)[1, 3, 0] == 4
-    few = number_objects(labels, 2)
-    assert few[0, :3, 0].tolist() == [2, 1, 255]
-    assert few[1, 3, 0] == 255 and few[0, 3, 7] == 255
-
-
-def test_youtube_clips_take_only_frames_with_masks(tmp_path: Path):
-    root = trees.youtube(tmp_path, split="train", full=True)
-    sequences = load_dataset("youtube-vos", root, split="train").sequences
-    dataset = SequenceClips(sequences, height=64, width=96, frames=5)
-    assert [path.stem for path in dataset.sequences[0][1]] == [f"{5 * i:05d}" for i in range(1, 8)]
-    assert int(dataset[0]["labels"].max()) == 2
-
-
-def test_a_split_without_masks_is_named(tmp_path: Path):
-    root = trees.youtube(tmp_path)
-    with pytest.raises(DatasetError, match="none of 1 sequences has 5 frames with true masks"):
-        SequenceClips(load_dataset("youtube-vos", root).sequences)
-
-
-def test_white_masks_are_one_object(tmp_path: Path):
-    for index in range(3):
-        shown = trees.labels(index, (1,))
-        trees.write_frame(tmp_path / "frames" / "a" / f"{index}.jpg", shown)
-        trees.write_mask(tmp_path / "masks" / "a" / f"{index}.png", shown * 255)
-    dataset = SequenceClips(load_dataset("folder", tmp_path).sequences, height=64, width=96, frames=2)
-    assert dataset[0]["labels"].unique().tolist() == [0, 1]
-
-
-# Losses and rollouts
-
-
-def test_the_cost_of_a_pair_is_its_soft_iou_loss():
-    torch.manual_seed(0)
-    guess, truth, valid = torch.rand(3, 6, 8), (torch.rand(2, 6, 8) > 0.5).float(), (torch.rand(1, 6, 8) > 0.2).float()
-    cost = overlap_cost(guess, truth, valid)
-    for s in range(3):
-        for o in range(2):
-            assert cost[s, o] == pytest.approx(float(soft_iou_loss(guess[s], truth[o], valid[0])), abs=1e-5)
-
-
-def test_matching_gives_every_object_the_slot_that_shows_it():
-    truth = torch.zeros(1, 3, 8, 8)
-    truth[0, 0, :4], truth[0, 2, 4:] = 1, 1  # object 1 is not in the frame
-    slots = torch.stack([torch.full((8, 8), 0.1), truth[0, 2] * 0.9, truth[0, 0] * 0.8, torch.zeros(8, 8)])[None]
-    assert match(slots, truth, torch.ones(1, 1, 8, 8)).tolist() == [[-1, 2, 0, -1]]
-
-
-class Recorder:
-    """A network of one-shot configuration that shows given planes and remembers what masks it saw."""
-
-    def __init__(self, plan: Recipe) -> None:
-        self.config, self.seen = plan.model, []
-
-    def step(self, frame, state, *, slots, masks=None):
-        self.seen.append(masks.clone())
-        logits = torch.full((1, slots, *SIZE), float(len(self.seen)))
-        return type("Out", (), {"logits": logits, "state": None})()
-
-
-@pytest.mark.parametrize("teacher", [0.0, 1.0])
-def test_the_first_stage_sees_the_true_previous_masks_and_the_second_its_own(teacher: float):
-    images, labels, complete = batch(frames=4)
-    model = Recorder(small("published-one-shot"))
-    PublishedRollout(slots=3).run(model, images, labels, complete, [torch.Generator()], teacher=teacher)
-    truth = torch.stack([labels[:, t] == k for t in range(4) for k in (1, 2)]).view(4, 2, *SIZE).float()[:, None]
-    assert torch.equal(model.seen[0], truth[0]) and torch.equal(model.seen[1], truth[0])
-    for t in (2, 3):
-        own = torch.sigmoid(torch.full((1, 2, *SIZE), float(t)))
-        assert torch.equal(model.seen[t], truth[t - 1] if teacher else own)
-
-
-def test_unseen_objects_do_not_count_and_clips_without_any_cost_nothing():
-    images, labels, complete = batch()
-    labels[0, 2][labels[0, 2] == 2] = 0
-    for name, parts in zip(RECIPES, ({"track": 3}, {"discover": 2, "track": 3}), strict=True):
-        plan = small(name)
-        losses = plan.rollout.run(network(plan), images, labels, complete, [torch.Generator()], teacher=1.0)
-        assert losses.counts == parts
-        empty = plan.rollout.run(network(plan), images, labels * 0, complete, [torch.Generator()], teacher=1.0)
-        assert float(empty.total.detach()) == 0
-
-
-@pytest.mark.parametrize("name", RECIPES)
-def test_a_few_steps_on_one_clip_bring_the_loss_down(name: str):
-    plan = small(name)
-    plan = replace(plan, model=replace(plan.model, hidden_size=32))
-    model, clip, totals = network(plan), batch(frames=2), []
-    optimizer = torch.optim.Adam(model.parameters(), 1e-2)
-    for _ in range(12):
-        losses = plan.rollout.run(model, *clip, [torch.Generator()], teacher=0.0)
-        optimizer.zero_grad()
-        losses.total.backward()
-        optimizer.step()
-        totals.append(float(losses.total.detach()))
-    assert totals[-1] < 0.8 * totals[0]
 
 
 # The run
