@@ -240,14 +240,19 @@ class VideoSource(ClosingSource):
         # Colour matrix and range are the frame's own, or the matrix is that of players, where ffmpeg would take BT.601
         # for any size; bicubic is how ffmpeg's command scales size and chroma.
         untagged = frame.colorspace == UNSPECIFIED and not frame.format.is_rgb
-        picture = reformatter.reformat(
-            frame,
-            width=width,
-            height=height,
-            format="rgb24",
-            src_colorspace="ITU709" if untagged and is_hd(height, width) else None,
-            interpolation=Interpolation.BICUBIC,
-        )
+        try:
+            picture = reformatter.reformat(
+                frame,
+                width=width,
+                height=height,
+                format="rgb24",
+                src_colorspace="ITU709" if untagged and is_hd(height, width) else None,
+                interpolation=Interpolation.BICUBIC,
+            )
+        except av.FFmpegError as error:
+            raise InputError(
+                f"{self._name} has colours that ffmpeg cannot convert ({error.strerror})", cure="convert it to BT.709"
+            ) from error
         return turn.apply(picture.to_ndarray())
 
     def _in_standard_range(self, frame: Any, standard: StandardRange) -> Any:
