@@ -58,7 +58,7 @@ def load_model(
 
     Raises:
         WeightsError: the weights are missing, damaged or not of this version.
-        DeviceError: the device is not there.
+        DeviceError: the device is not there, or has not enough memory.
         UsageError: there is no device of such a name.
     """
     choice = choose_device(device)
@@ -88,14 +88,19 @@ class Segmenter:
         half: bool | None = None,
         compiled: bool | None = None,
     ) -> None:
-        """Build the network of *weights* on *device*."""
+        """Build the network of *weights* on *device*.
+
+        Raises:
+            DeviceError: the GPU has not enough memory for it.
+        """
         self.name, self.sha256, self.config = weights.name, weights.sha256, weights.config
         self.device, self.device_reason, self.half = device, device_reason, half
         self._weights, self._compile = weights, compiled
         self._dtype = choose_dtype(device, half)
-        self._model = fold_norms(build_model(weights, device)).to(memory_format=torch.channels_last)
-        if device.type == "cuda":
-            self._model = for_gpu(self._model, self._dtype)
+        with _memory_errors("the network", cure="end what else uses it, or use --device cpu"):
+            self._model = fold_norms(build_model(weights, device)).to(memory_format=torch.channels_last)
+            if device.type == "cuda":
+                self._model = for_gpu(self._model, self._dtype)
         if self.config.matching:
             self._model.matching.quantized = device.type == "cpu" and half is not False and can_quantize()
         self._compiled = CompiledRVOS(self._model, half=half)
@@ -403,12 +408,11 @@ def _silent(*_: object) -> None:
 
 
 @contextmanager
-def _memory_errors() -> Iterator[None]:
+def _memory_errors(
+    job: str = "this", *, cure: str = "use a smaller --size, fewer --max-objects, --half, or --device cpu"
+) -> Iterator[None]:
     """Give a device that runs out of memory its name and its cure."""
     try:
         yield
     except torch.cuda.OutOfMemoryError as error:
-        raise DeviceError(
-            "the GPU has not enough memory for this",
-            cure="use a smaller --size, fewer --max-objects, --half, or --device cpu",
-        ) from error
+        raise DeviceError(f"the GPU has not enough memory for {job}", cure=cure) from error
