@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
+from squares import square_labels, squares
 
 from rvos_cli.errors import DeviceError
-from rvos_cli.segmenter import load_model
+from rvos_cli.segmenter import Segmenter, load_model
+
+
+@pytest.fixture
+def in_double() -> Iterator[None]:
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(torch.float32)
 
 
 def test_a_gpu_that_is_full_when_the_network_comes_is_named(
@@ -20,3 +29,13 @@ def test_a_gpu_that_is_full_when_the_network_comes_is_named(
     monkeypatch.setattr(torch.nn.Module, "to", full)
     with pytest.raises(DeviceError, match="not enough memory for the network; end what else uses it, or use --device"):
         load_model(tiny_weights, device="cpu")
+
+
+def test_loading_and_steps_do_not_depend_on_the_default_type_of_torch(
+    tiny_model: Segmenter, tiny_weights: Path, zero_shot_weights: Path, in_double: None
+) -> None:
+    frames = [squares(index) for index in range(3)]
+    for model in (tiny_model, load_model(tiny_weights, device="cpu")):
+        assert len(list(model.stream(frames))) == 3
+        assert len(list(model.stream(frames, first_mask=square_labels()))) == 3
+    assert len(list(load_model(zero_shot_weights, device="cpu").stream(frames))) == 3
