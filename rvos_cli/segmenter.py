@@ -210,7 +210,7 @@ class Segmenter:
             InputError: the input cannot be read.
             MaskError: a mask cannot be used; one of a frame that does not come is told when all others are through.
         """
-        if isinstance(masks, (str, os.PathLike)) or (isinstance(masks, np.ndarray) and masks.ndim == 2):
+        if isinstance(masks, (str, os.PathLike)) or (isinstance(masks, np.ndarray) and _is_one(masks)):
             raise UsageError("masks= is one mask", cure="give it as first_mask=, or as {frame index: mask}")
         options = InferenceOptions(size=size, max_objects=max_objects, threshold=threshold, half=self.half)
         require_task(self._weights, "segment" if first_mask is None and masks is None else "track")
@@ -388,6 +388,11 @@ def _per_frame(masks: Masks | None) -> Callable[[int], Mask | None]:
     return lambda index: next(some, None)
 
 
+def _is_one(masks: NDArray[np.uint8]) -> bool:
+    """Whether an array is a single mask, (H, W) or of colours (H, W, 3 or 4), and not one for each frame."""
+    return masks.ndim == 2 or (masks.ndim == 3 and masks.shape[2] in (3, 4) and masks.dtype == np.uint8)
+
+
 def _says_nothing(mask: Mask | None) -> bool:
     return mask is None or (isinstance(mask, np.ndarray) and not mask.any())
 
@@ -400,7 +405,7 @@ def _require_used(masks: Masks | None, frames: int, name: str) -> None:
         given = enumerate(masks) if isinstance(masks, Sized) else ()
     for index, mask in given:
         if index not in range(frames) and not _says_nothing(mask):
-            raise MaskError(f"masks= has one of frame {index}, and {name} has frames 0 to {frames - 1}")
+            raise MaskError(f"masks= has one of frame {index!r}, and {name} has frames 0 to {frames - 1}")
 
 
 def _silent(*_: object) -> None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from squares import square_labels, squares
 
-from rvos_cli.errors import DeviceError
+from rvos_cli.errors import DeviceError, MaskError, UsageError
 from rvos_cli.segmenter import Segmenter, load_model
 
 
@@ -39,3 +40,15 @@ def test_loading_and_steps_do_not_depend_on_the_default_type_of_torch(
         assert len(list(model.stream(frames))) == 3
         assert len(list(model.stream(frames, first_mask=square_labels()))) == 3
     assert len(list(load_model(zero_shot_weights, device="cpu").stream(frames))) == 3
+
+
+@pytest.mark.parametrize("channels", [3, 4])
+def test_one_mask_of_colours_is_not_taken_for_one_of_each_frame(tiny_model: Segmenter, channels: int) -> None:
+    mask = np.zeros((96, 128, channels), np.uint8)
+    with pytest.raises(UsageError, match="masks= is one mask; give it as first_mask="):
+        tiny_model.stream([squares(0)], masks=mask)
+
+
+def test_a_frame_that_is_named_by_text_is_told_as_text(tiny_model: Segmenter) -> None:
+    with pytest.raises(MaskError, match=r"masks= has one of frame '1', and arrays has frames 0 to 2"):
+        list(tiny_model.stream([squares(index) for index in range(3)], masks={"1": square_labels()}))  # type: ignore[dict-item]
