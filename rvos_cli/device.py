@@ -85,8 +85,8 @@ def _choose_cuda(index: int | None) -> DeviceChoice:
     if index is not None and index >= count:
         present = ", ".join(f"cuda:{i} ({torch.cuda.get_device_name(i)})" for i in range(count))
         raise DeviceError(f"there is no cuda:{index}", cure=f"choose one of {present}")
+    _probe(torch.device("cuda" if index is None else f"cuda:{index}"))
     device = torch.device("cuda", torch.cuda.current_device() if index is None else index)
-    _probe(device)
     return DeviceChoice(device, f"{device}: {torch.cuda.get_device_name(device)}")
 
 

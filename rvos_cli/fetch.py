@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import re
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import closing
 from http.client import HTTPException, HTTPMessage
 from pathlib import Path
 from typing import IO, Any
@@ -101,19 +102,27 @@ def _opened(url: str) -> Any:
 
 
 def _download(url: str, path: Path, progress: Progress | None) -> None:
+    done = 0
+    with closing(_pieces(url)) as pieces, path.open("wb") as file:
+        for piece, total in pieces:
+            file.write(piece)
+            done += len(piece)
+            if progress is not None:
+                progress(done, total)
+
+
+def _pieces(url: str) -> Generator[tuple[bytes, int | None], None, None]:
+    """Yield what lies at *url*, each piece with the bytes in all; only what the network refuses is blamed on it."""
     try:
         with _opened(url) as answer:
             length = answer.headers.get("Content-Length")
             total = int(length) if length and length.isdigit() else None
             done = 0
-            with path.open("wb") as file:
-                while piece := answer.read(1 << 20):
-                    file.write(piece)
-                    done += len(piece)
-                    if done > _SIZE_LIMIT:
-                        raise WeightsError(f"the file at {url} is larger than {_SIZE_LIMIT >> 30} GiB")
-                    if progress is not None:
-                        progress(done, total)
+            while piece := answer.read(1 << 20):
+                done += len(piece)
+                if done > _SIZE_LIMIT:
+                    raise WeightsError(f"the file at {url} is larger than {_SIZE_LIMIT >> 30} GiB")
+                yield piece, total
     except (OSError, HTTPException) as error:
         reason = getattr(error, "reason", None) or error
         raise WeightsError(f"cannot fetch {url} ({reason})", cure="check the address and the connection") from error

@@ -20,7 +20,7 @@ def label_map(logits: Tensor, ids: tuple[int, ...], size: tuple[int, int], thres
     """
     logits, least = logits.float(), math.log(threshold / (1 - threshold))
     labels = torch.zeros(size, dtype=torch.uint8, device=logits.device)
-    best = torch.full(size, least, device=logits.device)
+    best = logits.new_full(size, least)
     # An enlarged pixel lies between its neighbours: where none of them is above the threshold, it is not either.
     inside = [(logits.amax(dim=2 - axis) > least).cpu().numpy() for axis in (0, 1)]
     for identity, plane, *over in zip(ids, logits, *inside, strict=True):

@@ -63,7 +63,7 @@ def network_input(pictures: Tensor, size: tuple[int, int], config: ModelConfig) 
 def _channels(values: tuple[float, ...], device: torch.device) -> Tensor:
     """Return (1, 3, 1, 1); a GPU would be waited for each time that one is sent there."""
     with torch.inference_mode(False):
-        return torch.tensor(values, device=device).view(1, 3, 1, 1)
+        return torch.tensor(values, dtype=torch.float32, device=device).view(1, 3, 1, 1)
 
 
 def mask_tensor(labels: NDArray[np.uint8], ids: tuple[int, ...], size: tuple[int, int], device: torch.device) -> Tensor:

@@ -58,7 +58,7 @@ def load_model(
 
     Raises:
         WeightsError: the weights are missing, damaged or not of this version.
-        DeviceError: the device is not there.
+        DeviceError: the device is not there, or has not enough memory.
         UsageError: there is no device of such a name.
     """
     choice = choose_device(device)
@@ -88,14 +88,19 @@ class Segmenter:
         half: bool | None = None,
         compiled: bool | None = None,
     ) -> None:
-        """Build the network of *weights* on *device*."""
+        """Build the network of *weights* on *device*.
+
+        Raises:
+            DeviceError: the GPU has not enough memory for it.
+        """
         self.name, self.sha256, self.config = weights.name, weights.sha256, weights.config
         self.device, self.device_reason, self.half = device, device_reason, half
         self._weights, self._compile = weights, compiled
         self._dtype = choose_dtype(device, half)
-        self._model = fold_norms(build_model(weights, device)).to(memory_format=torch.channels_last)
-        if device.type == "cuda":
-            self._model = for_gpu(self._model, self._dtype)
+        with _memory_errors("the network", cure="end what else uses it, or use --device cpu"):
+            self._model = fold_norms(build_model(weights, device)).to(memory_format=torch.channels_last)
+            if device.type == "cuda":
+                self._model = for_gpu(self._model, self._dtype)
         if self.config.matching:
             self._model.matching.quantized = device.type == "cpu" and half is not False and can_quantize()
         self._compiled = CompiledRVOS(self._model, half=half)
@@ -205,7 +210,7 @@ class Segmenter:
             InputError: the input cannot be read.
             MaskError: a mask cannot be used; one of a frame that does not come is told when all others are through.
         """
-        if isinstance(masks, (str, os.PathLike)) or (isinstance(masks, np.ndarray) and masks.ndim == 2):
+        if isinstance(masks, (str, os.PathLike)) or (isinstance(masks, np.ndarray) and _is_one(masks)):
             raise UsageError("masks= is one mask", cure="give it as first_mask=, or as {frame index: mask}")
         options = InferenceOptions(size=size, max_objects=max_objects, threshold=threshold, half=self.half)
         require_task(self._weights, "segment" if first_mask is None and masks is None else "track")
@@ -383,6 +388,11 @@ def _per_frame(masks: Masks | None) -> Callable[[int], Mask | None]:
     return lambda index: next(some, None)
 
 
+def _is_one(masks: NDArray[np.uint8]) -> bool:
+    """Whether an array is a single mask, (H, W) or of colours (H, W, 3 or 4), and not one for each frame."""
+    return masks.ndim == 2 or (masks.ndim == 3 and masks.shape[2] in (3, 4) and masks.dtype == np.uint8)
+
+
 def _says_nothing(mask: Mask | None) -> bool:
     return mask is None or (isinstance(mask, np.ndarray) and not mask.any())
 
@@ -395,7 +405,7 @@ def _require_used(masks: Masks | None, frames: int, name: str) -> None:
         given = enumerate(masks) if isinstance(masks, Sized) else ()
     for index, mask in given:
         if index not in range(frames) and not _says_nothing(mask):
-            raise MaskError(f"masks= has one of frame {index}, and {name} has frames 0 to {frames - 1}")
+            raise MaskError(f"masks= has one of frame {index!r}, and {name} has frames 0 to {frames - 1}")
 
 
 def _silent(*_: object) -> None:
@@ -403,12 +413,11 @@ def _silent(*_: object) -> None:
 
 
 @contextmanager
-def _memory_errors() -> Iterator[None]:
+def _memory_errors(
+    job: str = "this", *, cure: str = "use a smaller --size, fewer --max-objects, --half, or --device cpu"
+) -> Iterator[None]:
     """Give a device that runs out of memory its name and its cure."""
     try:
         yield
     except torch.cuda.OutOfMemoryError as error:
-        raise DeviceError(
-            "the GPU has not enough memory for this",
-            cure="use a smaller --size, fewer --max-objects, --half, or --device cpu",
-        ) from error
+        raise DeviceError(f"the GPU has not enough memory for {job}", cure=cure) from error

@@ -198,7 +198,7 @@ class MatchingTracker(Tracker):
         known = len(self.ids)
         searching = self._free_slots()
         if known + searching[0] == 0:
-            return self._seen(torch.zeros(0, *frame.size, device=self.device), (), frame)
+            return self._seen(self._nobody(frame), (), frame)
         for free in searching:
             out = self._decode(frame, known + free, known)
             seen = self._seen(self._absence.without_missing(self.ids, out.logits[0], out.keys), self.ids, frame)
@@ -250,8 +250,12 @@ class MatchingTracker(Tracker):
     def _room(self) -> int:
         return max(0, min(self.options.max_objects - len(self.ids), MAX_OBJECT_ID - self.newest_id))
 
+    def _nobody(self, frame: EncodedFrame) -> Tensor:
+        """Return the masks (0, h, w) of no object."""
+        return torch.zeros(0, *frame.size, dtype=torch.float32, device=self.device)
+
     def _decode(self, frame: EncodedFrame, slots: int, known: int) -> StepOutput:
-        masks = self.masks if self.masks is not None else torch.zeros(1, 0, *frame.size, device=self.device)
+        masks = self._nobody(frame)[None] if self.masks is None else self.masks
         if slots > known:
             masks = torch.cat([masks, masks.new_zeros(1, slots - known, *frame.size)], dim=1)
         memory = self.memory

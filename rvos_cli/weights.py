@@ -274,7 +274,7 @@ def _fill(model: RVOS, tensors: Mapping[str, Tensor], name: str) -> RVOS:
             cure="export or import them again",
         )
     model.load_state_dict(given)
-    return model
+    return model.float()  # whatever the caller's default type of torch is
 
 
 def _has_folder(text: str) -> bool:

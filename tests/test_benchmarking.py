@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from rvos_cli import session, sight, trackers
-from rvos_cli.benchmarking import STAGES, Job, measure_network, measure_stages, some_objects
+from rvos_cli.benchmarking import STAGES, Job, draw_chart, measure_network, measure_stages, some_objects
 from rvos_cli.benchmarking.runs import WARM_UP
 from rvos_cli.benchmarking.stages import StageClock
 from rvos_cli.model import RVOS
@@ -102,3 +102,11 @@ def test_the_network_gets_as_many_frames_as_the_input_has_and_is_asked_for_few(t
     monkeypatch.setattr(tiny_model, "stream", stream)
     assert measure_network(tiny_model, Job(input=tmp_path, frames=1))["frames"] == 1
     assert asked[0] >= 20 > len(asked) == WARM_UP + 1
+
+
+def test_a_long_title_with_dollars_is_whole(tmp_path: Path):
+    draw_chart(tmp_path / "stages.png", {"decode": 0.01, "write": 0.02}, f"$my_{{weights, {'very ' * 30}long")
+    with Image.open(tmp_path / "stages.png") as picture:
+        pixels = np.asarray(picture.convert("L"))
+    title = pixels[:40]
+    assert title.min() < 100 and title[:, :20].min() == title[:, -20:].min() == 255

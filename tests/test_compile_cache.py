@@ -99,6 +99,15 @@ def test_a_folder_that_cannot_be_written_costs_only_time(
     assert len(converted) == 6
 
 
+def test_what_only_others_may_write_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(path: Path) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    compile_cache.write(b"a", "a")
+    monkeypatch.setattr(os, "utime", refuse)
+    assert compile_cache.read("a") == b"a"
+
+
 def test_what_has_not_been_used_for_longest_goes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(compile_cache, "LARGEST", 400)
     for age, name in enumerate(("a", "b", "c")):

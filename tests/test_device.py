@@ -130,3 +130,17 @@ def test_mps_computes_in_32_bits_unless_asked() -> None:
     mps = torch.device("mps")
     assert choose_dtype(mps) is torch.float32
     assert choose_dtype(mps, half=True) is torch.float16
+
+
+@pytest.mark.parametrize("name", ["cuda", "cuda:0"])
+def test_a_gpu_that_only_the_driver_knows_is_an_error(name: str, no_gpu: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*args: object, **named: object) -> int:
+        raise RuntimeError("CUDA unknown error")
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(torch.cuda, "current_device", fail)
+    monkeypatch.setattr(torch, "ones", fail)
+    with pytest.raises(DeviceError, match=rf"{name} is there but cannot be used \(CUDA unknown error\)"):
+        choose_device(name)
+    assert choose_device("auto").device == torch.device("cpu")

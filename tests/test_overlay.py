@@ -91,6 +91,18 @@ def test_bright_keeps_hue_and_black() -> None:
     assert (full[1:].max(axis=1) == 255).all()
 
 
+def test_outlines_tell_the_first_objects_apart() -> None:
+    full = bright(DAVIS_PALETTE)[1:25].astype(int)
+    assert full[0].tolist() == [255, 0, 0] and full[1].tolist() == [0, 255, 0]
+    apart = np.abs(full[:, None] - full).max(axis=2)
+    np.fill_diagonal(apart, 255)
+    assert apart.min() > 32
+
+
+def test_objects_that_are_to_have_one_colour_have_one_outline() -> None:
+    assert len(np.unique(bright(np.tile(DAVIS_PALETTE[[8, 1]], (128, 1))), axis=0)) == 2
+
+
 @pytest.mark.parametrize("size", [(1, 1), (1, 7), (7, 1), (3, 5)])
 def test_tiny_frames(size: tuple[int, int]) -> None:
     painted = blend(noise(*size), np.ones(size, np.uint8))

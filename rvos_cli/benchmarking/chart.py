@@ -5,12 +5,14 @@ Enters: seconds per stage. Leaves: a picture, complete or not at all. Needs matp
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping
 from pathlib import Path
 
 from rvos_cli.errors import UsageError
 from rvos_cli.whole_files import writing_beside
 
+TITLE_WIDTH = 90  # characters
 SUFFIXES = {".png", ".svg", ".pdf"}
 BEFORE, NETWORK, AFTER = "#7a869a", "#2f6fdf", "#e08b2d"
 # Stages outside the network and the colour of their bars.
@@ -51,7 +53,7 @@ def draw_chart(path: Path, seconds: Mapping[str, float], title: str) -> None:
     axes.invert_yaxis()
     axes.margins(x=0.1)
     axes.set_xlabel("milliseconds a frame")
-    axes.set_title(title, fontsize="medium")
+    axes.set_title(textwrap.fill(title, TITLE_WIDTH), fontsize="medium", parse_math=False)  # a name may have dollars
     axes.spines[["top", "right"]].set_visible(False)
     with writing_beside(path) as draft:
         figure.savefig(draft, dpi=100, format=path.suffix[1:].lower())

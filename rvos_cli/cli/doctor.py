@@ -46,20 +46,18 @@ def doctor(as_json: options.Json = False) -> None:
 def examine() -> dict[str, Any]:
     """Look at everything and return plain values; ``problems`` is empty where rvos can work."""
     problems: list[str] = []
-    free = shutil.disk_usage(Path.cwd()).free / GIGABYTE
-    if free < 1:
-        problems.append(f"only {free:.1f} GB are free on the disk of the current folder")
+    folder = _current_folder(problems)
     return {
         "rvos": __version__,
         "python": f"{platform.python_version()} ({sys.executable})",
         "platform": platform.platform(),
         "packages": {name: _version(name, problems) for name in (*PACKAGES, *OPTIONAL)},
-        "devices": _devices(problems),
+        "devices": _devices(problems) if folder else {},  # without a folder torch's oneMKL ends the process
         "bytecode": _bytecode(),
         "ffmpeg": _ffmpeg(problems),
         "weights": _weights(problems),
         "cache": _cache(),
-        "disk": f"{free:.1f} GB free in {Path.cwd()}",
+        "disk": _disk(folder, problems) if folder else "unknown",
         "problems": problems,
     }
 
@@ -135,6 +133,21 @@ def _cache() -> str:
     with suppress(OSError):
         size = sum(path.stat().st_size for path in cache_folder().rglob("*") if path.is_file())
     return f"{size / MEGABYTE:.0f} MB in {cache_folder()}, may be removed"
+
+
+def _current_folder(problems: list[str]) -> Path | None:
+    try:
+        return Path.cwd()
+    except OSError as error:
+        problems.append(f"there is no current folder ({error.strerror}); change to one that is there")
+        return None
+
+
+def _disk(folder: Path, problems: list[str]) -> str:
+    free = shutil.disk_usage(folder).free / GIGABYTE
+    if free < 1:
+        problems.append(f"only {free:.1f} GB are free on the disk of the current folder")
+    return f"{free:.1f} GB free in {folder}"
 
 
 def _weights(problems: list[str]) -> dict[str, str]:

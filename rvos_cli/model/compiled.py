@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -92,6 +93,10 @@ class _CompiledEncoder(nn.Module):
         self.matching = model.matching if model.config.matching else None
         # of a size of frame and a number of threads; None where it cannot be compiled
         self._compiled: dict[tuple[torch.Size, int], Future[_Parts | None]] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out what is compiled, which can neither be copied nor pickled."""
+        return {**self.__dict__, "_compiled": {}}
 
     def forward(self, frame: Tensor) -> Features:
         parts = self._for(frame)

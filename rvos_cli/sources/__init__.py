@@ -62,11 +62,7 @@ def open_source(input: str | os.PathLike[str] | Iterable[Any]) -> FrameSource:
             raise InputError(
                 f"{name} cannot be read ({error.strerror})", cure="check the path and who may read it"
             ) from error
-        web = re.match(r"[a-z]{2,}:/", name) is not None  # a Path keeps one of an address's two slashes
-        raise InputError(
-            f"{name} is a web address" if web else f"{name} does not exist",
-            cure="download the video and give the file" if web else "check the path",
-        ) from error
+        raise _nothing_at(name) from error
     if stat.S_ISDIR(found.st_mode):
         return FolderSource(path, name)
     if not stat.S_ISREG(found.st_mode):
@@ -76,3 +72,13 @@ def open_source(input: str | os.PathLike[str] | Iterable[Any]) -> FrameSource:
     if path.suffix.lower() in IMAGE_SUFFIXES:
         return FolderSource(path, name)
     return VideoSource(path, name)
+
+
+def _nothing_at(name: str) -> InputError:
+    """Return the failure for a *name* of nothing that is there."""
+    scheme = re.match(r"([a-z][a-z0-9+.-]+):/", name, re.IGNORECASE)  # a Path keeps one of an address's two slashes
+    if scheme is None:
+        return InputError(f"{name} does not exist", cure="check the path")
+    if scheme[1].lower() == "file":
+        return InputError(f"{name} is an address", cure="give the path itself, without file://")
+    return InputError(f"{name} is a web address", cure="download the video and give the file")

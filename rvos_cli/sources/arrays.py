@@ -40,7 +40,7 @@ class ArraySource(ClosingSource):
             kind="arrays",
             height=height,
             width=width,
-            frames=len(arrays) if isinstance(arrays, Sized) else None,
+            frames=_count(arrays),
             rate=None,
             audio=False,
             path=None,
@@ -94,3 +94,11 @@ class ArraySource(ClosingSource):
             )
         # A copy, because producers reuse their buffer while frames still wait in the pipeline's queue.
         return np.array(values, np.uint8, order="C", copy=True)
+
+
+def _count(arrays: Iterable[Any]) -> int | None:
+    """Return how many there are, None if nobody knows."""
+    try:
+        return len(arrays) if isinstance(arrays, Sized) else None
+    except TypeError:  # what passes on the length of another, as progress bars and data loaders do, may have none
+        return None

@@ -219,6 +219,18 @@ def test_doctor_tells_that_python_may_not_keep_what_it_compiles(rvos, monkeypatc
     assert json.loads(rvos("doctor", "--json").out)["bytecode"] == "kept"
 
 
+def test_doctor_tells_that_the_current_folder_is_gone(rvos, monkeypatch):
+    def gone() -> Path:
+        raise FileNotFoundError(2, "No such file or directory")
+
+    monkeypatch.setattr(Path, "cwd", gone)
+    done = rvos("doctor", "--json")
+    assert done.code == 0
+    report = json.loads(done.out)
+    assert report["problems"] == ["there is no current folder (No such file or directory); change to one that is there"]
+    assert report["devices"] == {} and report["weights"]
+
+
 def test_doctor_tells_of_weights_that_cannot_be_read(rvos, monkeypatch):
     def refuse(path: Path) -> str:
         raise PermissionError(13, "Permission denied")

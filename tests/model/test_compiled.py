@@ -260,6 +260,16 @@ def test_it_can_be_copied_and_pickled(lite):
         assert largest_difference(plain, three_frames(other)) < 0.1
 
 
+@needs_openvino
+def test_it_can_be_copied_and_pickled_once_it_is_compiled(lite):
+    fast, frame = CompiledRVOS(lite), torch.randn(1, 3, *SIZE)
+    with torch.inference_mode():
+        keys = fast.encode(frame).keys
+        for other in (deepcopy(fast), pickle.loads(pickle.dumps(fast))):
+            assert torch.allclose(other.encode(frame).keys, keys)
+    assert fast.encoder._compiled
+
+
 SIGNALLED = """
 import faulthandler, gc, os, signal
 import torch

@@ -69,3 +69,17 @@ def test_producer_may_reuse_its_buffer() -> None:
 def test_arrays_of_another_kind_are_refused(arrays: object, words: str) -> None:
     with pytest.raises(InputError, match=words):
         list(open_source(arrays))  # type: ignore[arg-type]
+
+
+def test_an_input_that_does_not_know_its_length_can_be_read() -> None:
+    class Bar:
+        """As progress bars and data loaders are of what has no length."""
+
+        def __len__(self) -> int:
+            raise TypeError("object of type 'generator' has no len()")
+
+        def __iter__(self) -> Iterator[np.ndarray]:
+            return (media.test_frame(index) for index in range(3))
+
+    source = open_source(Bar())
+    assert source.info.frames is None and indices(list(source)) == [0, 1, 2]

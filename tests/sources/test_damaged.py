@@ -179,8 +179,11 @@ def test_what_is_no_video_is_refused_in_one_line(tmp_path: Path) -> None:
         with pytest.raises(InputError, match=words) as caught:
             open_source(tmp_path / name)
         assert "\n" not in str(caught.value)
-    for address in ("https://example.org/street.mp4", Path("https://example.org/street.mp4")):
+    https = "https://example.org/street.mp4"
+    for address in (https, Path(https), https.upper(), "s3://example/street.mp4"):
         with pytest.raises(InputError, match="web address"):
             open_source(address)
+    with pytest.raises(InputError, match="is an address; give the path itself, without file://"):
+        open_source(f"file://{tmp_path}/street.mp4")
     with pytest.raises(InputError, match="empty name"):
         open_source("")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import urllib.request
 from email.message import Message
@@ -14,7 +15,7 @@ import torch
 
 from rvos_cli import fetch
 from rvos_cli.config import ModelConfig
-from rvos_cli.errors import UsageError, WeightsError
+from rvos_cli.errors import OutputError, UsageError, WeightsError
 from rvos_cli.weights import (
     fetch_weights,
     list_weights,
@@ -88,6 +89,17 @@ def test_a_fetch_that_fails_leaves_nothing_behind(remote: tuple[bytes, str], mon
     with pytest.raises(WeightsError, match=r"cannot fetch https://.* \(Invalid IPv6 URL\)"):
         fetch_weights("big", URL, sha256=remote[1])
     assert not list(user_folder().iterdir())
+
+
+def test_a_full_disk_is_not_blamed_on_the_network(remote: tuple[bytes, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    class Full(io.BytesIO):
+        def write(self, data: object) -> int:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    opened = Path.open
+    monkeypatch.setattr(Path, "open", lambda path, mode="r", **named: Full() if mode == "wb" else opened(path, mode))
+    with pytest.raises(OutputError, match=r"big.safetensors cannot be written \(No space left on device\)"):
+        fetch_weights("big", URL, sha256=remote[1])
 
 
 def test_a_fetch_says_what_it_needs(shipped: Path) -> None:
