@@ -7,7 +7,8 @@ process with batches of N * B sees.
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
+import traceback
+from collections.abc import Generator
 
 import numpy as np
 import torch
@@ -36,15 +37,20 @@ def draws_of(recipe: Recipe, clips: list[int]) -> list[torch.Generator]:
     return [torch.Generator().manual_seed(seed) for seed in seeds]
 
 
-def batches_from(options: TrainOptions, step: int, device: torch.device) -> Iterator[dict[str, Tensor]]:
-    """Yield this process's batches from *step* on, *accumulate* of them a step."""
+def batches_from(
+    options: TrainOptions, step: int, device: torch.device
+) -> Generator[dict[str, Tensor], None, None]:
+    """Yield this process's batches from *step* on, *accumulate* of them a step.
+
+    Its worker processes end with it, so close it: Python waits for them at its own end.
+    """
     recipe, workers = options.recipe, clip_workers(options, device)
     while True:
         stage = recipe.stage(step)
         end = step + 1
         while end < recipe.steps and recipe.stage(end) == stage:
             end += 1
-        yield from DataLoader(
+        loader = DataLoader(
             clip_dataset(options, stage),
             batch_sampler=[own_clips(recipe, s, part) for s in range(step, end) for part in range(recipe.accumulate)],
             num_workers=workers,
@@ -53,6 +59,12 @@ def batches_from(options: TrainOptions, step: int, device: torch.device) -> Iter
             prefetch_factor=max(2, BATCHES_AHEAD // workers) if workers else None,
             pin_memory=device.type == "cuda",  # so that a batch travels beside what is computed
         )
+        try:
+            yield from loader
+        except Exception as error:
+            # torch's frames hold the workers as long as somebody holds the error, and the error itself, too.
+            traceback.clear_frames(error.__traceback__)
+            raise
         step = end
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import signal
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -94,7 +94,7 @@ def train(
         # To the very end: torchrun asks all to stop where one has died, and a failure must still be told then.
         stopped = last.enter_context(_stop_requests())
         began = saved = time.monotonic()
-        batches = batches_from(options, state.step, device)
+        batches = stack.enter_context(closing(batches_from(options, state.step, device)))
         while True:
             if log is not None and validation is not None and validation.due(state.step):
                 _save(options, state)  # or a validation that fails would cost steps, and one that is over be repeated
