@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import signal
 import traceback
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from rvos_cli.errors import RvosError
 from rvos_cli.threads import cores
 from rvos_cli.training import processes
-from rvos_cli.training.datasets import ClipSample, collate
+from rvos_cli.training.datasets import ClipBatch, ClipSample, collate
 from rvos_cli.training.recipes import Recipe, Stage, TrainOptions
 
 MOST_WORKERS = 16  # each holds up to a gigabyte
@@ -37,9 +38,7 @@ def draws_of(recipe: Recipe, clips: list[int]) -> list[torch.Generator]:
     return [torch.Generator().manual_seed(seed) for seed in seeds]
 
 
-def batches_from(
-    options: TrainOptions, step: int, device: torch.device
-) -> Generator[dict[str, Tensor], None, None]:
+def batches_from(options: TrainOptions, step: int, device: torch.device) -> Generator[dict[str, Tensor], None, None]:
     """Yield this process's batches from *step* on, *accumulate* of them a step.
 
     Its worker processes end with it, so close it: Python waits for them at its own end.
@@ -51,16 +50,19 @@ def batches_from(
         while end < recipe.steps and recipe.stage(end) == stage:
             end += 1
         loader = DataLoader(
-            clip_dataset(options, stage),
+            _Told(clip_dataset(options, stage)),
             batch_sampler=[own_clips(recipe, s, part) for s in range(step, end) for part in range(recipe.accumulate)],
             num_workers=workers,
-            collate_fn=collate,
+            collate_fn=_collate_told,
             worker_init_fn=_leave_signals_to_the_run,
             prefetch_factor=max(2, BATCHES_AHEAD // workers) if workers else None,
             pin_memory=device.type == "cuda",  # so that a batch travels beside what is computed
         )
         try:
-            yield from loader
+            for batch in loader:
+                if isinstance(batch, RvosError):
+                    raise batch
+                yield batch
         except Exception as error:
             # torch's frames hold the workers as long as somebody holds the error, and the error itself, too.
             traceback.clear_frames(error.__traceback__)
@@ -82,6 +84,28 @@ def clip_workers(options: TrainOptions, device: torch.device) -> int:
 def clip_dataset(options: TrainOptions, stage: Stage) -> Dataset[ClipSample]:
     """Return the clips of a stage."""
     return options.recipe.clips(options, stage)
+
+
+class _Told(Dataset[ClipSample | RvosError]):
+    """Clips, or why there is none: what is raised in a worker arrives as a page with all that led to it."""
+
+    def __init__(self, clips: Dataset[ClipSample]) -> None:
+        self._clips = clips
+
+    def __getitem__(self, index: int) -> ClipSample | RvosError:
+        try:
+            return self._clips[index]
+        except RvosError as error:
+            return error
+
+
+def _collate_told(samples: Sequence[ClipSample | RvosError]) -> ClipBatch | RvosError:
+    clips = []
+    for sample in samples:
+        if isinstance(sample, RvosError):
+            return sample
+        clips.append(sample)
+    return collate(clips)
 
 
 def _leave_signals_to_the_run(worker: int) -> None:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import pickle
+import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import torch
 
 from rvos_cli.config import ModelConfig
+from rvos_cli.errors import DatasetError
 from rvos_cli.model import RVOS
+from rvos_cli.training.loop import train
 from rvos_cli.training.recipes import Recipe, Stage, TrainOptions
 from rvos_cli.weights import save_weights
 
@@ -72,3 +75,28 @@ loop.train(options, on_step=stop)
 @pytest.mark.parametrize("script", [FAULTY, IMPATIENT], ids=["in a worker", "in the run"])
 def test_workers_end_with_a_run_that_fails(options: TrainOptions, script: str):
     assert "ArithmeticError: " in in_python(script, options)
+
+
+def test_a_broken_picture_is_one_line_and_the_run_ends(options: TrainOptions):
+    for path in (options.data / "train").rglob("*.jpg"):
+        path.write_bytes(path.read_bytes()[:500])
+    words = ["train", "--data", options.data, "-o", options.output, "--init", "lite", "--device", "cpu"]
+    process = subprocess.run(
+        [sys.executable, "-m", "rvos_cli", *map(str, words), "--batch", "2", "--steps", "3", "--workers", "1"],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        timeout=120,
+    )
+    assert process.returncode == 1
+    cure = "copy the data set again or remove the file and its partner"
+    assert re.fullmatch(rf"error: cannot read \S+\.jpg: [^;]{{,80}}; {cure}\n", process.stderr)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_failure_with_a_name_keeps_its_kind(options: TrainOptions, workers: int):
+    (options.data / "train/pairs/free/things/one.png").write_bytes(b"no mask")
+    stage = replace(PLAN.stages[0], real=0.0, photographs=0.9)
+    plan = replace(PLAN, stages=(stage,), batch=8)
+    with pytest.raises(DatasetError, match=r"^cannot read \S+one\.png: "):
+        train(replace(options, recipe=plan, workers=workers))
