@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import signal
 import traceback
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 import torch
@@ -23,6 +24,7 @@ from rvos_cli.training.recipes import Recipe, Stage, TrainOptions
 
 MOST_WORKERS = 16  # each holds up to a gigabyte
 BATCHES_AHEAD = 8  # or two a worker; they lie in memory that containers are often short of
+DEAD_WORKER = "DataLoader worker "  # how torch begins to tell of one
 
 
 def own_clips(recipe: Recipe, step: int, part: int = 0) -> list[int]:
@@ -68,6 +70,24 @@ def batches_from(options: TrainOptions, step: int, device: torch.device) -> Gene
             traceback.clear_frames(error.__traceback__)
             raise
         step = end
+
+
+@contextmanager
+def naming_dead_workers() -> Iterator[None]:
+    """Give the death of a worker a name; torch raises it wherever the run is at that moment, not only in a batch.
+
+    Raises:
+        RvosError: a worker died in the block.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if not str(error).startswith(DEAD_WORKER):
+            raise
+        raise RvosError(
+            f"a process that makes clips was killed ({str(error).removeprefix(DEAD_WORKER).strip(' .')})",
+            cure="was memory short? give fewer --workers; the same command goes on from the last checkpoint",
+        ) from error
 
 
 def clip_workers(options: TrainOptions, device: torch.device) -> int:

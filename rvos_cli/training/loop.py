@@ -17,7 +17,7 @@ from types import FrameType
 import torch
 
 from rvos_cli.training import processes
-from rvos_cli.training.batches import batches_from
+from rvos_cli.training.batches import batches_from, naming_dead_workers
 from rvos_cli.training.checkpoint import AverageWeights, RunState, load_checkpoint, save_checkpoint
 from rvos_cli.training.recipes import TrainOptions
 from rvos_cli.training.shared_norm import share_norms
@@ -77,6 +77,7 @@ def train(
     Raises:
         DatasetError: a data folder has not the expected layout, or not the clips that are to be taken apart.
         OutputError: the output folder or a file in it cannot be written.
+        RvosError: a process that makes clips was killed, or the processes of the run have lost each other.
         TrainingDivergedError: the loss or its gradient is no number; the clips are saved beside the checkpoint.
         UsageError: event files are asked for without tensorboard, the processes cannot work together, or the recipe
             wants weights to start from.
@@ -94,6 +95,7 @@ def train(
         # To the very end: torchrun asks all to stop where one has died, and a failure must still be told then.
         stopped = last.enter_context(_stop_requests())
         began = saved = time.monotonic()
+        stack.enter_context(naming_dead_workers())
         batches = stack.enter_context(closing(batches_from(options, state.step, device)))
         while True:
             if log is not None and validation is not None and validation.due(state.step):

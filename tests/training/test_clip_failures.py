@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import pickle
 import re
 import subprocess
@@ -12,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from rvos_cli.config import ModelConfig
-from rvos_cli.errors import DatasetError
+from rvos_cli.errors import DatasetError, RvosError
 from rvos_cli.model import RVOS
-from rvos_cli.training.loop import train
+from rvos_cli.training.loop import StepReport, train
 from rvos_cli.training.recipes import Recipe, Stage, TrainOptions
 from rvos_cli.weights import save_weights
 
@@ -100,3 +101,11 @@ def test_a_failure_with_a_name_keeps_its_kind(options: TrainOptions, workers: in
     plan = replace(PLAN, stages=(stage,), batch=8)
     with pytest.raises(DatasetError, match=r"^cannot read \S+one\.png: "):
         train(replace(options, recipe=plan, workers=workers))
+
+
+def test_the_death_of_a_worker_is_told(options: TrainOptions):
+    def kill_one(report: StepReport) -> None:
+        multiprocessing.active_children()[0].kill()
+
+    with pytest.raises(RvosError, match=r"makes clips was killed \(.*\); was memory short\? give fewer --workers"):
+        train(replace(options, recipe=replace(PLAN, steps=99)), on_step=kill_one)
