@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageOps
 
 from rvos_cli.errors import DatasetError
 
@@ -134,8 +134,8 @@ class Library:
     _cached: int = 0
 
     def rgb(self, path: Path) -> Pixels:
-        """Return the picture *path* as (H, W, 3) uint8 RGB, its short side at most 288 pixels."""
-        return self._load(path, lambda image: _shrunk(image.convert("RGB"), Image.Resampling.BILINEAR))
+        """Return the picture *path* upright as (H, W, 3) uint8 RGB, its short side at most 288 pixels."""
+        return self._load(path, lambda image: _shrunk(_upright(image).convert("RGB"), Image.Resampling.BILINEAR))
 
     def labels(self, path: Path) -> Pixels:
         """Return the mask *path* as (H, W) uint8 ids, the same size as its picture.
@@ -146,8 +146,8 @@ class Library:
         return self._load(path, lambda image: _shrunk(_identities(image, path), Image.Resampling.NEAREST))
 
     def rgba(self, path: Path) -> Pixels:
-        """Return the cut-out *path* as (H, W, 4) uint8."""
-        return self._load(path, lambda image: _shrunk(image.convert("RGBA"), Image.Resampling.BILINEAR))
+        """Return the cut-out *path* upright as (H, W, 4) uint8."""
+        return self._load(path, lambda image: _shrunk(_upright(image).convert("RGBA"), Image.Resampling.BILINEAR))
 
     def draw_sequence(self, rng: np.random.Generator) -> Sequence:
         """Draw a real clip; short ones less often, and merged ones where some are divided."""
@@ -277,6 +277,11 @@ def _identities(mask: Image.Image, path: Path) -> Image.Image:
             cure="save it as a palette PNG: 0 background, 1 and up the objects, 255 ignored",
         )
     return mask
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    """Return a picture as it is shown, and as masks of it are drawn."""
+    return ImageOps.exif_transpose(image)
 
 
 def _shrunk(image: Image.Image, method: Image.Resampling) -> Image.Image:

@@ -188,6 +188,18 @@ def test_a_broken_picture_is_named(data_root: Path):
         small(data_root, mix=REAL)[0]
 
 
+def test_a_picture_that_is_stored_turned_is_shown_upright(tmp_path: Path):
+    upright = np.zeros((40, 60, 3), np.uint8)
+    upright[:20, :20] = 255
+    tag = Image.Exif()
+    tag[0x0112] = 6  # to be turned clockwise
+    Image.fromarray(upright).transpose(Image.Transpose.ROTATE_90).save(tmp_path / "a.jpg", quality=95, exif=tag)
+    shown = Library((), {}, {}, {}).rgb(tmp_path / "a.jpg")
+    assert shown.shape == upright.shape and np.abs(shown.astype(int) - upright).mean() < 5
+    Image.fromarray(upright).convert("RGBA").transpose(Image.Transpose.ROTATE_90).save(tmp_path / "a.png", exif=tag)
+    assert np.array_equal(Library((), {}, {}, {}).rgba(tmp_path / "a.png")[..., :3], upright)
+
+
 def test_a_mix_without_its_data_is_refused(data_root: Path):
     shutil.rmtree(data_root / "train/clips")
     with pytest.raises(DatasetError, match="nothing for this mix"):
