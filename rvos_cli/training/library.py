@@ -138,12 +138,27 @@ class Library:
         return self._load(path, lambda image: _shrunk(_upright(image).convert("RGB"), Image.Resampling.BILINEAR))
 
     def labels(self, path: Path) -> Pixels:
-        """Return the mask *path* as (H, W) uint8 ids, the same size as its picture.
+        """Return the mask *path* as (H, W) uint8 ids, shrunk as its picture is.
 
         Raises:
             DatasetError: it cannot be read, or holds colours in the place of ids.
         """
         return self._load(path, lambda image: _shrunk(_identities(image, path), Image.Resampling.NEAREST))
+
+    def pair(self, image: Path, mask: Path) -> tuple[Pixels, Pixels]:
+        """Return a picture as ``rgb`` gives it and the labels of its mask, (H, W) of the same size.
+
+        Raises:
+            DatasetError: they cannot be read, or the mask is of another size.
+        """
+        pixels, labels = self.rgb(image), self.labels(mask)
+        if labels.shape == pixels.shape[:2]:
+            return pixels, labels
+        if max(abs(a - b) for a, b in zip(labels.shape, pixels.shape[:2], strict=True)) > 1:
+            raise DatasetError(f"{mask} has not the size of {image}", cure="save the mask in its picture's size")
+        # Of one shape, and shrunk from two sizes: one was rounded up, the other down.
+        size = (pixels.shape[1], pixels.shape[0])
+        return pixels, np.array(Image.fromarray(labels).resize(size, Image.Resampling.NEAREST))
 
     def rgba(self, path: Path) -> Pixels:
         """Return the cut-out *path* upright as (H, W, 4) uint8."""

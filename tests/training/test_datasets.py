@@ -200,6 +200,51 @@ def test_a_picture_that_is_stored_turned_is_shown_upright(tmp_path: Path):
     assert np.array_equal(Library((), {}, {}, {}).rgba(tmp_path / "a.png")[..., :3], upright)
 
 
+@pytest.mark.parametrize(("mix", "folder"), [(REAL, "clips"), (PHOTOGRAPH, "pairs")], ids=["real", "photograph"])
+def test_a_mask_of_another_size_is_named_with_its_picture(data_root: Path, mix: ClipMix, folder: str):
+    for path in (data_root / "train" / folder).rglob("*.png"):
+        Image.open(path).resize((80, 48), Image.Resampling.NEAREST).save(path)
+    with pytest.raises(DatasetError, match=r"(\S+)\.png has not the size of \1\.jpg; save the mask"):
+        small(data_root, mix=mix)[0]
+
+
+def test_things_are_not_cut_out_with_masks_of_another_size(data_root: Path):
+    shutil.rmtree(data_root / "train/clips")
+    shutil.rmtree(data_root / "train/cutouts")
+    for path in (data_root / "train/pairs").rglob("*.png"):
+        Image.open(path).resize((80, 48), Image.Resampling.NEAREST).save(path)
+    with pytest.raises(DatasetError, match="has not the size of"):
+        draw_piece(open_library(data_root), np.random.default_rng(0), frames=2, max_gap=1)
+
+
+def test_masks_of_a_pixel_less_after_shrinking_are_fitted(tmp_path: Path):
+    Image.new("RGB", (700, 667)).save(tmp_path / "a.jpg")  # shrunk to 302 x 288
+    Image.new("L", (350, 333)).save(tmp_path / "a.png")  # to 303 x 288
+    image, labels = Library((), {}, {}, {}).pair(tmp_path / "a.jpg", tmp_path / "a.png")
+    assert image.shape[:2] == labels.shape
+
+
+@pytest.mark.parametrize("size", [(162, 96), (96, 160)])
+def test_a_clip_of_frames_of_several_sizes_is_told(data_root: Path, size: tuple[int, int]):
+    for path in (data_root / "train/clips").rglob("00004.*"):
+        Image.open(path).resize(size, Image.Resampling.NEAREST).save(path)
+    with pytest.raises(
+        DatasetError, match=r"\.jpg has not the size of \S+\.jpg; save all frames of a clip in one size"
+    ):
+        for index in range(30):
+            small(data_root, mix=REAL)[index]
+
+
+def test_frames_stand_in_the_order_in_which_people_count(data_root: Path):
+    folder = data_root / "train/clips/davis2016/box"
+    for place, path in enumerate(sorted(folder.glob("*.jpg"))):
+        for file in (path, path.with_suffix(".png")):
+            file.rename(folder / f"frame{place + 7}{file.suffix}")
+    clip = next(clip for clip in open_library(data_root).sequences if clip.name == "davis2016/box")
+    assert [path.stem for path in clip.images] == [f"frame{number}" for number in range(7, 14)]
+    assert [path.stem for path in clip.masks] == [path.stem for path in clip.images]
+
+
 def test_a_mix_without_its_data_is_refused(data_root: Path):
     shutil.rmtree(data_root / "train/clips")
     with pytest.raises(DatasetError, match="nothing for this mix"):
