@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from rvos_cli.errors import DatasetError
+from rvos_cli.sources import natural_key
 
 Pixels = NDArray[np.uint8]
 Item = TypeVar("Item")
@@ -333,7 +334,7 @@ def _sequences(folder: Path) -> tuple[Sequence, ...]:
         return ()
     found = []
     for path in sorted(item for item in folder.glob("*/*") if item.is_dir()):
-        pairs = _pairs(path)
+        pairs = sorted(_pairs(path), key=lambda pair: natural_key(pair[0].name))
         name = f"{path.parent.name}/{path.name}"
         complete = path.parent.name not in PARTLY_LABELLED_CLIPS and name not in PARTLY_LABELLED_CLIPS
         if pairs:
