@@ -19,6 +19,7 @@ from PIL import Image, ImageOps
 
 from rvos_cli.errors import DatasetError
 from rvos_cli.sources import natural_key
+from rvos_cli.training.layout import LICENCES, PICTURE_SUFFIXES, check_layout
 
 Pixels = NDArray[np.uint8]
 Item = TypeVar("Item")
@@ -245,10 +246,11 @@ def open_library(
         cache_bytes: upper bound for decoded pixels kept in memory, per process.
 
     Raises:
-        DatasetError: *root* lacks the layout, or a picture lacks its mask.
+        DatasetError: *root* lacks the layout, holds pictures elsewhere than it says, or a picture lacks its mask.
     """
     base = root / "train" if (root / "train").is_dir() else root
-    licences = ("free",) if free_only else ("free", "research")
+    licences = LICENCES[:1] if free_only else LICENCES
+    check_layout(base, licences, clips=not free_only)
     library = Library(
         sequences=() if free_only else _with_divided(_sequences(base / "clips"), parts),
         photographs=_photographs(base / "pairs", licences),
@@ -322,7 +324,7 @@ def _collections(folder: Path, licences: tuple[str, ...]) -> list[tuple[str, Pat
 
 
 def _pairs(folder: Path) -> list[tuple[Path, Path]]:
-    images = [path for path in _files(folder) if path.suffix.lower() in (".jpg", ".jpeg")]
+    images = [path for path in _files(folder) if path.suffix.lower() in PICTURE_SUFFIXES]
     for image in images:
         if not image.with_suffix(".png").is_file():
             raise DatasetError(f"{image} has no mask", cure="put its mask beside it, with the ending .png")

@@ -1,4 +1,5 @@
 import pickle
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -243,6 +244,44 @@ def test_frames_stand_in_the_order_in_which_people_count(data_root: Path):
     clip = next(clip for clip in open_library(data_root).sequences if clip.name == "davis2016/box")
     assert [path.stem for path in clip.images] == [f"frame{number}" for number in range(7, 14)]
     assert [path.stem for path in clip.masks] == [path.stem for path in clip.images]
+
+
+@pytest.mark.parametrize(
+    ("place", "what"),
+    [
+        ("clips/a.jpg", "lies too high to be found; expected clips/COLLECTION/CLIP/NAME.jpg"),
+        ("clips/walk/a.jpg", "lies too high"),
+        ("clips/mine/walk/a.webp", "is no .jpg"),
+        ("clips/mine/walk/a.png", "has no picture a.jpg beside it"),
+        ("pairs/a.jpg", "lies too high"),
+        ("pairs/free/a.jpg", "lies too high to be found; expected pairs/free/SET/NAME.jpg"),
+        ("pairs/research/mine/a.bmp", "is no .jpg"),
+        ("cutouts/a.png", "lies too high"),
+        ("cutouts/research/a.png", "lies too high"),
+        ("backgrounds/free/a.jpg", "lies too high"),
+    ],
+)
+def test_pictures_where_none_are_looked_for_are_named(data_root: Path, place: str, what: str):
+    path = data_root / "train" / place
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", (160, 96)).save(path)
+    with pytest.raises(DatasetError, match=f"^{re.escape(str(path))} {re.escape(what)}"):
+        small(data_root)
+
+
+@pytest.mark.parametrize("kind", ["pairs", "cutouts", "backgrounds"])
+def test_a_set_beside_the_licences_is_named(data_root: Path, kind: str):
+    folder = _made(data_root / "train" / kind / "mine")
+    with pytest.raises(DatasetError, match=f"^{folder} is neither free/ nor research/; expected {kind}/free/SET/"):
+        small(data_root)
+
+
+def test_what_is_not_used_is_not_looked_at(data_root: Path):
+    for place in ("clips/walk/a.jpg", "pairs/research/mine/a.bmp", "pairs/free/things/._one.jpg.png"):
+        path = data_root / "train" / place
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    small(data_root, free_only=True)
 
 
 def test_a_mix_without_its_data_is_refused(data_root: Path):
