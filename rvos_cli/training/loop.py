@@ -21,7 +21,14 @@ from rvos_cli.training.batches import batches_from, naming_dead_workers
 from rvos_cli.training.checkpoint import AverageWeights, RunState, load_checkpoint, save_checkpoint
 from rvos_cli.training.recipes import TrainOptions
 from rvos_cli.training.shared_norm import share_norms
-from rvos_cli.training.start import divide_first, doubt_about_start, first_network, make_optimizer
+from rvos_cli.training.start import (
+    all_divided,
+    divide_first,
+    doubt_about_start,
+    first_network,
+    make_optimizer,
+    network_again,
+)
 from rvos_cli.training.step import StepReport, TrainingDivergedError, train_step
 from rvos_cli.training.training_log import TrainingLog
 from rvos_cli.training.validation import BEST, Validation, ValidationReport
@@ -139,17 +146,20 @@ def _begin(options: TrainOptions, device: torch.device, on_clip: Callable[[str],
     options.output.mkdir(parents=True, exist_ok=True)
     recipe = options.recipe
     torch.manual_seed(recipe.seed)
-    model = first_network(options).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    divide_first(options, model, on_clip)
+    path = options.output / CHECKPOINT
+    again = path.exists()
+    ready = again and all_divided(options)  # then the weights to start from are not needed any more
+    model, start = network_again(options) if ready else first_network(options)
+    model = model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    if not ready:
+        divide_first(options, model, on_clip)
     if processes.count() > 1:
         share_norms(model)
     optimizer = make_optimizer(model, recipe)
     if device.type == "cpu" and recipe.trunk_rate > 0:
         # The gradient of a depthwise convolution takes twice as long in bfloat16 as in float32 there.
         model.encoder.base.forward = torch.autocast("cpu", enabled=False)(model.encoder.base.forward)
-    state = RunState(recipe, model, AverageWeights(model, recipe.average), optimizer)
-    path = options.output / CHECKPOINT
-    again = path.exists()
+    state = RunState(recipe, model, AverageWeights(model, recipe.average), optimizer, start=start)
     if again:
         load_checkpoint(path, state)
     processes.begin_alike(model, state.step)
