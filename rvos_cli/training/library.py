@@ -217,7 +217,7 @@ class Library:
         try:
             with Image.open(path) as image:
                 pixels = np.array(decode(image), dtype=np.uint8)
-        except (OSError, SyntaxError, ValueError) as error:
+        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
             cure = "copy the data set again or remove the file and its partner"
             raise DatasetError(f"cannot read {path}: {error}", cure=cure) from error
         self._cache[path] = pixels
