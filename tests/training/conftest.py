@@ -1,5 +1,6 @@
 """A very small training data folder in the layout of the real one."""
 
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -52,3 +53,12 @@ def data_root(tmp_path: Path) -> Path:
         (train / "backgrounds" / name).mkdir(parents=True)
         _scenery(5).save(train / "backgrounds" / name / "scene.jpg")
     return root
+
+
+@pytest.fixture
+def small_files() -> Iterator[Callable[[int], None]]:
+    """Let files become so many bytes long and no longer: then writing fails as on a full disk."""
+    resource = pytest.importorskip("resource")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    yield lambda size: resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))
+    resource.setrlimit(resource.RLIMIT_FSIZE, limits)

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -150,6 +151,20 @@ def test_a_loss_that_is_no_number_stops_the_run_and_keeps_the_clips(options: Tra
     with pytest.raises(TrainingDivergedError, match="step 0"):
         train(replace(options, init=str(tmp_path / "broken.safetensors")))
     assert set(torch.load(options.output / "diverged-clips.pt", weights_only=True)) >= {"frames", "labels"}
+
+
+def test_clips_that_cannot_be_kept_leave_those_before(
+    options: TrainOptions, tmp_path: Path, small_files: Callable[[int], None]
+):
+    broken = load_weights(options.init).tensors
+    broken["decoder.conv_out.bias"] = broken["decoder.conv_out.bias"] * float("nan")
+    save_weights(tmp_path / "broken.safetensors", CONFIG, broken)
+    options.output.mkdir()
+    (options.output / "diverged-clips.pt").write_bytes(b"those before")
+    small_files(1000)
+    with pytest.raises(OutputError, match=r"diverged-clips\.pt cannot be written \(File too large\)"):
+        train(replace(options, init=str(tmp_path / "broken.safetensors")))
+    assert (options.output / "diverged-clips.pt").read_bytes() == b"those before"
 
 
 def test_so_does_a_gradient_that_is_no_number_before_it_changes_the_network(options: TrainOptions):
