@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from rvos_cli.errors import DatasetError
 from rvos_cli.evaluation.late_objects import make_scorer
@@ -122,7 +122,7 @@ def read_mask(path: Path) -> NDArray[np.uint8]:
                     f"{path} has mode {image.mode}", cure="masks are palette (P) or grey (L) PNGs of ids"
                 )
             return np.asarray(image).astype(np.uint8, copy=False)
-    except (OSError, SyntaxError, UnidentifiedImageError) as error:
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise DatasetError(f"{path} cannot be read ({error})", cure="write it again") from error
 
 

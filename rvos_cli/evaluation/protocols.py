@@ -95,6 +95,8 @@ class SequenceScorer:
             )
         if self._fed == 0:
             self._start(truth)
+        if self._absent:
+            self._absent -= set(np.unique(truth).tolist())
         if self._void_is_object is None and truth.any():
             self._void_is_object = self.task == "foreground" and int(truth.min(where=truth > 0, initial=VOID)) == VOID
         if not self.skips_ends:
@@ -159,7 +161,7 @@ class SequenceScorer:
                 cure="masks of 0 and 255 need the task foreground",
             )
         self.objects = largest
-        self._absent = set(range(1, largest + 1)) - set(np.unique(truth).tolist())
+        self._absent = set(range(1, largest + 1))  # until a mask shows them, be it one that is not scored
 
     def _pack(self, prediction: Labels, truth: Labels) -> _Frame:
         """Return the shapes of a frame: of all objects, and of the proposals up to the largest id there is."""
@@ -194,7 +196,6 @@ class SequenceScorer:
                 boundary[row, column] = shape.boundary_f(frame.objects[column])
         self._region.append(region)
         self._boundary.append(boundary)
-        self._absent -= {k for k in self._absent if frame.objects[k - 1].bits}
         self._present.append(np.array([bool(shape.bits) for shape in frame.proposals]))
 
     def _clean(self, prediction: Labels, truth: Labels) -> tuple[Labels, Labels]:

@@ -144,6 +144,6 @@ def _read_foreground(path: Path) -> Labels:
             if image.mode in ("RGB", "RGBA"):
                 coloured: Labels = (np.asarray(image)[..., :3].max(axis=2) > 0).view(np.uint8)
                 return coloured
-    except (OSError, SyntaxError) as error:
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise DatasetError(f"{path} cannot be read ({error})", cure="unpack the data set again") from error
     return (read_mask(path) > 0).view(np.uint8)

@@ -7,20 +7,24 @@ process with batches of N * B sees.
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
+import traceback
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from rvos_cli.errors import RvosError
 from rvos_cli.threads import cores
 from rvos_cli.training import processes
-from rvos_cli.training.datasets import ClipSample, collate
+from rvos_cli.training.datasets import ClipBatch, ClipSample, collate
 from rvos_cli.training.recipes import Recipe, Stage, TrainOptions
 
 MOST_WORKERS = 16  # each holds up to a gigabyte
 BATCHES_AHEAD = 8  # or two a worker; they lie in memory that containers are often short of
+DEAD_WORKER = "DataLoader worker "  # how torch begins to tell of one
 
 
 def own_clips(recipe: Recipe, step: int, part: int = 0) -> list[int]:
@@ -36,24 +40,54 @@ def draws_of(recipe: Recipe, clips: list[int]) -> list[torch.Generator]:
     return [torch.Generator().manual_seed(seed) for seed in seeds]
 
 
-def batches_from(options: TrainOptions, step: int, device: torch.device) -> Iterator[dict[str, Tensor]]:
-    """Yield this process's batches from *step* on, *accumulate* of them a step."""
+def batches_from(options: TrainOptions, step: int, device: torch.device) -> Generator[dict[str, Tensor], None, None]:
+    """Yield this process's batches from *step* on, *accumulate* of them a step.
+
+    Its worker processes end with it, so close it: Python waits for them at its own end.
+    """
     recipe, workers = options.recipe, clip_workers(options, device)
     while True:
         stage = recipe.stage(step)
         end = step + 1
         while end < recipe.steps and recipe.stage(end) == stage:
             end += 1
-        yield from DataLoader(
-            clip_dataset(options, stage),
+        loader = DataLoader(
+            _Told(clip_dataset(options, stage)),
             batch_sampler=[own_clips(recipe, s, part) for s in range(step, end) for part in range(recipe.accumulate)],
             num_workers=workers,
-            collate_fn=collate,
+            collate_fn=_collate_told,
             worker_init_fn=_leave_signals_to_the_run,
             prefetch_factor=max(2, BATCHES_AHEAD // workers) if workers else None,
             pin_memory=device.type == "cuda",  # so that a batch travels beside what is computed
         )
+        try:
+            for batch in loader:
+                if isinstance(batch, RvosError):
+                    raise batch
+                yield batch
+        except Exception as error:
+            # torch's frames hold the workers as long as somebody holds the error, and the error itself, too.
+            traceback.clear_frames(error.__traceback__)
+            raise
         step = end
+
+
+@contextmanager
+def naming_dead_workers() -> Iterator[None]:
+    """Give the death of a worker a name; torch raises it wherever the run is at that moment, not only in a batch.
+
+    Raises:
+        RvosError: a worker died in the block.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if not str(error).startswith(DEAD_WORKER):
+            raise
+        raise RvosError(
+            f"a process that makes clips was killed ({str(error).removeprefix(DEAD_WORKER).strip(' .')})",
+            cure="was memory short? give fewer --workers; the same command goes on from the last checkpoint",
+        ) from error
 
 
 def clip_workers(options: TrainOptions, device: torch.device) -> int:
@@ -70,6 +104,28 @@ def clip_workers(options: TrainOptions, device: torch.device) -> int:
 def clip_dataset(options: TrainOptions, stage: Stage) -> Dataset[ClipSample]:
     """Return the clips of a stage."""
     return options.recipe.clips(options, stage)
+
+
+class _Told(Dataset[ClipSample | RvosError]):
+    """Clips, or why there is none: what is raised in a worker arrives as a page with all that led to it."""
+
+    def __init__(self, clips: Dataset[ClipSample]) -> None:
+        self._clips = clips
+
+    def __getitem__(self, index: int) -> ClipSample | RvosError:
+        try:
+            return self._clips[index]
+        except RvosError as error:
+            return error
+
+
+def _collate_told(samples: Sequence[ClipSample | RvosError]) -> ClipBatch | RvosError:
+    clips = []
+    for sample in samples:
+        if isinstance(sample, RvosError):
+            return sample
+        clips.append(sample)
+    return collate(clips)
 
 
 def _leave_signals_to_the_run(worker: int) -> None:

@@ -41,13 +41,14 @@ class AverageWeights:
 
 @dataclass
 class RunState:
-    """A run of *recipe* after *step* steps."""
+    """A run of *recipe* after *step* steps; *start* is the sha256 of the weights it began with, as far as is known."""
 
     recipe: Recipe
     model: RVOS
     average: AverageWeights
     optimizer: torch.optim.Optimizer
     step: int = 0
+    start: str | None = None
 
 
 def save_checkpoint(path: Path, state: RunState) -> None:
@@ -59,6 +60,7 @@ def save_checkpoint(path: Path, state: RunState) -> None:
     entry = {
         "step": state.step,
         "config": state.recipe.model.to_json(),
+        "start": state.start,
         "recipe": [state.recipe.name, state.recipe.seed],
         "model": state.model.state_dict(),
         "average": state.average.tensors,
@@ -81,7 +83,7 @@ def load_checkpoint(path: Path, state: RunState) -> None:
     """Make *state* what ``save_checkpoint`` wrote, but for the rates and weight decay, which are those of its recipe.
 
     Raises:
-        WeightsError: the checkpoint is damaged, or of another network, recipe or seed.
+        WeightsError: the checkpoint is damaged, or of another network, recipe, seed or start.
     """
     try:
         entry: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
@@ -90,7 +92,7 @@ def load_checkpoint(path: Path, state: RunState) -> None:
         _load_optimizer(state.optimizer, entry["optimizer"])
         for name, tensor in state.average.tensors.items():
             tensor.copy_(entry["average"][name])
-        state.step = int(entry["step"])
+        state.step, state.start = int(entry["step"]), entry.get("start")
     except (WeightsError, torch.cuda.OutOfMemoryError):
         raise
     except Exception as error:  # a damaged file leads torch, and what is done with its answer, to almost any exception
@@ -104,6 +106,12 @@ def _check_origin(path: Path, entry: dict[str, Any], state: RunState) -> None:
     name, seed = entry.get("recipe", (state.recipe.name, state.recipe.seed))
     if (name, seed) != (state.recipe.name, state.recipe.seed):
         raise WeightsError(f"{path} is of a run of {name}, seed {seed}", cure=elsewhere)
+    start = entry.get("start")  # older ones do not say
+    if None not in (start, state.start) and start != state.start:
+        raise WeightsError(
+            f"{path} is of a run that began with other weights than these",
+            cure="leave out --init to go on with it, or choose another output folder",
+        )
     then, now = len(entry["optimizer"]["param_groups"]), len(state.optimizer.param_groups)
     if then != now:  # the trunk is a group of its own where it learns
         learned = "learned" if then > now else "did not learn"

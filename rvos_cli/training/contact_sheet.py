@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from rvos_cli.errors import OutputError
 from rvos_cli.overlay import blend
+from rvos_cli.whole_files import writing_beside
 
 TILES, TILE = 4, (240, 160)  # of a row; width and height that a tile fits into
 CAPTION = 14
@@ -61,8 +61,5 @@ class ContactSheet:
             for place, tile in enumerate(row.tiles):
                 sheet.paste(tile, (place * TILE[0], top + CAPTION))
             top += height
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            sheet.save(path, "PNG")
-        except OSError as error:
-            raise OutputError(f"cannot write {path}: {error}", cure="choose another --output") from error
+        with writing_beside(path) as beside:
+            sheet.save(beside, "PNG")

@@ -15,9 +15,11 @@ from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageOps
 
 from rvos_cli.errors import DatasetError
+from rvos_cli.sources import natural_key
+from rvos_cli.training.layout import LICENCES, PICTURE_SUFFIXES, check_layout
 
 Pixels = NDArray[np.uint8]
 Item = TypeVar("Item")
@@ -134,20 +136,35 @@ class Library:
     _cached: int = 0
 
     def rgb(self, path: Path) -> Pixels:
-        """Return the picture *path* as (H, W, 3) uint8 RGB, its short side at most 288 pixels."""
-        return self._load(path, lambda image: _shrunk(image.convert("RGB"), Image.Resampling.BILINEAR))
+        """Return the picture *path* upright as (H, W, 3) uint8 RGB, its short side at most 288 pixels."""
+        return self._load(path, lambda image: _shrunk(_upright(image).convert("RGB"), Image.Resampling.BILINEAR))
 
     def labels(self, path: Path) -> Pixels:
-        """Return the mask *path* as (H, W) uint8 ids, the same size as its picture.
+        """Return the mask *path* as (H, W) uint8 ids, shrunk as its picture is.
 
         Raises:
             DatasetError: it cannot be read, or holds colours in the place of ids.
         """
         return self._load(path, lambda image: _shrunk(_identities(image, path), Image.Resampling.NEAREST))
 
+    def pair(self, image: Path, mask: Path) -> tuple[Pixels, Pixels]:
+        """Return a picture as ``rgb`` gives it and the labels of its mask, (H, W) of the same size.
+
+        Raises:
+            DatasetError: they cannot be read, or the mask is of another size.
+        """
+        pixels, labels = self.rgb(image), self.labels(mask)
+        if labels.shape == pixels.shape[:2]:
+            return pixels, labels
+        if max(abs(a - b) for a, b in zip(labels.shape, pixels.shape[:2], strict=True)) > 1:
+            raise DatasetError(f"{mask} has not the size of {image}", cure="save the mask in its picture's size")
+        # Of one shape, and shrunk from two sizes: one was rounded up, the other down.
+        size = (pixels.shape[1], pixels.shape[0])
+        return pixels, np.array(Image.fromarray(labels).resize(size, Image.Resampling.NEAREST))
+
     def rgba(self, path: Path) -> Pixels:
-        """Return the cut-out *path* as (H, W, 4) uint8."""
-        return self._load(path, lambda image: _shrunk(image.convert("RGBA"), Image.Resampling.BILINEAR))
+        """Return the cut-out *path* upright as (H, W, 4) uint8."""
+        return self._load(path, lambda image: _shrunk(_upright(image).convert("RGBA"), Image.Resampling.BILINEAR))
 
     def draw_sequence(self, rng: np.random.Generator) -> Sequence:
         """Draw a real clip; short ones less often, and merged ones where some are divided."""
@@ -200,7 +217,7 @@ class Library:
         try:
             with Image.open(path) as image:
                 pixels = np.array(decode(image), dtype=np.uint8)
-        except (OSError, SyntaxError, ValueError) as error:
+        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
             cure = "copy the data set again or remove the file and its partner"
             raise DatasetError(f"cannot read {path}: {error}", cure=cure) from error
         self._cache[path] = pixels
@@ -229,10 +246,11 @@ def open_library(
         cache_bytes: upper bound for decoded pixels kept in memory, per process.
 
     Raises:
-        DatasetError: *root* lacks the layout, or a picture lacks its mask.
+        DatasetError: *root* lacks the layout, holds pictures elsewhere than it says, or a picture lacks its mask.
     """
     base = root / "train" if (root / "train").is_dir() else root
-    licences = ("free",) if free_only else ("free", "research")
+    licences = LICENCES[:1] if free_only else LICENCES
+    check_layout(base, licences, clips=not free_only)
     library = Library(
         sequences=() if free_only else _with_divided(_sequences(base / "clips"), parts),
         photographs=_photographs(base / "pairs", licences),
@@ -279,6 +297,11 @@ def _identities(mask: Image.Image, path: Path) -> Image.Image:
     return mask
 
 
+def _upright(image: Image.Image) -> Image.Image:
+    """Return a picture as it is shown, and as masks of it are drawn."""
+    return ImageOps.exif_transpose(image)
+
+
 def _shrunk(image: Image.Image, method: Image.Resampling) -> Image.Image:
     factor = SHORT_SIDE / min(image.size)
     if factor >= 1:
@@ -301,7 +324,7 @@ def _collections(folder: Path, licences: tuple[str, ...]) -> list[tuple[str, Pat
 
 
 def _pairs(folder: Path) -> list[tuple[Path, Path]]:
-    images = [path for path in _files(folder) if path.suffix.lower() in (".jpg", ".jpeg")]
+    images = [path for path in _files(folder) if path.suffix.lower() in PICTURE_SUFFIXES]
     for image in images:
         if not image.with_suffix(".png").is_file():
             raise DatasetError(f"{image} has no mask", cure="put its mask beside it, with the ending .png")
@@ -313,7 +336,7 @@ def _sequences(folder: Path) -> tuple[Sequence, ...]:
         return ()
     found = []
     for path in sorted(item for item in folder.glob("*/*") if item.is_dir()):
-        pairs = _pairs(path)
+        pairs = sorted(_pairs(path), key=lambda pair: natural_key(pair[0].name))
         name = f"{path.parent.name}/{path.name}"
         complete = path.parent.name not in PARTLY_LABELLED_CLIPS and name not in PARTLY_LABELLED_CLIPS
         if pairs:

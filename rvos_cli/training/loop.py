@@ -9,7 +9,7 @@ from __future__ import annotations
 import signal
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -17,11 +17,18 @@ from types import FrameType
 import torch
 
 from rvos_cli.training import processes
-from rvos_cli.training.batches import batches_from
+from rvos_cli.training.batches import batches_from, naming_dead_workers
 from rvos_cli.training.checkpoint import AverageWeights, RunState, load_checkpoint, save_checkpoint
 from rvos_cli.training.recipes import TrainOptions
 from rvos_cli.training.shared_norm import share_norms
-from rvos_cli.training.start import divide_first, doubt_about_start, first_network, make_optimizer
+from rvos_cli.training.start import (
+    all_divided,
+    divide_first,
+    doubt_about_start,
+    first_network,
+    make_optimizer,
+    network_again,
+)
 from rvos_cli.training.step import StepReport, TrainingDivergedError, train_step
 from rvos_cli.training.training_log import TrainingLog
 from rvos_cli.training.validation import BEST, Validation, ValidationReport
@@ -77,6 +84,7 @@ def train(
     Raises:
         DatasetError: a data folder has not the expected layout, or not the clips that are to be taken apart.
         OutputError: the output folder or a file in it cannot be written.
+        RvosError: a process that makes clips was killed, or the processes of the run have lost each other.
         TrainingDivergedError: the loss or its gradient is no number; the clips are saved beside the checkpoint.
         UsageError: event files are asked for without tensorboard, the processes cannot work together, or the recipe
             wants weights to start from.
@@ -94,7 +102,8 @@ def train(
         # To the very end: torchrun asks all to stop where one has died, and a failure must still be told then.
         stopped = last.enter_context(_stop_requests())
         began = saved = time.monotonic()
-        batches = batches_from(options, state.step, device)
+        stack.enter_context(naming_dead_workers())
+        batches = stack.enter_context(closing(batches_from(options, state.step, device)))
         while True:
             if log is not None and validation is not None and validation.due(state.step):
                 _save(options, state)  # or a validation that fails would cost steps, and one that is over be repeated
@@ -137,17 +146,20 @@ def _begin(options: TrainOptions, device: torch.device, on_clip: Callable[[str],
     options.output.mkdir(parents=True, exist_ok=True)
     recipe = options.recipe
     torch.manual_seed(recipe.seed)
-    model = first_network(options).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    divide_first(options, model, on_clip)
+    path = options.output / CHECKPOINT
+    again = path.exists()
+    ready = again and all_divided(options)  # then the weights to start from are not needed any more
+    model, start = network_again(options) if ready else first_network(options)
+    model = model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    if not ready:
+        divide_first(options, model, on_clip)
     if processes.count() > 1:
         share_norms(model)
     optimizer = make_optimizer(model, recipe)
     if device.type == "cpu" and recipe.trunk_rate > 0:
         # The gradient of a depthwise convolution takes twice as long in bfloat16 as in float32 there.
         model.encoder.base.forward = torch.autocast("cpu", enabled=False)(model.encoder.base.forward)
-    state = RunState(recipe, model, AverageWeights(model, recipe.average), optimizer)
-    path = options.output / CHECKPOINT
-    again = path.exists()
+    state = RunState(recipe, model, AverageWeights(model, recipe.average), optimizer, start=start)
     if again:
         load_checkpoint(path, state)
     processes.begin_alike(model, state.step)

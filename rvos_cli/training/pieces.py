@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
+from rvos_cli.errors import DatasetError
 from rvos_cli.training.library import Library, Sequence
 from rvos_cli.training.synthesis import IGNORE, Pixels
 
@@ -72,6 +73,9 @@ def read_frames(
     """Read *frames* pictures (T, H, W, 3) and labels (T, H, W) at a random pace, in half of the cases backwards.
 
     A clip too short for that goes back and forth between its ends.
+
+    Raises:
+        DatasetError: one cannot be read, or they are of several sizes.
     """
     count = len(sequence.images)
     gap = max(1, min(int(rng.integers(1, max_gap + 1)), (count - 1) // max(1, frames - 1)))
@@ -79,8 +83,15 @@ def read_frames(
     order = np.abs((steps + count - 1) % max(1, 2 * count - 2) - (count - 1)) if count > 1 else 0 * steps
     if rng.random() < 0.5:
         order = order[::-1]
-    images = np.stack([library.rgb(sequence.images[index]) for index in order])
-    return images, np.stack([library.labels(sequence.masks[index]) for index in order])
+    pairs = [library.pair(sequence.images[index], sequence.masks[index]) for index in order]
+    for index, (image, _) in zip(order, pairs, strict=True):
+        if image.shape != pairs[0][0].shape:
+            raise DatasetError(
+                f"{sequence.images[index]} has not the size of {sequence.images[order[0]]}",
+                cure="save all frames of a clip in one size",
+            )
+    images, masks = zip(*pairs, strict=True)
+    return np.stack(images), np.stack(masks)
 
 
 def draw_piece(library: Library, rng: np.random.Generator, *, frames: int, max_gap: int) -> Piece:
@@ -98,7 +109,8 @@ def draw_piece(library: Library, rng: np.random.Generator, *, frames: int, max_g
             photograph = library.draw_photograph(rng)
             if not photograph.separate:
                 continue
-            images, masks = library.rgb(photograph.image)[None], library.labels(photograph.mask)[None]
+            image, mask = library.pair(photograph.image, photograph.mask)
+            images, masks = image[None], mask[None]
         else:
             continue
         ids = object_ids(masks[0])

@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 from torch.utils.data import Dataset
 
-from rvos_cli.errors import OutputError
 from rvos_cli.overlay import blend
 from rvos_cli.png import DAVIS_PALETTE
 from rvos_cli.training.datasets import ClipSample
 from rvos_cli.training.synthesis import IGNORE
+from rvos_cli.whole_files import writing_beside
 
 GAP = 4
 
@@ -32,11 +32,8 @@ def contact_sheet(dataset: Dataset[ClipSample], path: Path, *, clips: int = 24, 
     """
     rows = [_row(dataset[start + index], start + index) for index in range(clips)]
     sheet = Image.fromarray(np.concatenate(rows, axis=0))
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        sheet.save(path, "PNG")
-    except OSError as error:
-        raise OutputError(f"cannot write {path}: {error}", cure="choose another place") from error
+    with writing_beside(path) as beside:
+        sheet.save(beside, "PNG")
 
 
 def _row(sample: ClipSample, index: int) -> NDArray[np.uint8]:

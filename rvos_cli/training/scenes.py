@@ -68,7 +68,7 @@ class SceneMaker:
     def photograph(self, rng: np.random.Generator) -> Canvas:
         """Set a photograph in motion: as a whole, thing by thing, or one of its things before another scene."""
         photograph = self.library.draw_photograph(rng)
-        image, mask = self.library.rgb(photograph.image), self.library.labels(photograph.mask)
+        image, mask = self.library.pair(photograph.image, photograph.mask)
         ids = object_ids(mask)
         if not ids:
             return self._moved(rng, image, mask, photograph.complete)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -13,14 +14,17 @@ from rvos_cli.errors import UsageError, WeightsError
 from rvos_cli.model import RVOS
 from rvos_cli.training import processes
 from rvos_cli.training.library import open_library
+from rvos_cli.training.outlines import read_outlines
 from rvos_cli.training.parts import divide_clips
 from rvos_cli.training.recipes import Recipe, TrainOptions
 from rvos_cli.training.trunk import imagenet_trunk, may_start_random, torchvision_trunk
 from rvos_cli.weights import build_model, load_weights
 
 
-def first_network(options: TrainOptions) -> RVOS:
-    """Return the recipe's network, on the CPU: trained weights, or new ones on a trunk with ImageNet's.
+def first_network(options: TrainOptions) -> tuple[RVOS, str]:
+    """Return the recipe's network, on the CPU, and the sha256 of its weights; that is empty where they are new ones.
+
+    These are trained weights, or new ones on a trunk with ImageNet's.
 
     Raises:
         WeightsError: the weights to start from cannot be had or are of another network.
@@ -34,13 +38,25 @@ def first_network(options: TrainOptions) -> RVOS:
                 f"the weights {weights.name} are of another network than the recipe's ({', '.join(differences)})",
                 cure="start without --init",
             )
-        return build_model(replace(weights, config=config), torch.device("cpu"))
+        return build_model(replace(weights, config=config), torch.device("cpu")), weights.sha256
     model = RVOS(config)
     if options.trunk_weights is not None:
         torchvision_trunk(model.encoder.base, options.trunk_weights)
     elif not may_start_random(config.trunk):
         model.encoder.base.load_state_dict(imagenet_trunk(config.trunk))
-    return model
+    return model, ""
+
+
+def network_again(options: TrainOptions) -> tuple[RVOS, str | None]:
+    """Return the recipe's network for a checkpoint to be loaded into, and the sha256 of the weights that are given.
+
+    A run that goes on does not need these, so it may be None: they are not given any more, or cannot be read.
+    """
+    given = None
+    if options.init is not None:
+        with suppress(WeightsError):
+            given = load_weights(options.init).sha256
+    return RVOS(options.recipe.model), given
 
 
 def network_differences(other: ModelConfig, wanted: ModelConfig) -> list[str]:
@@ -68,6 +84,16 @@ def divide_first(options: TrainOptions, model: RVOS, on_clip: Callable[[str], No
         )
     if processes.is_first():
         divide_clips(open_library(options.data / "train"), options.parts, model, on_clip=on_clip)
+
+
+def all_divided(options: TrainOptions) -> bool:
+    """Return whether there is nothing for ``divide_first`` to do."""
+    if options.parts is None:
+        return True
+    outlines = read_outlines()
+    clips = [clip for clip in open_library(options.data / "train").sequences if clip.name in outlines.clips]
+    masks = [options.parts / clip.name / f"{image.stem}.png" for clip in clips for image in clip.images]
+    return all(mask.is_file() for mask in masks)
 
 
 def doubt_about_start(options: TrainOptions) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 import time
 from collections.abc import Iterator, Sequence
@@ -19,6 +20,7 @@ from rvos_cli.training import processes
 from rvos_cli.training.batches import draws_of, own_clips
 from rvos_cli.training.recipes import TrainOptions
 from rvos_cli.training.rollout import Losses
+from rvos_cli.whole_files import writing_beside
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,7 @@ def train_step(
     """Learn from the next *accumulate* batches.
 
     Raises:
+        OutputError: these clips cannot be saved.
         TrainingDivergedError: the loss or its gradient became infinite or NaN in some process; the network is as it was
             before, and the step's clips are saved in the output folder.
     """
@@ -123,7 +126,10 @@ def _diverged(
     path = options.output / "diverged-clips.pt"
     whole = {name: processes.gather(torch.cat([batch[name] for batch in batches])) for name in batches[0]}
     if processes.is_first():
-        torch.save(whole, path)
+        file = io.BytesIO()  # of a full disk torch tells in words of its own
+        torch.save(whole, file)
+        with writing_beside(path) as beside:
+            beside.write_bytes(file.getbuffer())
     return TrainingDivergedError(
         f"{what} is no number any more at step {step}",
         cure=f"look at {path}, lower the rate or use precision float32",

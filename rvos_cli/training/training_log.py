@@ -17,6 +17,7 @@ from rvos_cli.errors import UsageError
 from rvos_cli.training.recipes import TrainOptions
 from rvos_cli.training.step import StepReport
 from rvos_cli.training.validation import MODES, ValidationReport
+from rvos_cli.whole_files import unwritable, writing_beside
 
 PARTS = ("track", "discover", "empty", "cue")
 
@@ -25,35 +26,41 @@ class Table:
     """A CSV file whose rows begin with a step."""
 
     def __init__(self, path: Path, columns: Sequence[str], *, below: int) -> None:
-        """Keep the rows of an earlier run whose step is smaller than *below*; drop the rest."""
+        """Keep the rows of an earlier run whose step is smaller than *below*; drop the rest.
+
+        Raises:
+            OutputError: the file cannot be written; then it is as it was.
+        """
         lines = path.read_text(errors="replace").splitlines(keepends=True)[1:] if path.exists() else []
         # A machine that lost its power may leave half a line, or one of NUL bytes, which csv refuses.
         rows = csv.reader(line for line in lines if line.endswith("\n") and "\0" not in line)
         kept = [row + [""] * (len(columns) - len(row)) for row in rows if row and _is_before(row[0], below)]
         self.rows = kept
-        self._file = path.open("w", newline="")
-        self._writer = csv.writer(self._file)
-        self._writer.writerow(columns)
-        self._writer.writerows(kept)
-        self._file.flush()
+        self._path = path
+        with writing_beside(path) as beside, beside.open("w", newline="") as file:
+            csv.writer(file).writerows([columns, *kept])
 
     def write(self, row: Sequence[object]) -> None:
-        """Add a row."""
-        self._writer.writerow(row)
-        self._file.flush()
+        """Add a row.
 
-    def close(self) -> None:
-        """Close the file."""
-        self._file.close()
+        Raises:
+            OutputError: it cannot be written.
+        """
+        try:
+            with self._path.open("a", newline="") as file:
+                csv.writer(file).writerow(row)
+        except OSError as error:
+            raise unwritable(self._path, error) from error
 
 
 class TrainingLog:
     """log.csv with a line a step, validation.csv with a line a validation, and event files if asked for."""
 
     def __init__(self, options: TrainOptions, step: int) -> None:
-        """Open the files of a run that has done *step* steps.
+        """Prepare the files of a run that has done *step* steps.
 
         Raises:
+            OutputError: a file cannot be written.
             UsageError: event files are asked for, and tensorboard is not installed.
         """
         self._events: Any = _event_files(options.output / "tensorboard", step) if options.tensorboard else None
@@ -96,14 +103,13 @@ class TrainingLog:
             self._events.add_scalar(name, value, step)
 
     def __enter__(self) -> TrainingLog:
-        """Return the log, whose files are open already."""
+        """Return the log as it is."""
         return self
 
     def __exit__(self, *error: object) -> None:
-        """Close the files."""
-        for part in (self._steps, self._validations, self._events):
-            if part is not None:
-                part.close()
+        """Close the event files; the others are open for a row at a time."""
+        if self._events is not None:
+            self._events.close()
 
 
 def _is_before(step: str, below: int) -> bool:

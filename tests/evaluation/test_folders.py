@@ -7,9 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from rvos_cli.errors import DatasetError
-from rvos_cli.evaluation import Submission, evaluate_folders, evaluate_sequence
+from rvos_cli.evaluation import Sequence, Submission, evaluate_folders, evaluate_sequence
+from rvos_cli.evaluation.folders import read_mask
+from rvos_cli.training.library import Library
 
 
 def write(folder: Path, count: int, *, ids: int = 2, shift: int = 0, mode: str = "P") -> Path:
@@ -115,6 +118,23 @@ def test_what_is_missing_or_damaged_is_named(tmp_path: Path) -> None:
     Image.new("RGB", (64, 48)).save(tmp_path / "pred" / "a" / "00002.png")
     with pytest.raises(DatasetError, match="has mode RGB"):
         evaluate_folders(tmp_path / "pred", tmp_path / "gt", "unsupervised")
+
+
+def test_what_pillow_refuses_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = write(tmp_path / "gt", 1)
+    path = folder / "00000.png"
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    one = Sequence("one", (), {"00000": path}, ("00000",), merged=True)
+    for read in (read_mask, lambda path: one.truth("00000"), Library((), {}, {}, {}).labels):
+        with pytest.raises(DatasetError, match=r"00000\.png.*decompression bomb"):
+            read(path)
+    monkeypatch.undo()
+    long = PngInfo()
+    long.add_text("comment", "x" * 2_000_000, zip=True)
+    Image.new("P", (64, 48)).save(path, pnginfo=long)
+    for read in (read_mask, lambda path: one.truth("00000")):
+        with pytest.raises(DatasetError, match=r"00000\.png cannot be read"):
+            read(path)
 
 
 def test_scoring_loads_no_torch() -> None:

@@ -62,6 +62,8 @@ def test_an_id_that_no_true_mask_has_counts_as_found_and_that_is_said(task: str)
     assert line.startswith("clip: no true mask has ids 2, 3: where nothing is predicted they count as found")
     later = labels(o1=HERE, o2=(0, 3, 40, 60), o4=THERE)
     assert score(task, [(first, first), (later, later), (first, first)]).absent == (3,)
+    end = labels(o1=HERE, o3=(0, 3, 40, 60), o4=THERE)  # which need not be scored
+    assert score(task, [(first, first), (later, later), (end, end)]).absent == ()
     assert score(task, [(TRUTH, TRUTH)] * 4).notices == score("foreground", [(first, first)] * 4).notices == ()
 
 

@@ -1,4 +1,5 @@
 import pickle
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -186,6 +187,101 @@ def test_a_broken_picture_is_named(data_root: Path):
         path.write_bytes(b"not a picture")
     with pytest.raises(DatasetError, match=r"cannot read .*\.jpg"):
         small(data_root, mix=REAL)[0]
+
+
+def test_a_picture_that_is_stored_turned_is_shown_upright(tmp_path: Path):
+    upright = np.zeros((40, 60, 3), np.uint8)
+    upright[:20, :20] = 255
+    tag = Image.Exif()
+    tag[0x0112] = 6  # to be turned clockwise
+    Image.fromarray(upright).transpose(Image.Transpose.ROTATE_90).save(tmp_path / "a.jpg", quality=95, exif=tag)
+    shown = Library((), {}, {}, {}).rgb(tmp_path / "a.jpg")
+    assert shown.shape == upright.shape and np.abs(shown.astype(int) - upright).mean() < 5
+    Image.fromarray(upright).convert("RGBA").transpose(Image.Transpose.ROTATE_90).save(tmp_path / "a.png", exif=tag)
+    assert np.array_equal(Library((), {}, {}, {}).rgba(tmp_path / "a.png")[..., :3], upright)
+
+
+@pytest.mark.parametrize(("mix", "folder"), [(REAL, "clips"), (PHOTOGRAPH, "pairs")], ids=["real", "photograph"])
+def test_a_mask_of_another_size_is_named_with_its_picture(data_root: Path, mix: ClipMix, folder: str):
+    for path in (data_root / "train" / folder).rglob("*.png"):
+        Image.open(path).resize((80, 48), Image.Resampling.NEAREST).save(path)
+    with pytest.raises(DatasetError, match=r"(\S+)\.png has not the size of \1\.jpg; save the mask"):
+        small(data_root, mix=mix)[0]
+
+
+def test_things_are_not_cut_out_with_masks_of_another_size(data_root: Path):
+    shutil.rmtree(data_root / "train/clips")
+    shutil.rmtree(data_root / "train/cutouts")
+    for path in (data_root / "train/pairs").rglob("*.png"):
+        Image.open(path).resize((80, 48), Image.Resampling.NEAREST).save(path)
+    with pytest.raises(DatasetError, match="has not the size of"):
+        draw_piece(open_library(data_root), np.random.default_rng(0), frames=2, max_gap=1)
+
+
+def test_masks_of_a_pixel_less_after_shrinking_are_fitted(tmp_path: Path):
+    Image.new("RGB", (700, 667)).save(tmp_path / "a.jpg")  # shrunk to 302 x 288
+    Image.new("L", (350, 333)).save(tmp_path / "a.png")  # to 303 x 288
+    image, labels = Library((), {}, {}, {}).pair(tmp_path / "a.jpg", tmp_path / "a.png")
+    assert image.shape[:2] == labels.shape
+
+
+@pytest.mark.parametrize("size", [(162, 96), (96, 160)])
+def test_a_clip_of_frames_of_several_sizes_is_told(data_root: Path, size: tuple[int, int]):
+    for path in (data_root / "train/clips").rglob("00004.*"):
+        Image.open(path).resize(size, Image.Resampling.NEAREST).save(path)
+    with pytest.raises(
+        DatasetError, match=r"\.jpg has not the size of \S+\.jpg; save all frames of a clip in one size"
+    ):
+        for index in range(30):
+            small(data_root, mix=REAL)[index]
+
+
+def test_frames_stand_in_the_order_in_which_people_count(data_root: Path):
+    folder = data_root / "train/clips/davis2016/box"
+    for place, path in enumerate(sorted(folder.glob("*.jpg"))):
+        for file in (path, path.with_suffix(".png")):
+            file.rename(folder / f"frame{place + 7}{file.suffix}")
+    clip = next(clip for clip in open_library(data_root).sequences if clip.name == "davis2016/box")
+    assert [path.stem for path in clip.images] == [f"frame{number}" for number in range(7, 14)]
+    assert [path.stem for path in clip.masks] == [path.stem for path in clip.images]
+
+
+@pytest.mark.parametrize(
+    ("place", "what"),
+    [
+        ("clips/a.jpg", "lies too high to be found; expected clips/COLLECTION/CLIP/NAME.jpg"),
+        ("clips/walk/a.jpg", "lies too high"),
+        ("clips/mine/walk/a.webp", "is no .jpg"),
+        ("clips/mine/walk/a.png", "has no picture a.jpg beside it"),
+        ("pairs/a.jpg", "lies too high"),
+        ("pairs/free/a.jpg", "lies too high to be found; expected pairs/free/SET/NAME.jpg"),
+        ("pairs/research/mine/a.bmp", "is no .jpg"),
+        ("cutouts/a.png", "lies too high"),
+        ("cutouts/research/a.png", "lies too high"),
+        ("backgrounds/free/a.jpg", "lies too high"),
+    ],
+)
+def test_pictures_where_none_are_looked_for_are_named(data_root: Path, place: str, what: str):
+    path = data_root / "train" / place
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", (160, 96)).save(path)
+    with pytest.raises(DatasetError, match=f"^{re.escape(str(path))} {re.escape(what)}"):
+        small(data_root)
+
+
+@pytest.mark.parametrize("kind", ["pairs", "cutouts", "backgrounds"])
+def test_a_set_beside_the_licences_is_named(data_root: Path, kind: str):
+    folder = _made(data_root / "train" / kind / "mine")
+    with pytest.raises(DatasetError, match=f"^{folder} is neither free/ nor research/; expected {kind}/free/SET/"):
+        small(data_root)
+
+
+def test_what_is_not_used_is_not_looked_at(data_root: Path):
+    for place in ("clips/walk/a.jpg", "pairs/research/mine/a.bmp", "pairs/free/things/._one.jpg.png"):
+        path = data_root / "train" / place
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    small(data_root, free_only=True)
 
 
 def test_a_mix_without_its_data_is_refused(data_root: Path):

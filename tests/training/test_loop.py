@@ -1,10 +1,12 @@
 """A tiny training run: it stops, goes on with the very same steps, and leaves usable weights."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,7 +21,7 @@ from rvos_cli.training.datasets import ClipDataset
 from rvos_cli.training.loop import TrainingDivergedError, train
 from rvos_cli.training.recipes import RECIPES, Recipe, Stage, TrainOptions, made_clips, recipe
 from rvos_cli.training.rollout import RolloutOptions
-from rvos_cli.training.start import first_network, make_optimizer
+from rvos_cli.training.start import all_divided, first_network, make_optimizer
 from rvos_cli.training.step import train_step
 from rvos_cli.training.trunk import imagenet_trunk
 from rvos_cli.weights import load_weights, save_weights
@@ -151,11 +153,25 @@ def test_a_loss_that_is_no_number_stops_the_run_and_keeps_the_clips(options: Tra
     assert set(torch.load(options.output / "diverged-clips.pt", weights_only=True)) >= {"frames", "labels"}
 
 
+def test_clips_that_cannot_be_kept_leave_those_before(
+    options: TrainOptions, tmp_path: Path, small_files: Callable[[int], None]
+):
+    broken = load_weights(options.init).tensors
+    broken["decoder.conv_out.bias"] = broken["decoder.conv_out.bias"] * float("nan")
+    save_weights(tmp_path / "broken.safetensors", CONFIG, broken)
+    options.output.mkdir()
+    (options.output / "diverged-clips.pt").write_bytes(b"those before")
+    small_files(1000)
+    with pytest.raises(OutputError, match=r"diverged-clips\.pt cannot be written \(File too large\)"):
+        train(replace(options, init=str(tmp_path / "broken.safetensors")))
+    assert (options.output / "diverged-clips.pt").read_bytes() == b"those before"
+
+
 def test_so_does_a_gradient_that_is_no_number_before_it_changes_the_network(options: TrainOptions):
     options.output.mkdir()
     plan = replace(TINY, accumulate=2)
     options = replace(options, recipe=plan)
-    model, device = first_network(options), torch.device("cpu")
+    (model, _), device = first_network(options), torch.device("cpu")
     optimizer = make_optimizer(model, plan)
     model.decoder.conv_out.bias.register_hook(lambda gradient: gradient * float("inf"))
     before = {name: parameter.clone() for name, parameter in model.named_parameters()}
@@ -218,6 +234,34 @@ def test_whatever_is_wrong_with_a_checkpoint_is_told_alike(begun: TrainOptions, 
     torch.save(damage(torch.load(path, weights_only=True), how), path)
     with pytest.raises(WeightsError, match=r"checkpoint\.pt cannot be read; remove it"):
         train(begun)
+
+
+def test_going_on_does_not_need_the_weights_of_the_start(begun: TrainOptions):
+    Path(begun.init).unlink()
+    assert train(begun).finished
+    assert train(replace(begun, init=None)).finished
+
+
+def test_clips_that_are_still_to_be_taken_apart_need_them(options: TrainOptions):
+    clips = options.data / "train/clips/davis2016"
+    (clips / "box").rename(clips / "paragliding")
+    dividing = replace(options, recipe=replace(TINY, divided=1.0))
+    assert all_divided(options) and not all_divided(dividing)
+    shutil.copytree(clips, dividing.parts / "davis2016", ignore=shutil.ignore_patterns("*.jpg"))
+    assert all_divided(dividing)
+
+
+def test_a_run_that_began_with_other_weights_is_not_gone_on_with(begun: TrainOptions, tmp_path: Path):
+    train(replace(begun, init=None, minutes=1e-9))  # which keeps what is known of the start
+    save_weights(tmp_path / "other.safetensors", CONFIG, RVOS(CONFIG).state_dict())
+    other = replace(begun, init=str(tmp_path / "other.safetensors"))
+    with pytest.raises(WeightsError, match=r"checkpoint\.pt is of a run that began with other weights .* --init"):
+        train(other)
+    path = begun.output / "checkpoint.pt"
+    entry = torch.load(path, weights_only=True)
+    del entry["start"]  # as before it was kept
+    torch.save(entry, path)
+    assert train(other).finished
 
 
 def test_rates_and_weight_decay_are_those_of_the_recipe_of_now(begun: TrainOptions):

@@ -1,3 +1,4 @@
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -5,6 +6,7 @@ import pytest
 from PIL import Image
 
 from rvos_cli.errors import OutputError
+from rvos_cli.training.contact_sheet import ContactSheet
 from rvos_cli.training.datasets import ClipDataset
 from rvos_cli.training.preview import contact_sheet
 
@@ -19,5 +21,20 @@ def test_the_sheet_shows_frames_and_coloured_labels_of_every_clip(data_root: Pat
 
 def test_a_place_that_cannot_be_written_is_one_clear_error(data_root: Path, tmp_path: Path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(OutputError, match="cannot write"):
+    with pytest.raises(OutputError, match=r"sheet\.png cannot be written"):
         contact_sheet(ClipDataset(data_root, height=48, width=80), tmp_path / "file" / "sheet.png", clips=1)
+
+
+def test_a_full_disk_leaves_the_sheet_before(data_root: Path, tmp_path: Path, small_files: Callable[[int], None]):
+    path = tmp_path / "sheet.png"
+    contact_sheet(ClipDataset(data_root, height=48, width=80), path, clips=1)
+    before = path.read_bytes()
+    small_files(100)
+    with pytest.raises(OutputError, match=r"sheet\.png cannot be written \(File too large\)"):
+        contact_sheet(ClipDataset(data_root, height=48, width=80), path, clips=3)
+    validation = ContactSheet()
+    validation.row(2).caption = "a sequence"
+    with pytest.raises(OutputError, match=r"sheet\.png cannot be written"):
+        validation.save(path)
+    assert path.read_bytes() == before
+    assert not list(tmp_path.glob(".*.part"))
