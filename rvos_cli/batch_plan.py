@@ -172,8 +172,8 @@ def _is_palette_image(path: Path) -> bool:
     try:
         with Image.open(path) as image:
             return image.mode in ("P", "1")
-    except OSError:
-        return False
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        return False  # its own job will tell
 
 
 def _find_mask(path: Path, parent: Path, masks: Path | None) -> Path | None:

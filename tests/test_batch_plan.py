@@ -4,7 +4,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from PIL import Image
+from PIL import Image, PngImagePlugin
 from squares import square_labels, squares
 from trees import write_mask
 
@@ -147,6 +147,16 @@ def test_no_job_writes_into_the_results_of_another(tree: Path, tmp_path: Path):
     assert {"a", "a/objects-2/day/x", "a/objects-3/day/x"} <= outputs
     (tree / "a.MP4").unlink()
     assert "a/objects/day/x" in {str(job.output.relative_to(tmp_path)) for job in plan(tree, output=tmp_path)}
+
+
+def test_a_picture_that_pillow_refuses_stops_no_other_input(tree: Path, tmp_path: Path):
+    text = PngImagePlugin.PngInfo()
+    text.add_text("workflow", "x" * (2 << 20), zip=True)
+    (tree / "odd").mkdir()
+    Image.new("RGB", (64, 48)).save(tree / "odd" / "0.png", pnginfo=text)
+    with pytest.raises(ValueError), Image.open(tree / "odd" / "0.png"):
+        pass
+    assert {job.input.name for job in plan(tree, output=tmp_path / "out")} == {"a.MP4", "b.mp4", "shots", "odd"}
 
 
 def test_what_the_reader_calls_video_the_batch_finds(tree: Path, tmp_path: Path):
