@@ -1,6 +1,5 @@
 """What tests of training share: very small data in the layouts of the real ones, and a small network."""
 
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -72,12 +71,3 @@ def small_network() -> RVOS:
     """A small lite network with random weights, always the same."""
     torch.manual_seed(0)
     return RVOS(ModelConfig(hidden_size=16, key_dim=8))
-
-
-@pytest.fixture
-def small_files() -> Iterator[Callable[[int], None]]:
-    """Let files become so many bytes long and no longer: then writing fails as on a full disk."""
-    resource = pytest.importorskip("resource")
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    yield lambda size: resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))
-    resource.setrlimit(resource.RLIMIT_FSIZE, limits)

@@ -6,12 +6,12 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from full_disk import small_files
 
 from rvos_cli.config import ModelConfig
 from rvos_cli.errors import OutputError, UsageError, WeightsError
@@ -153,16 +153,14 @@ def test_a_loss_that_is_no_number_stops_the_run_and_keeps_the_clips(options: Tra
     assert set(torch.load(options.output / "diverged-clips.pt", weights_only=True)) >= {"frames", "labels"}
 
 
-def test_clips_that_cannot_be_kept_leave_those_before(
-    options: TrainOptions, tmp_path: Path, small_files: Callable[[int], None]
-):
+def test_clips_that_cannot_be_kept_leave_those_before(options: TrainOptions, tmp_path: Path):
     broken = load_weights(options.init).tensors
     broken["decoder.conv_out.bias"] = broken["decoder.conv_out.bias"] * float("nan")
     save_weights(tmp_path / "broken.safetensors", CONFIG, broken)
     options.output.mkdir()
     (options.output / "diverged-clips.pt").write_bytes(b"those before")
-    small_files(1000)
-    with pytest.raises(OutputError, match=r"diverged-clips\.pt cannot be written \(File too large\)"):
+    told = r"diverged-clips\.pt cannot be written \(File too large\)"
+    with small_files(1000), pytest.raises(OutputError, match=told):
         train(replace(options, init=str(tmp_path / "broken.safetensors")))
     assert (options.output / "diverged-clips.pt").read_bytes() == b"those before"
 
@@ -278,16 +276,11 @@ def test_a_run_whose_trunk_was_frozen_is_not_gone_on_with_by_one_that_teaches_it
 
 
 def test_a_full_disk_is_told_and_leaves_the_checkpoint_before(options: TrainOptions):
-    resource = pytest.importorskip("resource")
     train(replace(options, minutes=1e-9))
     before = (options.output / "checkpoint.pt").read_bytes()
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))  # a longer file fails as on a full disk
-    try:
-        with pytest.raises(OutputError, match=r"checkpoint\.pt cannot be written \(File too large\); is the disk full"):
-            train(options)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    told = r"checkpoint\.pt cannot be written \(File too large\); is the disk full"
+    with small_files(100_000), pytest.raises(OutputError, match=told):
+        train(options)
     assert (options.output / "checkpoint.pt").read_bytes() == before
     assert not list(options.output.glob("*.part"))
 

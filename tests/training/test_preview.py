@@ -1,8 +1,8 @@
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+from full_disk import small_files
 from PIL import Image
 
 from rvos_cli.errors import OutputError
@@ -25,16 +25,15 @@ def test_a_place_that_cannot_be_written_is_one_clear_error(data_root: Path, tmp_
         contact_sheet(ClipDataset(data_root, height=48, width=80), tmp_path / "file" / "sheet.png", clips=1)
 
 
-def test_a_full_disk_leaves_the_sheet_before(data_root: Path, tmp_path: Path, small_files: Callable[[int], None]):
+def test_a_full_disk_leaves_the_sheet_before(data_root: Path, tmp_path: Path):
     path = tmp_path / "sheet.png"
     contact_sheet(ClipDataset(data_root, height=48, width=80), path, clips=1)
     before = path.read_bytes()
-    small_files(100)
-    with pytest.raises(OutputError, match=r"sheet\.png cannot be written \(File too large\)"):
+    with small_files(100), pytest.raises(OutputError, match=r"sheet\.png cannot be written \(File too large\)"):
         contact_sheet(ClipDataset(data_root, height=48, width=80), path, clips=3)
     validation = ContactSheet()
     validation.row(2).caption = "a sequence"
-    with pytest.raises(OutputError, match=r"sheet\.png cannot be written"):
+    with small_files(100), pytest.raises(OutputError, match=r"sheet\.png cannot be written"):
         validation.save(path)
     assert path.read_bytes() == before
     assert not list(tmp_path.glob(".*.part"))

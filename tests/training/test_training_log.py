@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from full_disk import small_files
 
 from rvos_cli.errors import OutputError
 from rvos_cli.training.recipes import TrainOptions, recipe
@@ -30,21 +30,20 @@ def test_a_torn_row_is_dropped(tmp_path: Path, torn: str):
     assert path.read_text().split() == ["step,loss", "0,0.5", "1,0.4"]
 
 
-def test_a_full_disk_leaves_the_rows_that_are_there(tmp_path: Path, small_files: Callable[[int], None]):
+def test_a_full_disk_leaves_the_rows_that_are_there(tmp_path: Path):
     path = tmp_path / "log.csv"
     before = "step,loss\n" + "".join(f"{step},0.5\n" for step in range(100))
     path.write_text(before)
-    small_files(200)
-    with pytest.raises(OutputError, match=r"log\.csv cannot be written \(File too large\); is the disk full"):
+    told = r"log\.csv cannot be written \(File too large\); is the disk full"
+    with small_files(200), pytest.raises(OutputError, match=told):
         Table(path, ["step", "loss"], below=100)
     assert path.read_text() == before
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_a_row_that_cannot_be_written_is_told(tmp_path: Path, small_files: Callable[[int], None]):
+def test_a_row_that_cannot_be_written_is_told(tmp_path: Path):
     table = Table(tmp_path / "log.csv", ["step", "loss"], below=0)
-    small_files(20)
-    with pytest.raises(OutputError, match=r"log\.csv cannot be written"):
+    with small_files(20), pytest.raises(OutputError, match=r"log\.csv cannot be written"):
         table.write([0, "0.123456789"])
 
 
