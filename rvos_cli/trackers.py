@@ -102,10 +102,13 @@ class Tracker(ABC):
         for identity in shown:
             self._shown.pop(identity, None)
             self._shown[identity] = frame
+        for identity in set(self._shown) - set(self.ids):  # whose slots went to others
+            del self._shown[identity]
 
     def shown_last(self) -> list[tuple[Picture, Labels]]:
         """Return the frames in which the objects were seen last, each once and the oldest first."""
-        return list({id(frame): frame for frame in self._shown.values()}.values())
+        frames = {id(frame): frame for frame in self._shown.values()}.values()
+        return [(image, np.where(np.isin(labels, self.ids), labels, 0)) for image, labels in frames]
 
     def _seen(self, logits: Tensor, ids: tuple[int, ...], frame: EncodedFrame) -> Seen:
         return self.look(logits, ids, frame.source, self.options.threshold)

@@ -196,6 +196,20 @@ def test_a_mask_in_a_bar_where_an_earlier_shot_goes_on_forgets_nobody():
     assert set(session.objects) == {1, 2, 3, 9} == set(np.unique(labels)) - {0}
 
 
+def test_of_objects_that_gave_up_their_slots_no_frame_is_kept():
+    tracker = Session(lite(), options=SMALL)._tracker
+    image, labels = barred(clip()[0]), barred(first_mask())
+    tracker.ids = (1, 2, 3)
+    tracker.note_shown(image, labels)
+    tracker.ids = (2, 4)
+    tracker.note_shown(image, np.where(labels == 3, np.uint8(4), 0))
+    shown = tracker.shown_last()
+    assert [np.unique(each).tolist() for _, each in shown] == [[0, 2], [0, 4]]
+    tracker.ids = (4,)
+    tracker.note_shown(image, np.where(labels == 3, np.uint8(4), 0))
+    assert len(tracker.shown_last()) == len(tracker._shown) == 1
+
+
 def test_where_the_bars_end_each_frame_is_still_encoded_once(monkeypatch):
     encoded: list[bool] = []
     encode = RVOS.encode
