@@ -235,8 +235,9 @@ class Session:
         view, tracker = ended.view.in_whole(), self._new_tracker(ended.newest_id)
         assert isinstance(tracker, MatchingTracker)
         tracker.discover, tracker.view = False, view
-        for image, labels in ended.shown_last():
-            tracker.step(self._encoded(image, self._model, view), labels)
+        with self._arithmetic():
+            for image, labels in ended.shown_last():
+                tracker.step(self._encoded(image, self._model, view), labels)
         tracker.discover, tracker.model = self._discover, self._network(self._frames)
         return tracker
 

@@ -170,6 +170,18 @@ def test_objects_that_are_out_of_sight_when_the_bars_end_are_not_forgotten(betwe
     assert set(np.unique(labels[-1])) == {0, 1, 2, 3}
 
 
+def test_in_16_bits_too_a_cut_to_whole_frames_forgets_nobody():
+    frames = [
+        *map(barred, clip()[:6]),
+        *[barred(scene(3, size=clip()[0].shape[:2]))] * 6,
+        *map(continued, clip()[6:14]),
+    ]
+    session = Session(lite(), options=SMALL, first_mask=barred(first_mask()), dtype=torch.bfloat16)
+    labels = labels_of(session, frames, ahead=True)
+    assert set(session.objects) == {1, 2, 3}
+    assert labels[-1].any()
+
+
 def test_an_object_that_is_hidden_when_the_bars_end_comes_back():
     frames, mask = clip()[:12], first_mask()
     hidden = [frame.copy() for frame in frames]
