@@ -27,6 +27,7 @@ from rvos_cli.outputs import (
 )
 from rvos_cli.segmenter import Segmenter
 from rvos_cli.sources import IMAGE_SUFFIXES, VIDEO_SUFFIXES, natural_key, stem_of
+from rvos_cli.unreadable import UNREADABLE
 
 MASK_FOLDERS = frozenset({"masks", "annotations"})
 # Tried one by one: to list a folder for each of its videos takes long where there are thousands.
@@ -172,7 +173,7 @@ def _is_palette_image(path: Path) -> bool:
     try:
         with Image.open(path) as image:
             return image.mode in ("P", "1")
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+    except UNREADABLE:
         return False  # its own job will tell
 
 

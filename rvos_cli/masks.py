@@ -20,6 +20,7 @@ from rvos_cli.config import MAX_OBJECT_ID
 from rvos_cli.errors import MaskError
 from rvos_cli.mask_colours import Values, labels_of_array, labels_of_image
 from rvos_cli.png import encode_binary_png, encode_indexed_png
+from rvos_cli.unreadable import UNREADABLE
 from rvos_cli.whole_files import unwritable, write_bytes
 
 Labels = NDArray[np.uint8]
@@ -126,7 +127,7 @@ def _opened(path: Path, name: str) -> Image.Image:
             raise
     except FileNotFoundError as error:
         raise MaskError(f"the mask {name} does not exist", cure="check the path") from error
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+    except UNREADABLE as error:
         reason = "it is no image" if isinstance(error, UnidentifiedImageError) else str(error)
         raise MaskError(f"the mask {name} cannot be read ({reason})", cure="give a PNG") from error
     return image

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Literal, TypeAlias
@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from rvos_cli.config import DEFAULT_WEIGHTS, InferenceOptions, OutputOptions
 from rvos_cli.device import choose_device, choose_dtype
 from rvos_cli.errors import DeviceError, InputError, MaskError, UsageError
-from rvos_cli.masks import FirstMask, read_first_mask
+from rvos_cli.given_masks import Mask, Masks, fitting, is_one, per_frame, require_used
 from rvos_cli.model import RVOS
 from rvos_cli.model.compiled import WORTH_COMPILING, CompiledRVOS
 from rvos_cli.model.compiling import can_compile
@@ -32,13 +32,11 @@ from rvos_cli.pipeline import run, with_labels
 from rvos_cli.preprocess import network_input
 from rvos_cli.results import FrameMasks, ObjectTally, RunSummary
 from rvos_cli.session import Session
-from rvos_cli.sources import FrameSource, SourceInfo, open_source
+from rvos_cli.sources import FrameSource, open_source
 from rvos_cli.version import __version__
 from rvos_cli.weights import Weights, build_model, load_weights, require_task
 
 Input: TypeAlias = str | Path | Iterable[NDArray[np.uint8]]
-Mask: TypeAlias = str | Path | NDArray[np.uint8]
-Masks: TypeAlias = Mapping[int, Mask] | Iterable[Mask | None]
 Progress: TypeAlias = Callable[[int, "int | None"], None]
 Notice: TypeAlias = Callable[[Literal["found", "warning"], str], None]
 
@@ -210,7 +208,7 @@ class Segmenter:
             InputError: the input cannot be read.
             MaskError: a mask cannot be used; one of a frame that does not come is told when all others are through.
         """
-        if isinstance(masks, (str, os.PathLike)) or (isinstance(masks, np.ndarray) and _is_one(masks)):
+        if isinstance(masks, (str, os.PathLike)) or (isinstance(masks, np.ndarray) and is_one(masks)):
             raise UsageError("masks= is one mask", cure="give it as first_mask=, or as {frame index: mask}")
         options = InferenceOptions(size=size, max_objects=max_objects, threshold=threshold, half=self.half)
         require_task(self._weights, "segment" if first_mask is None and masks is None else "track")
@@ -219,7 +217,7 @@ class Segmenter:
     def _frames(
         self, input: Input, first_mask: Mask | None, masks: Masks | None, options: InferenceOptions
     ) -> Iterator[FrameMasks]:
-        given_at, frames = _per_frame(masks), 0
+        given_at, frames = per_frame(masks), 0
         with _memory_errors(), ExitStack() as stack:
             source = stack.enter_context(open_source(input))
             session = self._session(options, None, source.info.frames, discover=first_mask is None and masks is None)
@@ -233,11 +231,11 @@ class Segmenter:
                             "masks= has one of frame 0, and first_mask= is another", cure="give one of them"
                         )
                     given = first_mask
-                mask = None if given is None else _fitting(given, source.info).labels
+                mask = None if given is None else fitting(given, source.info).labels
                 labels = session.step(frame.image, mask)
                 yield with_labels(frame, labels)
                 frames = frame.index + 1
-            _require_used(masks, frames, source.info.name)
+            require_used(masks, frames, source.info.name)
 
     def _session(
         self, options: InferenceOptions, first_mask: NDArray[np.uint8] | None, frames: int | None, *, discover: bool
@@ -281,7 +279,7 @@ class Segmenter:
         require_task(self._weights, "segment" if first_mask is None else "track")
         with ExitStack() as stack:
             source = stack.enter_context(open_source(input))
-            mask = None if first_mask is None else _fitting(first_mask, source.info)
+            mask = None if first_mask is None else fitting(first_mask, source.info)
             mask_path = Path(os.path.expanduser(first_mask)) if isinstance(first_mask, (str, Path)) else None
             target = DEFAULT_ROOT / source.info.stem if output is None else output
             inputs = [path for path in (source.info.path, mask_path) if path is not None]
@@ -371,41 +369,6 @@ def found_line(ids: Sequence[int]) -> str:
     plural = "s" * (len(ids) != 1)
     numbers = f": id{plural} {', '.join(map(str, ids))}" if ids else ""
     return f"found {len(ids)} object{plural}{numbers}"
-
-
-def _fitting(mask: Mask, info: SourceInfo) -> FirstMask:
-    """Read a mask as one of a frame of the source."""
-    return read_first_mask(mask, (info.height, info.width), unscaled=info.unscaled)
-
-
-def _per_frame(masks: Masks | None) -> Callable[[int], Mask | None]:
-    """Return the function that gives the mask of frame 0, 1, 2, ... when it is called in this order."""
-    if masks is None:
-        return lambda index: None
-    if isinstance(masks, Mapping):
-        return masks.get
-    some = (None if _says_nothing(mask) else mask for mask in masks)
-    return lambda index: next(some, None)
-
-
-def _is_one(masks: NDArray[np.uint8]) -> bool:
-    """Whether an array is a single mask, (H, W) or of colours (H, W, 3 or 4), and not one for each frame."""
-    return masks.ndim == 2 or (masks.ndim == 3 and masks.shape[2] in (3, 4) and masks.dtype == np.uint8)
-
-
-def _says_nothing(mask: Mask | None) -> bool:
-    return mask is None or (isinstance(mask, np.ndarray) and not mask.any())
-
-
-def _require_used(masks: Masks | None, frames: int, name: str) -> None:
-    """Refuse masks of other frames than the first *frames*, as far as it is known beforehand which there are."""
-    if isinstance(masks, Mapping):
-        given: Iterable[tuple[int, Mask | None]] = masks.items()
-    else:
-        given = enumerate(masks) if isinstance(masks, Sized) else ()
-    for index, mask in given:
-        if index not in range(frames) and not _says_nothing(mask):
-            raise MaskError(f"masks= has one of frame {index!r}, and {name} has frames 0 to {frames - 1}")
 
 
 def _silent(*_: object) -> None:

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from rvos_cli.ahead import Ahead, AheadOnGPU, ReadAhead, half_of_the_threads
 from rvos_cli.config import InferenceOptions
+from rvos_cli.matching_tracker import MatchingTracker
 from rvos_cli.model import RVOS
 from rvos_cli.model.compiled import CompiledRVOS
 from rvos_cli.model.graphed import GraphedRVOS
@@ -25,7 +26,7 @@ from rvos_cli.shots import Cut, FrameT, ShotRules, Shots, goes_on
 from rvos_cli.sight import Labels, Looking, LookOnGPU, Seen
 from rvos_cli.small_copies import Small
 from rvos_cli.threads import torch_threads
-from rvos_cli.trackers import EncodedFrame, MatchingTracker, PublishedTracker, Tracker
+from rvos_cli.trackers import EncodedFrame, PublishedTracker, Tracker
 from rvos_cli.views import View, ViewRules, plain_view, view_of
 
 FRAMES_MEANWHILE = 4  # these, beside which it is compiled, take longer; then the rest is waited for
@@ -218,7 +219,7 @@ class Session:
             return view.area.framed(seen.labels())
 
     def _view(self, image: NDArray[np.uint8]) -> View:
-        """Return how the shot's frames are looked at; its first one, *image*, tells."""
+        """Return how this tracker's frames are looked at; *image*, its first, tells if nothing has told before."""
         if self._tracker.view is None:
             matching = self._model.config.matching  # published networks look at frames as they are
             self._tracker.view = view_of([image], self.view_rules) if matching else plain_view(image)
@@ -288,7 +289,7 @@ class Session:
 
     @torch.inference_mode()
     def _encoded_at_once(self, frames: Sequence[tuple[NDArray[np.uint8], RVOS, View]]) -> list[EncodedFrame]:
-        """Encode a view of pictures, each with the network that is to do it; both are the same for all.
+        """Encode a view of pictures, each with the network that is to do it; view and network are the same for all.
 
         Where the memory does not suffice for all, the first alone, and from then on one at a time.
         """

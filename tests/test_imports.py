@@ -18,16 +18,17 @@ ALLOWED = {
     "version": set(),
     "threads": set(),
     "locks": set(),
+    "unreadable": set(),
     "graphs": set(),
     "config": {"errors"},
     "results": set(),
     "device": {"errors"},
-    "sources": {"errors", "threads"},
+    "sources": {"errors", "threads", "unreadable"},
     "folders": set(),
     "whole_files": {"errors"},
     "mask_colours": {"config", "errors"},
     "png": set(),
-    "masks": {"errors", "config", "mask_colours", "png", "whole_files"},
+    "masks": {"errors", "config", "mask_colours", "png", "unreadable", "whole_files"},
     "overlay": {"errors", "png"},
     "sinks": {*VALUES, "masks", "overlay", "png", "sources", "whole_files"},
     "pipeline": {"results", "sources", "sinks"},
@@ -43,8 +44,9 @@ ALLOWED = {
     "presence": {"cells", "model"},
     "sight": {"cells", "continuity", "graphs", "model", "postprocess"},
     "whereabouts": {"cells", "continuity", "sight"},
-    "trackers": {
-        *("config", "errors", "model", "preprocess", "views"),
+    "trackers": {"config", "model", "preprocess", "sight", "views"},
+    "matching_tracker": {
+        *("config", "model", "trackers"),
         *("cells", "continuity", "discovery", "memory", "presence", "sight", "whereabouts"),
     },
     "opening": set(),
@@ -57,7 +59,7 @@ ALLOWED = {
     "shots": {"ahead", "fades", "small_copies"},
     "session": {
         *(*VALUES, "ahead", "model", "opening", "preprocess", "shots", "sight", "small_copies", "threads", "trackers"),
-        "views",
+        *("matching_tracker", "views"),
     },
     "weights_file": {"config", "errors"},
     "manifest": {"config", "errors", "folders", "locks", "weights_file", "whole_files"},
@@ -67,15 +69,18 @@ ALLOWED = {
     "export": {"config", "errors", "published", "weights", "whole_files"},
     "training": {
         *(*VALUES, "device", "manifest", "masks", "model", "overlay", "png", "postprocess", "preprocess", "session"),
-        *("sources", "weights", "weights_file", "whole_files", "evaluation"),
+        *("sources", "unreadable", "weights", "weights_file", "whole_files", "evaluation"),
     },
-    "evaluation": {*VALUES, "device", "masks", "model", "png", "session", "sources", "weights", "whole_files"},
+    "evaluation": {*VALUES, "device", "masks", "model", "png", "session", "sources", "unreadable", "weights"}
+    | {"whole_files"},
 }
+ALLOWED["given_masks"] = {"errors", "masks", "sources"}
 ALLOWED["segmenter"] = set(ALLOWED) - {"training", "evaluation"}
-ALLOWED["batch_plan"] = {"config", "errors", "outputs", "segmenter", "sources"}
+ALLOWED["batch_plan"] = {"config", "errors", "outputs", "segmenter", "sources", "unreadable"}
 ALLOWED["batch"] = {*VALUES, "batch_plan", "outputs", "segmenter"}
 ALLOWED["benchmarking"] = {
-    *(*VALUES, "device", "model", "segmenter", "session", "sight", "sinks", "sources", "trackers", "whole_files")
+    *(*VALUES, "device", "given_masks", "model", "segmenter", "session", "sight", "sinks", "sources", "trackers"),
+    "whole_files",
 }
 ALLOWED["__init__"] = {*VALUES, "batch", "segmenter", "weights"}
 ALLOWED["cli"] = set(ALLOWED) - {"__init__"}
@@ -100,7 +105,7 @@ UNKNOWN = {
     **{
         part: FILES | DRAWING
         for part in (
-            *("model", "preprocess", "postprocess", "session", "trackers"),
+            *("model", "preprocess", "postprocess", "session", "trackers", "matching_tracker"),
             *("cells", "discovery", "memory", "presence", "sight", "whereabouts"),
         )
     },

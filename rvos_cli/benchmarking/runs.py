@@ -20,7 +20,8 @@ import torch
 from numpy.typing import NDArray
 
 from rvos_cli.config import InferenceOptions
-from rvos_cli.segmenter import Mask, Progress, Segmenter
+from rvos_cli.given_masks import Mask
+from rvos_cli.segmenter import Progress, Segmenter
 from rvos_cli.session import FRAMES_MEANWHILE
 from rvos_cli.sources import open_source
 

@@ -23,6 +23,7 @@ from rvos_cli.evaluation.protocols import Task
 from rvos_cli.evaluation.scores import DatasetScore, SequenceScore
 from rvos_cli.sources import natural_key
 from rvos_cli.threads import cores
+from rvos_cli.unreadable import UNREADABLE
 
 # Below this many frames one process is done before others have started.
 PARALLEL_FROM = 100
@@ -122,7 +123,7 @@ def read_mask(path: Path) -> NDArray[np.uint8]:
                     f"{path} has mode {image.mode}", cure="masks are palette (P) or grey (L) PNGs of ids"
                 )
             return np.asarray(image).astype(np.uint8, copy=False)
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+    except UNREADABLE as error:
         raise DatasetError(f"{path} cannot be read ({error})", cure="write it again") from error
 
 

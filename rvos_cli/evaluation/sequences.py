@@ -20,6 +20,7 @@ from rvos_cli.errors import DatasetError
 from rvos_cli.evaluation.folders import read_mask
 from rvos_cli.evaluation.protocols import VOID
 from rvos_cli.sources import read_image
+from rvos_cli.unreadable import UNREADABLE
 
 Labels = NDArray[np.uint8]
 
@@ -133,7 +134,7 @@ def _size(path: Path) -> tuple[int, int]:
         with Image.open(path) as image:
             width, height = image.size
             return width, height
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+    except UNREADABLE as error:
         raise DatasetError(f"{path} cannot be read ({error})", cure="unpack the data set again") from error
 
 
@@ -144,6 +145,6 @@ def _read_foreground(path: Path) -> Labels:
             if image.mode in ("RGB", "RGBA"):
                 coloured: Labels = (np.asarray(image)[..., :3].max(axis=2) > 0).view(np.uint8)
                 return coloured
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+    except UNREADABLE as error:
         raise DatasetError(f"{path} cannot be read ({error})", cure="unpack the data set again") from error
     return (read_mask(path) > 0).view(np.uint8)

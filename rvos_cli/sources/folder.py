@@ -19,6 +19,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from rvos_cli.errors import InputError
 from rvos_cli.sources.frames import NOMINAL_RATE, ClosingSource, Frame, SourceInfo, stem_of
+from rvos_cli.unreadable import UNREADABLE
 
 _IMAGE_NAMES = "bmp jfif jp2 jpeg jpg pbm pgm png pnm ppm tga tif tiff webp"
 IMAGE_SUFFIXES = frozenset(f".{name}" for name in _IMAGE_NAMES.split())
@@ -77,7 +78,7 @@ class FolderSource(ClosingSource):
             with Image.open(path) as image:
                 width, height = image.size
                 pictures = getattr(image, "n_frames", 1) if path.suffix.lower() not in {".jpg", ".jpeg"} else 1
-        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        except UNREADABLE as error:
             raise _unreadable(path, error) from error
         if sorted((height, width)) != sorted(size):
             raise _other_size(path, (height, width), size)
@@ -97,7 +98,7 @@ def read_image(path: Path) -> NDArray[np.uint8]:
             deep = image.mode.startswith("I;16") or (image.mode == "I" and image.format in {"PNG", "PPM"})
             upright = ImageOps.exif_transpose(image)
             return np.ascontiguousarray(_to_rgb(upright, sixteen_bits=deep))
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+    except UNREADABLE as error:
         raise _unreadable(path, error) from error
 
 

@@ -19,14 +19,13 @@ from numpy.typing import NDArray
 
 from rvos_cli.errors import InputError
 from rvos_cli.sources.boxes import end_of_boxes
-from rvos_cli.sources.dynamic_range import StandardRange, is_high
+from rvos_cli.sources.dynamic_range import UNSPECIFIED, StandardRange, is_high
 from rvos_cli.sources.frames import ClosingSource, Frame, SourceInfo, stem_of
 from rvos_cli.sources.geometry import UPRIGHT, Turn, displayed_size, is_hd, pixel_aspect, turn_of
 from rvos_cli.sources.streams import displayed_stream, in_tiles, opened, side_data
 from rvos_cli.sources.timing import FrameClock, average_rate, expected_frames
 from rvos_cli.threads import SIDE_THREADS
 
-UNSPECIFIED = 2  # AVCOL_SPC_UNSPECIFIED of libavutil
 LONGEST_DELAY = 32  # frames that a decoder holds back: 16 to reorder them, and one per thread
 
 # What a folder is searched for; a file that is named as input is opened whatever its name.

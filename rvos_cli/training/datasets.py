@@ -17,7 +17,8 @@ from torch.utils.data import Dataset
 from rvos_cli.errors import DatasetError
 from rvos_cli.threads import torch_threads
 from rvos_cli.training.augment import apply_photometry, draw_photometry
-from rvos_cli.training.library import DIVIDED_FAVOUR, open_library
+from rvos_cli.training.known_sets import DIVIDED_FAVOUR
+from rvos_cli.training.library import open_library
 from rvos_cli.training.scenes import SceneMaker
 from rvos_cli.training.synthesis import IGNORE, Canvas
 

@@ -1,7 +1,7 @@
-"""What lies below a folder of training media where it would not be found: the folder enters, an error may leave.
+"""How training media lie in their folder: a folder enters, the pictures or folders in it leave.
 
-:mod:`rvos_cli.training.library` lists what lies where it belongs; what a person put one level too high, or saved with
-another ending, would be missing from the training without a word.
+:mod:`rvos_cli.training.library` takes what lies where it belongs; what a person put one level too high, or saved with
+another ending, would be missing from the training without a word, and is an error here.
 """
 
 from __future__ import annotations
@@ -36,28 +36,28 @@ def check_layout(base: Path, licences: Iterable[str], *, clips: bool) -> None:
     """
     for kind in ("pairs", "cutouts", "backgrounds"):
         _refuse_pictures(base / kind, kind)
-        for folder in _folders(base / kind):
+        for folder in folders_in(base / kind):
             if folder.name not in LICENCES:
                 raise DatasetError(f"{folder} is neither free/ nor research/", cure=f"expected {LAYOUTS[kind]}")
         for licence in licences:
             _refuse_pictures(base / kind / licence, kind)
     for licence in licences:
-        _check_endings(_folders(base / "pairs" / licence))
+        _check_endings(folders_in(base / "pairs" / licence))
     if clips:
         _refuse_pictures(base / "clips", "clips")
-        for collection in _folders(base / "clips"):
+        for collection in folders_in(base / "clips"):
             _refuse_pictures(collection, "clips")
-            _check_endings(_folders(collection))
+            _check_endings(folders_in(collection))
 
 
 def _refuse_pictures(folder: Path, kind: str) -> None:
-    for picture in _pictures(folder)[:1]:
+    for picture in pictures_in(folder)[:1]:
         raise DatasetError(f"{picture} lies too high to be found", cure=f"expected {LAYOUTS[kind]}")
 
 
 def _check_endings(folders: Iterable[Path]) -> None:
     for folder in folders:
-        files = _pictures(folder)
+        files = pictures_in(folder)
         pictures = {path.stem for path in files if path.suffix.lower() in PICTURE_SUFFIXES}
         for path in files:
             suffix = path.suffix.lower()
@@ -70,12 +70,14 @@ def _check_endings(folders: Iterable[Path]) -> None:
                 )
 
 
-def _folders(folder: Path) -> list[Path]:
+def folders_in(folder: Path) -> list[Path]:
+    """Return the folders in a folder, hidden ones aside; none where it is not there."""
     return [path for path in _shown(folder) if path.is_dir()]
 
 
-def _pictures(folder: Path) -> list[Path]:
-    return [path for path in _shown(folder) if path.suffix.lower() in IMAGE_SUFFIXES]
+def pictures_in(folder: Path) -> list[Path]:
+    """Return the pictures and masks in a folder, hidden ones aside; none where it is not there."""
+    return [path for path in _shown(folder) if path.suffix.lower() in IMAGE_SUFFIXES and not path.is_dir()]
 
 
 def _shown(folder: Path) -> list[Path]:

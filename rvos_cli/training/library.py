@@ -19,56 +19,25 @@ from PIL import Image, ImageOps
 
 from rvos_cli.errors import DatasetError
 from rvos_cli.sources import natural_key
-from rvos_cli.training.layout import LICENCES, PICTURE_SUFFIXES, check_layout
+from rvos_cli.training.known_sets import (
+    CUTOUT_CAPS,
+    DIVIDED_FAVOUR,
+    FAVOURS,
+    MERGED_CLIPS,
+    MERGED_FAVOUR,
+    OCCUPIED_BACKGROUNDS,
+    PARTLY_LABELLED_CLIPS,
+    PARTLY_LABELLED_PAIRS,
+    SHARED_LABELS,
+)
+from rvos_cli.training.layout import LICENCES, PICTURE_SUFFIXES, check_layout, folders_in, pictures_in
+from rvos_cli.unreadable import UNREADABLE
 
 Pixels = NDArray[np.uint8]
 Item = TypeVar("Item")
 
 SHORT_SIDE = 288
 BLACK, WHITE = (0, 0, 0), (255, 255, 255)
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
-
-# Sets in which more can be seen than is labelled: good for following, not for learning that nothing else is there.
-PARTLY_LABELLED_CLIPS = frozenset({"ytvos_ffvi", "xmem2/chair", "segtrack2_jup"})
-PARTLY_LABELLED_PAIRS = frozenset({"coco_person", "ccp_fashion", "camvid_things", "bsds_regions"})
-# Sets whose labels are not one thing each, so that not even what is labelled is an example of what one object is, nor
-# can be cut out.
-SHARED_LABELS = frozenset({"camvid_things", "bsds_regions"})
-# Clips in which things that belong together, a rider and the bicycle, share one label: good for following, no example
-# of what one object is. How many things each shows is told by DAVIS 2017, which labels the same clips thing by thing.
-MERGED_CLIPS = frozenset(
-    {"davis2016/bmx-bumps", "davis2016/hockey", "davis2016/horsejump-low", "davis2016/kite-walk"}
-    | {"davis2016/motocross-bumps", "davis2016/motorbike", "davis2016/paragliding", "davis2016/scooter-gray"}
-    | {"davis2016/stroller", "davis2016/surf", "davis2016/swing", "davis2016/tennis", "davis2016/train"}
-)
-# How often they are drawn, beside other clips, once some of them are taken apart (parts.py), and how often these are:
-# they teach following too and are among the few real clips that tell touching things apart.
-MERGED_FAVOUR, DIVIDED_FAVOUR = 0.5, 1.5
-# Background sets, and single pictures of others, that show things of their own, which nobody has labelled.
-OCCUPIED_BACKGROUNDS = frozenset(
-    {"imagenet_sample", "openimages_crop", "grocery_natural", "kodak24", "elementary-unsplash", "mate-backgrounds"}
-    | {"lomiri-wallpapers-16.04", "lomiri-wallpapers-20.04", "pop-os-wallpapers", "deepin-unsplash"}
-    | {"elementary-wallpapers/Mr__Lee", "elementary-wallpapers/Photo_by_SpaceX", "ukui-wallpapers/calla"}
-    | {"ukui-wallpapers/goldfish", "lxqt-themes/Butterfly-Kenneth-Wimer", "lxqt-themes/appleflower"}
-    | {"lxqt-themes/butterfly", "plasma-workspace-wallpapers/Autumn", "plasma-workspace-wallpapers/ColorfulCups"}
-    | {"plasma-workspace-wallpapers/EveningGlow", "plasma-workspace-wallpapers/FallenLeaf"}
-    | {"plasma-workspace-wallpapers/Kite", "plasma-workspace-wallpapers/OneStandsOut"}
-    | {f"urban100/img_{n}_SRF_2_HR" for n in ("003", "007", "024", "028", "032", "037", "044", "093", "095")}
-    | {f"sunhays80/img_{n}_SRF_8_HR" for n in ("004", "013", "015", "022", "034", "039", "043", "052")}
-    | {f"sunhays80/img_{n}_SRF_8_HR" for n in ("053", "055", "062", "065", "066", "075", "078", "080")}
-)
-# Drawings, renderings and turntable fruit: the most that each may have of the cut-outs drawn.
-CUTOUT_CAPS = {"openclipart": 0.05, "fluent_emoji_3d": 0.10, "fruits360": 0.08, "grocery_iconic": 0.06}
-# How often a set is drawn, beyond the square root of its size.
-FAVOURS = {
-    "bsds_regions": 0.5,
-    "camvid_things": 0.7,
-    "coco": 2.0,
-    "davis2017_first_frames": 2.5,
-    "grocery_natural": 0.5,
-    "ccp_fashion": 0.6,
-    "imagenet_sample": 0.7,
-}
 
 
 @dataclass(frozen=True)
@@ -137,7 +106,7 @@ class Library:
 
     def rgb(self, path: Path) -> Pixels:
         """Return the picture *path* upright as (H, W, 3) uint8 RGB, its short side at most 288 pixels."""
-        return self._load(path, lambda image: _shrunk(_upright(image).convert("RGB"), Image.Resampling.BILINEAR))
+        return self._load(path, lambda image: _coloured(image, "RGB"))
 
     def labels(self, path: Path) -> Pixels:
         """Return the mask *path* as (H, W) uint8 ids, shrunk as its picture is.
@@ -164,7 +133,7 @@ class Library:
 
     def rgba(self, path: Path) -> Pixels:
         """Return the cut-out *path* upright as (H, W, 4) uint8."""
-        return self._load(path, lambda image: _shrunk(_upright(image).convert("RGBA"), Image.Resampling.BILINEAR))
+        return self._load(path, lambda image: _coloured(image, "RGBA"))
 
     def draw_sequence(self, rng: np.random.Generator) -> Sequence:
         """Draw a real clip; short ones less often, and merged ones where some are divided."""
@@ -217,7 +186,7 @@ class Library:
         try:
             with Image.open(path) as image:
                 pixels = np.array(decode(image), dtype=np.uint8)
-        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        except UNREADABLE as error:
             cure = "copy the data set again or remove the file and its partner"
             raise DatasetError(f"cannot read {path}: {error}", cure=cure) from error
         self._cache[path] = pixels
@@ -254,7 +223,7 @@ def open_library(
     library = Library(
         sequences=() if free_only else _with_divided(_sequences(base / "clips"), parts),
         photographs=_photographs(base / "pairs", licences),
-        cutouts={name: tuple(_files(path)) for name, path in _collections(base / "cutouts", licences)},
+        cutouts={name: tuple(pictures_in(path)) for name, path in _collections(base / "cutouts", licences)},
         backgrounds=_backgrounds(base / "backgrounds", licences),
         cache_bytes=cache_bytes,
         divided_favour=divided_favour,
@@ -297,9 +266,9 @@ def _identities(mask: Image.Image, path: Path) -> Image.Image:
     return mask
 
 
-def _upright(image: Image.Image) -> Image.Image:
-    """Return a picture as it is shown, and as masks of it are drawn."""
-    return ImageOps.exif_transpose(image)
+def _coloured(image: Image.Image, mode: str) -> Image.Image:
+    """Return a picture as it is shown, and as masks of it are drawn, at most so large."""
+    return _shrunk(ImageOps.exif_transpose(image).convert(mode), Image.Resampling.BILINEAR)
 
 
 def _shrunk(image: Image.Image, method: Image.Resampling) -> Image.Image:
@@ -309,22 +278,13 @@ def _shrunk(image: Image.Image, method: Image.Resampling) -> Image.Image:
     return image.resize((round(image.width * factor), round(image.height * factor)), method)
 
 
-def _files(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
-
-
 def _collections(folder: Path, licences: tuple[str, ...]) -> list[tuple[str, Path]]:
-    found = []
-    for licence in licences:
-        if (folder / licence).is_dir():
-            found += [
-                (f"{licence}/{path.name}", path) for path in sorted((folder / licence).iterdir()) if path.is_dir()
-            ]
-    return [(name, path) for name, path in found if _files(path)]
+    found = [(f"{licence}/{path.name}", path) for licence in licences for path in folders_in(folder / licence)]
+    return [(name, path) for name, path in found if pictures_in(path)]
 
 
 def _pairs(folder: Path) -> list[tuple[Path, Path]]:
-    images = [path for path in _files(folder) if path.suffix.lower() in PICTURE_SUFFIXES]
+    images = [path for path in pictures_in(folder) if path.suffix.lower() in PICTURE_SUFFIXES]
     for image in images:
         if not image.with_suffix(".png").is_file():
             raise DatasetError(f"{image} has no mask", cure="put its mask beside it, with the ending .png")
@@ -332,10 +292,8 @@ def _pairs(folder: Path) -> list[tuple[Path, Path]]:
 
 
 def _sequences(folder: Path) -> tuple[Sequence, ...]:
-    if not folder.is_dir():
-        return ()
     found = []
-    for path in sorted(item for item in folder.glob("*/*") if item.is_dir()):
+    for path in (clip for collection in folders_in(folder) for clip in folders_in(collection)):
         pairs = sorted(_pairs(path), key=lambda pair: natural_key(pair[0].name))
         name = f"{path.parent.name}/{path.name}"
         complete = path.parent.name not in PARTLY_LABELLED_CLIPS and name not in PARTLY_LABELLED_CLIPS
@@ -372,7 +330,7 @@ def _photographs(folder: Path, licences: tuple[str, ...]) -> dict[str, tuple[Pho
 
 def _backgrounds(folder: Path, licences: tuple[str, ...]) -> dict[str, tuple[Background, ...]]:
     return {
-        name: tuple(Background(image, _is_empty(image)) for image in _files(path))
+        name: tuple(Background(image, _is_empty(image)) for image in pictures_in(path))
         for name, path in _collections(folder, licences)
     }
 

@@ -11,13 +11,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from small_training import small_options
 
 from rvos_cli.config import ModelConfig
 from rvos_cli.errors import DatasetError, RvosError
-from rvos_cli.model import RVOS
 from rvos_cli.training.loop import StepReport, train
 from rvos_cli.training.recipes import Recipe, Stage, TrainOptions
-from rvos_cli.weights import save_weights
 
 ROOT = Path(__file__).parent.parent.parent
 CONFIG = ModelConfig(hidden_size=16, key_dim=8)
@@ -37,16 +36,7 @@ options = pickle.loads(sys.stdin.buffer.read())
 
 @pytest.fixture
 def options(data_root: Path, tmp_path: Path) -> TrainOptions:
-    save_weights(tmp_path / "start.safetensors", CONFIG, RVOS(CONFIG).state_dict())
-    return TrainOptions(
-        data=data_root,
-        output=tmp_path / "run",
-        recipe=PLAN,
-        init=str(tmp_path / "start.safetensors"),
-        device="cpu",
-        precision="float32",
-        workers=2,
-    )
+    return small_options(data_root, tmp_path, PLAN, workers=2)
 
 
 def in_python(script: str, options: TrainOptions) -> str:

@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from small_training import small_options
 
 from rvos_cli.config import ModelConfig
-from rvos_cli.model import RVOS
 from rvos_cli.training.loop import train
-from rvos_cli.training.recipes import Recipe, Stage, TrainOptions
-from rvos_cli.weights import load_weights, save_weights
+from rvos_cli.training.recipes import Recipe, Stage
+from rvos_cli.weights import load_weights
 
 ROOT = Path(__file__).parent.parent.parent
 INTERVAL = 1.0  # seconds
@@ -51,18 +51,7 @@ def one_thread():
 
 
 def test_kill_minus_nine_costs_at_most_one_interval_and_changes_nothing(one_thread, data_root: Path, tmp_path: Path):
-    torch.manual_seed(0)
-    save_weights(tmp_path / "start.safetensors", CONFIG, RVOS(CONFIG).state_dict())
-    options = TrainOptions(
-        data=data_root,
-        output=tmp_path / "killed",
-        recipe=PLAN,
-        init=str(tmp_path / "start.safetensors"),
-        device="cpu",
-        precision="float32",
-        workers=0,
-        checkpoint_minutes=INTERVAL / 60,
-    )
+    options = small_options(data_root, tmp_path, PLAN, output=tmp_path / "killed", checkpoint_minutes=INTERVAL / 60)
     log, checkpoint = options.output / "log.csv", options.output / "checkpoint.pt"
     script = [sys.executable, "-c", SCRIPT]
     with subprocess.Popen(script, stdin=subprocess.PIPE, cwd=ROOT) as process:

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from small_training import small_options
 
 from rvos_cli.cli.app import run as rvos
 from rvos_cli.errors import UsageError
@@ -23,7 +24,7 @@ from rvos_cli.training.datasets import ClipDataset
 from rvos_cli.training.loop import train
 from rvos_cli.training.recipes import Recipe, Stage, TrainOptions, made_clips
 from rvos_cli.training.start import divide_first
-from rvos_cli.weights import build_model, load_weights, save_weights
+from rvos_cli.weights import build_model, load_weights
 
 
 def add_flight(root: Path) -> str:
@@ -41,18 +42,10 @@ def add_flight(root: Path) -> str:
 
 @pytest.fixture
 def options(data_root: Path, tmp_path: Path, small_network: RVOS) -> TrainOptions:
-    save_weights(tmp_path / "start.safetensors", small_network.config, small_network.state_dict())
     add_flight(data_root)
     stage = Stage(until=1.0, teacher=0.3, real=1.0, frames=2, size=(64, 96))
-    return TrainOptions(
-        data=data_root,
-        output=tmp_path / "run",
-        recipe=Recipe(model=small_network.config, stages=(stage,), steps=2, batch=2, warmup=2, divided=1.5),
-        init=str(tmp_path / "start.safetensors"),
-        device="cpu",
-        precision="float32",
-        workers=0,
-    )
+    plan = Recipe(model=small_network.config, stages=(stage,), steps=2, batch=2, warmup=2, divided=1.5)
+    return small_options(data_root, tmp_path, plan)
 
 
 def test_a_run_takes_clips_apart_once_and_learns_from_them(options: TrainOptions, tmp_path: Path):

@@ -13,7 +13,8 @@ from merged_clip import FRAMES, NAME, add_clip, stem, truth
 from rvos_cli.errors import DatasetError
 from rvos_cli.masks import write_indexed_png
 from rvos_cli.training.datasets import ClipDataset
-from rvos_cli.training.library import DIVIDED_FAVOUR, MERGED_FAVOUR, Library, open_library
+from rvos_cli.training.known_sets import DIVIDED_FAVOUR, MERGED_FAVOUR
+from rvos_cli.training.library import Library, open_library
 
 
 def divided(data_root: Path, folder: Path) -> Library:
@@ -66,3 +67,18 @@ def test_a_divided_clip_without_all_its_masks_is_named(data_root: Path, tmp_path
     (tmp_path / "parts" / NAME / f"{stem(3)}.png").unlink()
     with pytest.raises(DatasetError, match=r"lacks .*00006\.png; remove .*bmx-bumps"):
         open_library(data_root, parts=tmp_path / "parts")
+
+
+def test_hidden_files_and_folders_are_left_alone(data_root: Path):
+    before = open_library(data_root)
+    train = data_root / "train"
+    for folder in ("clips/.trash/old", "clips/davis2016/.thumbs", "pairs/.old"):
+        (train / folder).mkdir(parents=True)
+    for path in ("clips/davis2016/box/._1.jpg", "clips/.trash/old/1.jpg", "backgrounds/free/hills/._scene.jpg"):
+        (train / path).write_bytes(b"of a file manager")
+    after = open_library(data_root)
+    assert (after.sequences, after.photographs, after.backgrounds) == (
+        before.sequences,
+        before.photographs,
+        before.backgrounds,
+    )

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 from full_disk import small_files
+from small_training import small_options
 
 from rvos_cli.config import ModelConfig
 from rvos_cli.errors import OutputError, UsageError, WeightsError
@@ -41,17 +42,7 @@ TINY = Recipe(
 
 @pytest.fixture
 def options(data_root: Path, tmp_path: Path) -> TrainOptions:
-    torch.manual_seed(0)
-    save_weights(tmp_path / "start.safetensors", CONFIG, RVOS(CONFIG).state_dict())
-    return TrainOptions(
-        data=data_root.parent if data_root.name == "train" else data_root,
-        output=tmp_path / "run",
-        recipe=TINY,
-        init=str(tmp_path / "start.safetensors"),
-        device="cpu",
-        precision="float32",
-        workers=0,
-    )
+    return small_options(data_root, tmp_path, TINY)
 
 
 def log(folder: Path) -> list[str]:

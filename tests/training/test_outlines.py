@@ -9,7 +9,7 @@ import pytest
 from merged_clip import SIZE, left, outline, truth
 
 from rvos_cli.errors import DatasetError
-from rvos_cli.training.library import MERGED_CLIPS
+from rvos_cli.training.known_sets import MERGED_CLIPS
 from rvos_cli.training.outlines import divide_mask, read_outlines
 
 

@@ -17,12 +17,12 @@ from pathlib import Path
 import pytest
 import torch
 import trees
+from small_training import small_options
 from torch import nn
 
 from rvos_cli.cli.app import run as rvos
 from rvos_cli.config import ModelConfig
 from rvos_cli.errors import UsageError
-from rvos_cli.model import RVOS
 from rvos_cli.training import processes
 from rvos_cli.training.batches import draws_of, own_clips
 from rvos_cli.training.loop import train
@@ -84,17 +84,7 @@ def written(options: TrainOptions, folder: Path) -> tuple[Path, Path]:
 
 @pytest.fixture
 def options(data_root: Path, tmp_path: Path) -> TrainOptions:
-    torch.manual_seed(0)
-    save_weights(tmp_path / "start.safetensors", CONFIG, RVOS(CONFIG).state_dict())
-    return TrainOptions(
-        data=data_root,
-        output=tmp_path / "one",
-        recipe=PLAN,
-        init=str(tmp_path / "start.safetensors"),
-        device="cpu",
-        precision="float32",
-        workers=0,
-    )
+    return small_options(data_root, tmp_path, PLAN, output=tmp_path / "one")
 
 
 def apart(one: Path, other: Path, start: dict[str, torch.Tensor]) -> float:

@@ -12,6 +12,7 @@ import pytest
 import torch
 import trees
 from PIL import Image
+from small_training import small_options
 
 from rvos_cli.config import IMAGENET_MEAN, IMAGENET_STD, ModelConfig
 from rvos_cli.errors import DatasetError, UsageError
@@ -20,7 +21,7 @@ from rvos_cli.training import validation
 from rvos_cli.training.loop import train
 from rvos_cli.training.recipes import Recipe, Stage, TrainOptions
 from rvos_cli.training.validation import Validation, ValidationReport
-from rvos_cli.weights import load_weights, save_weights
+from rvos_cli.weights import load_weights
 
 CONFIG = ModelConfig(hidden_size=16, key_dim=8, size=64)
 PLAN = Recipe(
@@ -34,19 +35,7 @@ PLAN = Recipe(
 
 @pytest.fixture
 def options(data_root: Path, tmp_path: Path) -> TrainOptions:
-    torch.manual_seed(0)
-    save_weights(tmp_path / "start.safetensors", CONFIG, RVOS(CONFIG).state_dict())
-    return TrainOptions(
-        data=data_root,
-        output=tmp_path / "run",
-        recipe=PLAN,
-        init=str(tmp_path / "start.safetensors"),
-        device="cpu",
-        precision="float32",
-        workers=0,
-        validate=trees.davis2017(tmp_path / "davis"),
-        validate_every=2,
-    )
+    return small_options(data_root, tmp_path, PLAN, validate=trees.davis2017(tmp_path / "davis"), validate_every=2)
 
 
 def make(options: TrainOptions, before: list[tuple[int, float]] | None = None) -> Validation:

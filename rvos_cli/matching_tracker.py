@@ -1,0 +1,209 @@
+"""Who is who by matching, as ``lite`` does it: network input of a frame enters, the logits of every object leave.
+
+Known objects are followed by a memory of reference frames, new ones are looked for, and whoever is missing is waited
+for. Driven by ``session.py``.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from functools import lru_cache
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from rvos_cli.cells import cells_above
+from rvos_cli.config import MAX_OBJECT_ID
+from rvos_cli.continuity import Cells
+from rvos_cli.discovery import DiscoveryRules, new_objects, seen_twice
+from rvos_cli.memory import Memory
+from rvos_cli.model.rvos import StepOutput
+from rvos_cli.presence import Absence
+from rvos_cli.sight import Labels, Seen
+from rvos_cli.trackers import EncodedFrame, Tracker
+from rvos_cli.whereabouts import Whereabouts
+
+
+class MatchingTracker(Tracker):
+    """The lite behaviour: known objects are followed by the memory of reference frames, new ones are looked for."""
+
+    rules = DiscoveryRules()
+
+    def _start(self) -> None:
+        self.index = -1
+        self.memory = Memory()
+        self._absence = Absence()
+        self._whereabouts = Whereabouts(self.options.threshold)
+        self._found_before: list[Cells] = []  # by the last frame's search, whether it counted or not
+
+    def behind_cut(self) -> MatchingTracker:
+        """Return another one for the same objects, where each is missing until it is seen again."""
+        other = copy.copy(self)
+        other.memory, other._whereabouts = self.memory.behind_cut(), Whereabouts(self.options.threshold)
+        other._shown = dict(self._shown)
+        other._absence = self._absence.behind_cut(self.ids, self.memory.later)
+        other.state, other.masks = None, None if self.masks is None else torch.zeros_like(self.masks)
+        return other
+
+    def behind_fade(self) -> MatchingTracker:
+        """Return the same behind frames that showed another scene, too: only what was given or found is believed."""
+        other = copy.copy(self)
+        other.memory = self.memory.trusted()
+        return other.behind_cut()
+
+    def step(self, frame: EncodedFrame, mask: Labels | None) -> Seen:
+        """Advance one frame; see ``Tracker.step``."""
+        self.index += 1
+        self.memory.advance()
+        self._make_room()
+        if mask is not None:
+            self._take(mask, frame.size)
+            self.newest_id = max((self.newest_id, *self.ids))
+            self._absence.end(np.unique(mask).tolist())
+        known = len(self.ids)
+        searching = self._free_slots()
+        if known + searching[0] == 0:
+            return self._seen(self._nobody(frame), (), frame)
+        for free in searching:
+            out = self._decode(frame, known + free, known)
+            seen = self._seen(self._absence.without_missing(self.ids, out.logits[0], out.keys), self.ids, frame)
+            followed = self._whereabouts.keep_in_place(self.ids, seen)
+            sources, found = self._search(seen, followed, frame)
+            if free - 1 not in sources:
+                break  # the last slot found nothing, and no slot behind it would have
+        self._admit(len(sources))
+        if followed is not seen.logits or sources:
+            seen = self._seen(torch.cat([followed, found]), self.ids, frame)
+        self._remember(seen, out, mask, sources)
+        return seen
+
+    def _remember(self, seen: Seen, out: StepOutput, mask: Labels | None, sources: Sequence[int]) -> None:
+        """Keep what the next frames need; the last of ``ids`` are of new objects, found by the slots *sources*."""
+        known = len(self.ids) - len(sources)
+        if mask is not None and self.masks is not None:
+            seen = seen.corrected(self._as_given(mask, seen.masks))
+        self._whereabouts.note(self.ids, seen.cells)
+        self.state = out.state.select([*range(known), *(known + slot for slot in sources)])
+        self.masks = seen.masks[None]
+        if out.keys is not None and self.ids:
+            changed = mask is not None or len(sources) > 0
+            self.memory.add(seen.references(out.keys), self.index, changed=changed)
+
+    def begin(self, frame: EncodedFrame) -> bool:
+        """Do a bit of what the frame that comes next needs, in another thread than ``step`` is in.
+
+        Of use if the step leaves the kept frames and the number of slots as they are, which it mostly does.
+
+        Returns:
+            Whether there may be more to do.
+        """
+        if frame.begun is not None:
+            return frame.begun[2].take()
+        kept, slots = self.memory.next, len(self.ids) + (min(1, self._room()) if self.discover else 0)
+        if kept is None:
+            return False
+        frame.begun = kept, slots, self.model.begin(frame.features, kept, slots)
+        return True
+
+    def _free_slots(self) -> tuple[int, ...]:
+        """Return how many slots look for objects in this frame: at first, and if that was not enough."""
+        room = self._room() if self.discover else 0
+        if self.index > 0:
+            return (min(1, room),)
+        return (self.rules.slots, room) if room > self.rules.slots else (room,)
+
+    def _room(self) -> int:
+        return max(0, min(self.options.max_objects - len(self.ids), MAX_OBJECT_ID - self.newest_id))
+
+    def _nobody(self, frame: EncodedFrame) -> Tensor:
+        """Return the masks (0, h, w) of no object."""
+        return torch.zeros(0, *frame.size, dtype=torch.float32, device=self.device)
+
+    def _decode(self, frame: EncodedFrame, slots: int, known: int) -> StepOutput:
+        masks = self._nobody(frame)[None] if self.masks is None else self.masks
+        if slots > known:
+            masks = torch.cat([masks, masks.new_zeros(1, slots - known, *frame.size)], dim=1)
+        memory = self.memory
+        first = memory.kept is None or known == 0
+        kept, slots_begun, begun = frame.begun or (None, 0, None)
+        return self.model.decode(
+            frame.features,
+            self.state,
+            slots=slots,
+            masks=masks,
+            known=_known(known, slots, self.device),
+            kept=None if first else memory.kept,
+            last=None if first else memory.last,
+            begun=begun if kept is memory.kept and slots_begun == slots else None,
+        )
+
+    def _search(self, seen: Seen, followed: Tensor, frame: EncodedFrame) -> tuple[list[int], Tensor]:
+        """Return the slots behind those of ``ids`` that found new objects, and the objects' logits (M, h, w)."""
+        logits, cells = seen.searched, None
+        if not self.ids and frame.pixels is not None and self.index == 0:
+            logits = self._seen_mirrored_too(logits, frame.pixels)
+            cells = cells_above(logits, self._whereabouts.least)
+        sources, found = self._found(logits, seen.searched_cells if cells is None else cells, followed)
+        return (sources, found) if self.index == 0 else self._found_again(sources, found)
+
+    def _seen_mirrored_too(self, logits: Tensor, pixels: Tensor) -> Tensor:
+        """Take from the logits (S, h, w) of a first frame's slots what is not found in its mirror image, too."""
+        mirrored = self.model.step(pixels.flip(-1), slots=len(logits)).logits[0].flip(-1)
+        return seen_twice(logits, mirrored, self.rules, threshold=self.options.threshold)
+
+    def _found(self, logits: Tensor, places: Sequence[Cells], followed: Tensor) -> tuple[list[int], Tensor]:
+        """Say what the search slots found, (S, h, w) logits, which are above the threshold in *places*.
+
+        Returns:
+            The slot that each new object came from, and the new objects' logits (M, h, w).
+        """
+        if not any(cells.any() for cells in places):
+            return [], logits[:0]
+        rules, threshold = self.rules, self.options.threshold
+        taken = (followed.sigmoid() > threshold).any(dim=0)
+        sources: list[int] = []
+        found = logits[:0]
+        for confidence in (rules.confidence, rules.doubtful) if self.index == 0 else (rules.late_confidence,):
+            if not sources:
+                sources, found = new_objects(logits, places, taken, rules, confidence, threshold, most=self._room())
+        return sources, found
+
+    def _found_again(self, sources: list[int], found: Tensor) -> tuple[list[int], Tensor]:
+        """Keep what may have been found in the frame before, too: what is seen once is mostly scenery."""
+        if not sources:
+            self._found_before = []
+            return sources, found
+        cells, before = cells_above(found, self._whereabouts.least), self._found_before
+        self._found_before = cells
+        again = [place for place, one in enumerate(cells) if self._whereabouts.may_be_one_of(one, before)]
+        return [sources[place] for place in again], found[again]
+
+    def _admit(self, count: int) -> None:
+        """Give new ids to *count* objects; ids are never used twice."""
+        for _ in range(count):
+            self.newest_id += 1
+            self.ids += (self.newest_id,)
+
+    def _make_room(self) -> None:
+        """Where every slot is in use, drop the object that has been out of sight longest, if that is long enough."""
+        if not self.discover or self.masks is None or len(self.ids) < self.options.max_objects:
+            return
+        if self.newest_id >= MAX_OBJECT_ID:  # nobody could take the room
+            return
+        slot = max(range(len(self.ids)), key=lambda slot: self._whereabouts.unseen(self.ids[slot]))
+        if self._whereabouts.unseen(self.ids[slot]) < self.rules.patience:
+            return
+        rest = [other for other in range(len(self.ids)) if other != slot]
+        self.ids = tuple(self.ids[other] for other in rest)
+        self.masks = self.masks[:, rest]
+        self.state = self.state.select(rest) if self.state is not None else None
+        self.memory.select(rest)
+
+
+@lru_cache(maxsize=64)
+def _known(known: int, slots: int, device: torch.device) -> Tensor:
+    """Return (1, slots) with 1 for each of the *known* first ones."""
+    with torch.inference_mode(False):
+        return (torch.arange(slots, device=device) < known).float()[None]
