@@ -99,8 +99,7 @@ def train(
                 validation = Validation(options, device, log.scores)
             if doubt:
                 on_warning(doubt)
-        # To the very end: torchrun asks all to stop where one has died, and a failure must still be told then.
-        stopped = last.enter_context(_stop_requests())
+        stopped = last.enter_context(_stop_requests())  # to the very end, for a failure that must still be told
         began = saved = time.monotonic()
         stack.enter_context(naming_dead_workers())
         batches = stack.enter_context(closing(batches_from(options, state.step, device)))
@@ -182,7 +181,11 @@ class _StopRequests:
 
 @contextmanager
 def _stop_requests() -> Iterator[_StopRequests]:
-    """Turn SIGTERM and Ctrl-C into a wish to stop after the step under way."""
+    """Turn SIGTERM and Ctrl-C into a wish to stop after the step under way.
+
+    Where one of several processes fails, SIGTERM stays without effect in it: as soon as one has died torchrun sends it
+    to all, and the caller must still live to say what happened.
+    """
     asked = _StopRequests()
 
     def ask(number: int, frame: FrameType | None) -> None:
@@ -191,6 +194,10 @@ def _stop_requests() -> Iterator[_StopRequests]:
     before = {number: signal.signal(number, ask) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
         yield asked
+    except Exception:
+        if processes.count() > 1:
+            before[signal.SIGTERM] = signal.SIG_IGN
+        raise
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

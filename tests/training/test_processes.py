@@ -47,13 +47,18 @@ PLAN = Recipe(
     seed=7,
 )
 SCRIPT = """
-import os, pickle, sys
+import os, pickle, sys, time
 from pathlib import Path
+from rvos_cli.errors import RvosError
 from rvos_cli.training.loop import train
 if __name__ == "__main__":
     options = pickle.loads(Path(sys.argv[1]).read_bytes())
     Path(f"{sys.argv[1]}.{os.environ['RANK']}").write_text(str(os.getpid()))
-    train(options)
+    try:
+        train(options)
+    except RvosError:
+        time.sleep(1)  # in which torchrun, where one has died, asks the others to stop
+        raise
     threads = [name.read_text().strip() for name in Path("/proc/self/task").glob("*/comm")]
     assert not any("gloo" in name for name in threads), threads
 """
