@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from rvos_cli.batch import BatchReport, run_batch
     from rvos_cli.config import InferenceOptions, ModelConfig, OutputOptions
     from rvos_cli.errors import (
+        BusyError,
         DatasetError,
         DeviceError,
         InputError,
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BatchReport",
+    "BusyError",
     "DatasetError",
     "DeviceError",
     "FrameMasks",
@@ -54,6 +56,7 @@ _MODULES = {
     "batch": ("BatchReport", "run_batch"),
     "config": ("InferenceOptions", "ModelConfig", "OutputOptions"),
     "errors": (
+        "BusyError",
         "DatasetError",
         "DeviceError",
         "InputError",

@@ -16,10 +16,12 @@ from typing import Any, Literal
 
 from rvos_cli.batch_plan import Job, is_finished, may_replace, plan
 from rvos_cli.config import InferenceOptions, OutputOptions
-from rvos_cli.errors import RvosError
+from rvos_cli.errors import BusyError, RvosError
 from rvos_cli.outputs import DEFAULT_ROOT
 from rvos_cli.results import RunSummary
 from rvos_cli.segmenter import Segmenter
+
+WAIT = 1.0  # seconds from one look at what other runs are busy with to the next
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,6 +83,9 @@ class Listener:
     def noticed(self, job: Job, kind: str, line: str) -> None:
         """There is something to know about a job, in one line; see ``Segmenter.segment``."""
 
+    def postponed(self, job: Job) -> None:
+        """Another run is busy with a job, which comes again when the others are done."""
+
     def ended(self, result: JobResult) -> None:
         """A job is done, skipped or failed."""
 
@@ -101,6 +106,9 @@ def run_batch(
     ``outputs.force``; other outputs that a run of the same input has left in its place are replaced, and unfinished
     work. Results of another input are not, nor what no run has made: then the job fails.
 
+    What another run is busy with comes last, and once that run has finished it, it is skipped. So several runs of one
+    batch, in several processes or on several machines, share its jobs.
+
     Args:
         model: does the work.
         folder: searched for inputs, at any depth; see ``plan``.
@@ -116,20 +124,43 @@ def run_batch(
     inference, outputs, listener = inference or InferenceOptions(), outputs or OutputOptions(), listener or Listener()
     jobs = plan(folder, output=output, masks=masks)
     listener.planned(jobs)
-    results = []
-    for job in jobs:
-        listener.started(job)
-        results.append(_run_job(model, job, inference, outputs, listener))
-        listener.ended(results[-1])
-    return BatchReport(tuple(results))
+    results: dict[Job, JobResult] = {}
+    left, postponed = list(jobs), set[Job]()
+    while left:
+        for job in left:
+            listener.started(job)
+            again = outputs.force and job not in postponed
+            try:
+                results[job] = _run_job(model, job, inference, outputs, listener, again=again)
+            except BusyError:
+                if job not in postponed:
+                    listener.postponed(job)
+                postponed.add(job)
+            else:
+                listener.ended(results[job])
+        before, left = len(left), [job for job in left if job not in results]
+        if len(left) == before:
+            time.sleep(WAIT)
+    return BatchReport(tuple(results[job] for job in jobs))
 
 
 def _run_job(
-    model: Segmenter, job: Job, inference: InferenceOptions, outputs: OutputOptions, listener: Listener
+    model: Segmenter,
+    job: Job,
+    inference: InferenceOptions,
+    outputs: OutputOptions,
+    listener: Listener,
+    *,
+    again: bool,
 ) -> JobResult:
+    """Do a job, *again* even if it is finished.
+
+    Raises:
+        BusyError: another run is at it.
+    """
     start = time.perf_counter()
     try:
-        if not outputs.force and is_finished(model, job, inference, outputs):
+        if not again and is_finished(model, job, inference, outputs):
             return JobResult(job=job, status="skipped")
         keywords: dict[str, Any] = {
             "output": job.output,
@@ -146,6 +177,8 @@ def _run_job(
             summary = model.segment(job.input, max_objects=inference.max_objects, **keywords)
         else:
             summary = model.track(job.input, first_mask=job.first_mask, **keywords)
+    except BusyError:
+        raise
     except Exception as error:  # whatever happens to one input must not cost the others
         seconds = time.perf_counter() - start
         _let_go(error)

@@ -6,6 +6,7 @@ RvosError                 exit code 1
 ├── InputError            a video, folder or image that cannot be read
 ├── MaskError             a first mask that cannot be used
 ├── OutputError           an output that exists already or cannot be written
+│   └── BusyError         another run is writing there
 ├── WeightsError          weights that are missing, damaged or of the wrong kind
 ├── DeviceError           a device that was asked for and is not there
 ├── DatasetError          a data set whose layout is not the expected one
@@ -36,6 +37,10 @@ class MaskError(RvosError):
 
 class OutputError(RvosError):
     """An output that exists already or cannot be written."""
+
+
+class BusyError(OutputError):
+    """Another run is writing to the same place."""
 
 
 class WeightsError(RvosError):

@@ -30,6 +30,8 @@ class FileLock:
     def acquire(self) -> bool:
         """Return whether nobody else holds the lock; it is not waited for.
 
+        A file that its last holder has removed meanwhile counts as held: somebody may have made another.
+
         Raises:
             OSError: the file cannot be opened.
         """
@@ -41,6 +43,9 @@ class FileLock:
                 os.close(file)
                 return False
             # There are no locks here.
+        if not _is_at(self._path, file):
+            os.close(file)
+            return False
         self._file = file
         return True
 
@@ -71,6 +76,13 @@ class FileLock:
     def __del__(self) -> None:
         """Release it with its owner."""
         self.release()
+
+
+def _is_at(path: Path, file: int) -> bool:
+    try:
+        return os.path.samestat(os.stat(path), os.fstat(file))
+    except FileNotFoundError:
+        return False
 
 
 def _lock(file: int) -> None:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from rvos_cli.config import InferenceOptions, OutputOptions
-from rvos_cli.errors import OutputError
+from rvos_cli.errors import BusyError, OutputError
 from rvos_cli.locks import FileLock
 from rvos_cli.results import RunSummary
 from rvos_cli.sinks import MaskFolder, ObjectFolders, OverlayVideo, Sink, write_summary
@@ -28,6 +28,7 @@ UNFINISHED = "unfinished"
 MARK = ".rvos"  # in there: a folder without it is somebody else's
 FINAL_NAMES = (OVERLAY, MASKS, OBJECTS, SUMMARY)
 DEFAULT_ROOT = Path("rvos-out")
+ATTEMPTS = 3
 
 
 class OutputFolder:
@@ -43,8 +44,9 @@ class OutputFolder:
         inputs: paths that must never be touched (the video or frame folder, the first mask).
 
     Raises:
+        BusyError: another run is writing there.
         OutputError: older outputs are there without ``force``, an input would be overwritten, ``unfinished/`` is not
-            that of an earlier run, another run is writing there, or the folder cannot be made.
+            that of an earlier run, or the folder cannot be made.
     """
 
     def __init__(self, folder: str | Path, *, options: OutputOptions, inputs: Sequence[Path] = ()) -> None:
@@ -83,14 +85,8 @@ class OutputFolder:
 
     def _begin_anew(self) -> None:
         """Take the place of unfinished work, if it is an earlier run's and that run is over."""
-        if self.staging.is_dir() and any(self.staging.iterdir()) and not _is_unfinished(self.folder):
-            raise OutputError(
-                f"{self.staging} is not the work of an earlier run",
-                cure="choose another folder with --output, or rename that one",
-            )
-        self.staging.mkdir(parents=True, exist_ok=True)
-        if not self._lock.acquire():
-            raise OutputError(
+        if not self._take_place():
+            raise BusyError(
                 f"another run is writing to {self.folder}", cure="wait for its end, or choose another with --output"
             )
         try:
@@ -99,6 +95,22 @@ class OutputFolder:
             self._leave_no_trace()
             raise
         self._empty()
+
+    def _take_place(self) -> bool:
+        """Make the folder for the unfinished work, and return whether no other run has it."""
+        for attempt in range(ATTEMPTS):
+            try:
+                if self.staging.is_dir() and any(self.staging.iterdir()) and not _is_unfinished(self.folder):
+                    raise OutputError(
+                        f"{self.staging} is not the work of an earlier run",
+                        cure="choose another folder with --output, or rename that one",
+                    )
+                self.staging.mkdir(parents=True, exist_ok=True)
+                return self._lock.acquire()
+            except FileNotFoundError:  # another run, at its end, has just removed it
+                if attempt == ATTEMPTS - 1:
+                    raise
+        return False
 
     def _empty(self) -> None:
         """Remove what is in the folder for the unfinished work, but for the mark, which says whose it is."""

@@ -1,6 +1,9 @@
 """Folders done: what is skipped, what fails and costs the others nothing, what is never replaced, what is told."""
 
+import json
 import shutil
+import subprocess
+import sys
 import traceback
 import weakref
 from pathlib import Path
@@ -12,9 +15,10 @@ from squares import FRAMES, square_labels, squares
 from trees import write_mask
 
 import rvos_cli as rvos
+from rvos_cli import batch
 from rvos_cli.batch import JobResult, Listener, run_batch
 from rvos_cli.masks import read_labels
-from rvos_cli.outputs import MARK
+from rvos_cli.outputs import MARK, OutputFolder
 from rvos_cli.segmenter import Segmenter
 
 
@@ -158,6 +162,54 @@ def test_a_failure_that_is_its_own_cause_is_one_too(tiny_model: Segmenter, tree:
 
     monkeypatch.setattr(Segmenter, "segment", fail)
     assert len(run_batch(tiny_model, tree, output=tmp_path / "out").failed) == 1
+
+
+@pytest.mark.parametrize("force", [False, True])
+def test_what_another_run_is_busy_with_comes_last_and_is_skipped_when_that_one_has_done_it(
+    tiny_model: Segmenter, tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, force: bool
+):
+    monkeypatch.setattr(batch, "WAIT", 0.01)
+    out, heard = tmp_path / "out", []
+    busy = {name: OutputFolder(out / name, options=rvos.OutputOptions()) for name in ("a", "day/b")}
+
+    class OtherRun(Listener):
+        """Goes on with its jobs while this one waits: finishes the first, and dies in the second."""
+
+        looks = 0
+
+        def started(self, job):
+            self.looks += 1
+            if self.looks == 4:  # the second round
+                busy["a"]._leave_no_trace()
+                tiny_model.track(tree / "a.MP4", first_mask=tree / "a.png", output=out / "a")
+            if self.looks == 9:
+                busy["day/b"]._lock.release()
+
+        def postponed(self, job):
+            heard.append(f"{job.input.name} postponed")
+
+        def ended(self, result):
+            heard.append(f"{result.job.input.name} {result.status}")
+
+    report = run_batch(tiny_model, tree, output=out, outputs=rvos.OutputOptions(force=force), listener=OtherRun())
+    assert heard == ["a.MP4 postponed", "b.mp4 postponed", "shots done", "a.MP4 skipped", "b.mp4 done"]
+    assert [result.job.input.name for result in report.results] == ["a.MP4", "b.mp4", "shots"]
+
+
+def test_two_commands_share_the_jobs_of_a_batch(clip: Path, tiny_weights: Path, tmp_path: Path):
+    names = [f"{number}.mp4" for number in range(8)]
+    (tmp_path / "videos").mkdir()
+    for name in names:
+        shutil.copy(clip, tmp_path / "videos" / name)
+    words = ["batch", "videos", "-o", "out", "--weights", tiny_weights, "--device", "cpu", "--json", "--quiet"]
+    command = [sys.executable, "-m", "rvos_cli", *map(str, words)]
+    commands = [subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    reports = [json.loads(process.communicate(timeout=300)[0]) for process in commands]
+    assert [process.returncode for process in commands] == [0, 0]
+    made = [{job["input"]: job["status"] for job in report["jobs"]} for report in reports]
+    assert all({made[0][name], made[1][name]} >= {"done"} for name in made[0])
+    assert len(made[0]) == len(names) and not any((tmp_path / "out").rglob("unfinished"))
+    assert len(list((tmp_path / "out").rglob("masks/*.png"))) == len(names) * FRAMES
 
 
 def test_a_listener_hears_everything(tiny_model: Segmenter, tree: Path, tmp_path: Path):

@@ -53,10 +53,38 @@ def test_a_run_that_wrote_nothing_leaves_nothing(tmp_path: Path):
 def test_two_runs_do_not_write_into_one_folder(tmp_path: Path):
     with begun(tmp_path) as first:
         (first.staging / "overlay.part.mp4").write_bytes(b"half")
-        with pytest.raises(rvos.OutputError, match="another run is writing"):
+        with pytest.raises(rvos.BusyError, match="another run is writing"):
             begun(tmp_path)
         assert (first.staging / "overlay.part.mp4").read_bytes() == b"half"
     begun(tmp_path)
+
+
+def test_a_run_that_ends_while_another_begins_does_not_take_its_place_along(tmp_path: Path, monkeypatch):
+    first = begun(tmp_path)
+    lock = locks._lock
+
+    def end_the_first(file: int) -> None:
+        monkeypatch.setattr(locks, "_lock", lock)
+        first._leave_no_trace()  # the second has the file open, which nobody else will find any more
+        lock(file)
+
+    monkeypatch.setattr(locks, "_lock", end_the_first)
+    with pytest.raises(rvos.BusyError):
+        begun(tmp_path)
+    assert begun(tmp_path)._lock.held
+
+
+def test_a_run_that_ends_while_another_looks_is_no_failure_of_that_one(tmp_path: Path, monkeypatch):
+    first = begun(tmp_path)
+    acquire = FileLock.acquire
+
+    def end_the_first(lock: FileLock) -> bool:
+        monkeypatch.setattr(FileLock, "acquire", acquire)
+        first._leave_no_trace()
+        return lock.acquire()
+
+    monkeypatch.setattr(FileLock, "acquire", end_the_first)
+    assert begun(tmp_path)._lock.held
 
 
 def test_where_there_are_no_locks_the_work_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -138,6 +138,9 @@ class _Teller:
     def noticed(self, job: Job, kind: str, line: str) -> None:
         self._talk.note(f"{self._name(job)}: {line if kind == 'found' else f'{kind}: {line}'}")
 
+    def postponed(self, job: Job) -> None:
+        self._talk.note(f"{self._name(job)}: another run is at it; looked at again when the others are done")
+
     def ended(self, result: JobResult) -> None:
         self._ended += 1
         if self._bars is not None and self._tasks is not None:
