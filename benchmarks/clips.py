@@ -1,8 +1,8 @@
 """Sequences with true masks, and what is measured while a network goes through one.
 
 Enters: a DAVIS root (JPEGImages/480p, Annotations/480p), or a folder that holds one as ``davis``; the masks that a
-network streams. Leaves: J&F per sequence and object, and seconds per frame. ``accuracy.py`` and ``frontier.py`` share
-these conventions:
+network streams. Leaves: J&F per sequence and object, and seconds per frame. All scripts that score
+DAVIS sequences share these conventions:
 
 - one-shot, union: all objects as one, as in DAVIS-2016; unmerged: object by object, as in DAVIS-2017; both without the
   first and the last frame;

@@ -5,8 +5,8 @@ python benchmarks/training_curves.py runs/lite/log.csv docs/training/lite-1
 
 from __future__ import annotations
 
+import argparse
 import csv
-import sys
 from pathlib import Path
 
 import matplotlib
@@ -53,4 +53,8 @@ def main(log: Path, target: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]))
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("log", type=Path, metavar="LOG", help="the run's log.csv")
+    parser.add_argument("target", type=Path, metavar="TARGET", help="what is written, without .png and .csv")
+    chosen = parser.parse_args()
+    main(chosen.log, chosen.target)

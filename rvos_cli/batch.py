@@ -120,6 +120,7 @@ def run_batch(
 
     Raises:
         InputError: there is no such folder, or nothing to do in it.
+        MaskError: there is no folder *masks*.
     """
     inference, outputs, listener = inference or InferenceOptions(), outputs or OutputOptions(), listener or Listener()
     jobs = plan(folder, output=output, masks=masks)

@@ -46,9 +46,9 @@ class Job:
 def plan(folder: str | Path, *, output: str | Path = DEFAULT_ROOT, masks: str | Path | None = None) -> tuple[Job, ...]:
     """List the jobs below *folder* in the order of their names, folder by folder.
 
-    Inputs are video files and frame folders: folders that directly hold images (palette images and first masks do
-    not count) and no video. Hidden folders, folders of masks and folders of outputs are left out, the root of the
-    outputs and the folder of the masks above all.
+    Inputs are video files and frame folders: folders that directly hold images (first masks do not count; where the
+    first of the others is a palette image, all are taken for masks) and no video. Hidden folders, folders of masks and
+    folders of outputs are left out, the root of the outputs and the folder of the masks above all.
 
     The first mask of ``a/b.mp4`` or of the frame folder ``a/b`` is the first of these that is there: in *masks*
     ``a/b.png``, the first PNG of ``a/b/``, ``b.png``, the first PNG of ``b/``; beside the input ``b.png``. The suffix

@@ -36,8 +36,8 @@ class ModelConfig:
         spatial: object i sees the state of object i-1 (paper, section 3.2).
         temporal: object i sees its own hidden state of the last frame.
         mask_input: the decoder has mask inputs (one-shot); without them only discovery is possible.
-        slots: the largest number of objects.
-        key_dim: channels of the matching keys (design, section 4); 0 for a network without matching,
+        slots: the largest number of objects of a network without matching; one with it has as many as are asked for.
+        key_dim: channels of the matching keys (docs/how_it_works.md); 0 for a network without matching,
             which is the published one.
         mean, std: of the input channels, RGB, for values 0..1.
         size: the network's default short side in pixels.

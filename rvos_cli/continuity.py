@@ -2,7 +2,7 @@
 
 A network that knows what an object looks like also likes its look-alikes across the street. Things do not jump:
 a piece of mask far from where its object was last seen is not a part of it. Stands between the network and the ids
-(``session.py``), on a grid of cells; knows numpy and scipy only.
+(``matching_tracker.py``), on a grid of cells; knows numpy and scipy only.
 """
 
 from __future__ import annotations

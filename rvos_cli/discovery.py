@@ -1,7 +1,7 @@
 """What counts as found: the rules for new objects, and the second look at a first frame.
 
 A first frame has no past that could say whether a find is a thing or a whim of the network, so its mirror image is
-asked as well. Stands between the network and ``trackers.py``; knows torch and scipy only.
+asked as well. Stands between the network and ``matching_tracker.py``; knows torch and scipy only.
 """
 
 from __future__ import annotations

@@ -4,13 +4,14 @@ Raised anywhere below the command line, caught once at its single error boundary
 
 RvosError                 exit code 1
 ├── InputError            a video, folder or image that cannot be read
-├── MaskError             a first mask that cannot be used
+├── MaskError             a given mask that cannot be used
 ├── OutputError           an output that exists already or cannot be written
 │   └── BusyError         another run is writing there
 ├── WeightsError          weights that are missing, damaged or of the wrong kind
-├── DeviceError           a device that was asked for and is not there
+├── DeviceError           a device that was asked for and is not there, or has no room
 ├── DatasetError          a data set whose layout is not the expected one
-└── UsageError            options that contradict each other (exit code 2)
+├── TrainingDivergedError a loss that is no number any more (training/step.py)
+└── UsageError            options that contradict each other, or that there are not (exit code 2)
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ class InputError(RvosError):
 
 
 class MaskError(RvosError):
-    """A first mask that cannot be used."""
+    """A given mask that cannot be used."""
 
 
 class OutputError(RvosError):
@@ -48,7 +49,7 @@ class WeightsError(RvosError):
 
 
 class DeviceError(RvosError):
-    """A device that was asked for and is not there."""
+    """A device that was asked for and is not there, or has no room."""
 
 
 class DatasetError(RvosError):
@@ -56,6 +57,6 @@ class DatasetError(RvosError):
 
 
 class UsageError(RvosError):
-    """Options or arguments that contradict each other."""
+    """Options or arguments that contradict each other, or that there are not."""
 
     exit_code = 2

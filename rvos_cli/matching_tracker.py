@@ -1,4 +1,4 @@
-"""Who is who by matching, as ``lite`` does it: network input of a frame enters, the logits of every object leave.
+"""Who is who by matching, as ``lite`` does it: an encoded frame enters, what is seen of every object leaves.
 
 Known objects are followed by a memory of reference frames, new ones are looked for, and whoever is missing is waited
 for. Driven by ``session.py``.

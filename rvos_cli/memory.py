@@ -1,6 +1,6 @@
 """Which frames of a video are remembered: each one's keys and masks enter, references to read masks from leave.
 
-Used by ``trackers.py``. Does not grow with the video.
+Used by ``matching_tracker.py``. Does not grow with the video.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Whether an object is in the picture at all: asked behind a cut, where nobody knows what the camera sees.
 
 A network that was taught to follow finds something in any picture, the likest there is. How like it is, keys tell.
-Used by ``trackers.py``.
+Used by ``matching_tracker.py``.
 """
 
 from __future__ import annotations

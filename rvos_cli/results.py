@@ -67,11 +67,11 @@ class ObjectSummary:
 
 @dataclass(frozen=True, kw_only=True)
 class RunSummary:
-    """What one run did; ``summary.json`` holds exactly these entries (``size`` is height, width in pixels).
+    """What one run did; ``summary.json`` holds what ``to_dict`` makes of it (``size`` is height, width in pixels).
 
     ``options`` are those of the run; ``digest`` names input, first mask, options and weights together, so that two
-    runs with the same digest do the same work (empty for arrays). ``input`` is the input as it was named,
-    ``path`` where it lay, without links (empty for arrays).
+    runs with the same digest do the same work (empty where input or mask is an array). ``input`` is the input as it was
+    named, ``path`` where it lay, without links (empty for arrays).
     """
 
     input: str

@@ -138,6 +138,7 @@ class Segmenter:
             InputError: the input cannot be read.
             OutputError: outputs are there already, or cannot be written.
             UsageError: an option is out of its bounds.
+            DeviceError: the GPU has not enough memory.
         """
         inference = InferenceOptions(size=size, max_objects=max_objects, threshold=threshold, half=self.half)
         outputs = OutputOptions(overlay=overlay, masks=masks, objects=objects, force=force)
@@ -168,7 +169,7 @@ class Segmenter:
         Raises:
             WeightsError: these weights cannot follow a mask.
             MaskError: the mask is empty, unreadable or of another shape.
-            InputError, OutputError, UsageError: as for ``segment``.
+            InputError, OutputError, UsageError, DeviceError: as for ``segment``.
         """
         if first_mask is None:  # what image readers return for a missing file
             raise MaskError("there is no first mask", cure="give a file or an array, or let segment() find the objects")
@@ -207,6 +208,7 @@ class Segmenter:
                 others when the first frame is asked for.
             InputError: the input cannot be read.
             MaskError: a mask cannot be used; one of a frame that does not come is told when all others are through.
+            DeviceError: the GPU has not enough memory.
         """
         if isinstance(masks, (str, os.PathLike)) or (isinstance(masks, np.ndarray) and is_one(masks)):
             raise UsageError("masks= is one mask", cure="give it as first_mask=, or as {frame index: mask}")

@@ -1,6 +1,6 @@
 """What a frame's logits say: masks, cells, references and labels of the objects that are followed.
 
-Stands behind the network, for ``trackers.py`` and ``session.py``, which ask for some of it in every frame. On a
+Stands behind the network, for the trackers and ``session.py``, which ask for some of it in every frame. On a
 processor each answer is worked out when it is asked for; on a GPU all of them at once, so that it is waited for once.
 """
 

@@ -1,7 +1,7 @@
-"""Who is who: network input of one frame enters, the logits of every object leave; here objects get and keep their ids.
+"""Who is who: an encoded frame enters, what is seen of every object leaves; here objects get and keep their ids.
 
-Driven by ``session.py``. One tracker per kind of network; both carry a recurrent state, the matching one also a few
-reference frames, and neither grows with the video.
+Driven by ``session.py``. One tracker per kind of network; both carry a recurrent state, the matching one
+(``matching_tracker.py``) also a few reference frames, and neither grows with the video.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Where the objects of a video are: their logits enter, the same leave without what cannot be a part of them.
 
-Used by ``trackers.py``; what is near and what hangs together is found in ``continuity.py``.
+Used by ``matching_tracker.py``; what is near and what hangs together is found in ``continuity.py``.
 """
 
 from __future__ import annotations

@@ -58,6 +58,19 @@ def test_a_davis_tree_is_tracked_by_its_first_annotations(tmp_path: Path):
     assert len(plan(tmp_path, output=tmp_path / "out")) == 2
 
 
+def test_pictures_beside_a_video_are_no_frames(clip: Path, tmp_path: Path):
+    folder = tmp_path / "videos" / "day"
+    folder.mkdir(parents=True)
+    shutil.copy(clip, folder / "a.mp4")
+    Image.fromarray(squares(0)).save(folder / "thumbnail.jpg")
+    assert [job.input.name for job in plan(tmp_path / "videos", output=tmp_path / "out")] == ["a.mp4"]
+    (folder / "a.mp4").unlink()
+    assert [job.input.name for job in plan(tmp_path / "videos", output=tmp_path / "out")] == ["day"]
+    write_mask(folder / "0.png", square_labels())  # a palette image comes first: a folder of masks
+    with pytest.raises(rvos.InputError, match="no video and no frame folder"):
+        plan(tmp_path / "videos", output=tmp_path / "out")
+
+
 def test_links_in_a_circle_end_no_plan(tree: Path, tmp_path: Path):
     inputs = [job.input for job in plan(tree, output=tmp_path / "out")]
     (tree / "circle").symlink_to(tree / "circle")

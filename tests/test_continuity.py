@@ -56,3 +56,4 @@ def test_a_small_piece_that_came_off_goes_to_what_it_hangs_on():
     assert strays([truck | wing, bird], share=0.01, gap=3) == []  # not small
     assert strays([truck | wing, bird], share=0.15, gap=20) == []  # not off
     assert strays([truck | wing, np.roll(bird, 5, axis=1)], share=0.15, gap=3) == []  # hangs on nothing
+    assert strays([truck | wing, np.roll(bird, (6, -6), axis=(0, 1))], share=0.15, gap=3) == []  # nor on what is near

@@ -46,6 +46,14 @@ def test_a_few_bright_pixels_are_no_exposure():
     assert is_poor([frame], RULES)
 
 
+def test_a_frame_of_which_half_is_dark_is_bent_upwards():
+    ramp = np.linspace(0, 1, 160) ** 4 * 180
+    frame = np.broadcast_to(ramp[None, :, None], (96, 160, 3)).astype(np.uint8)
+    better = well_exposed(frame, RULES)
+    assert np.median(better) > 3 * np.median(frame)  # spread alone it would be less than half as much more
+    assert (np.diff(better[0, :, 0].astype(int)) >= 0).all()
+
+
 def test_brighter_frames_of_a_dark_shot_are_left_nearly_as_they_are():
     frame = scene(1)
     assert np.abs(well_exposed(frame, RULES).astype(int) - frame).mean() < 6

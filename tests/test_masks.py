@@ -122,6 +122,15 @@ def test_colours_are_numbered_by_first_appearance(tmp_path: Path) -> None:
     assert first.labels[0, 0] == 0
 
 
+def test_an_array_of_colours_is_read_like_a_picture(tmp_path: Path) -> None:
+    colours = np.zeros((*SIZE, 3), np.uint8)
+    colours[10:, 2:10] = (0, 0, 255)
+    colours[5:15, 20:30] = (255, 0, 0)
+    first = read_first_mask(colours, SIZE)
+    assert first.ids == (1, 2)
+    assert np.array_equal(first.labels, read_first_mask(save(tmp_path / "first.png", colours), SIZE).labels)
+
+
 def test_grey_colours_are_read_like_grey(tmp_path: Path) -> None:
     grey = np.repeat(labelled(2, 9)[..., None], 3, axis=2)
     assert read_first_mask(save(tmp_path / "first.png", grey), SIZE).ids == (2, 9)

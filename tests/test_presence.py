@@ -11,7 +11,7 @@ from small_demo import SMALL, Picture, clip, first_mask, labels_of, lite
 
 from rvos_cli.cells import NOWHERE
 from rvos_cli.model import References
-from rvos_cli.presence import Absence, Appearance
+from rvos_cli.presence import MOST_PLACES, Absence, Appearance
 from rvos_cli.session import Session
 
 SHARE = Absence.rules.share
@@ -35,6 +35,12 @@ def test_an_object_is_like_a_frame_that_shows_it():
     frame = keys(2, 2, 0, 2)
     assert first.likeness(frame, SHARE) == 1 and second.likeness(frame, SHARE) == 0
     assert first.likeness(frame, 1.0) == 0.5  # one of the two places that it should fill
+
+
+def test_a_large_object_is_remembered_by_some_of_its_places():
+    large = References(torch.ones(1, 3, 1, 40, 50), torch.ones(1, 1, 1, 40, 50))
+    appearance = Appearance.of(large, 0)
+    assert MOST_PLACES // 2 < len(appearance.keys) <= MOST_PLACES and appearance.size == 2000
 
 
 def test_an_object_that_never_was_seen_is_like_nothing():

@@ -1,6 +1,6 @@
 """What the user sees: data on stdout, everything else on stderr, bars on a terminal and plain lines elsewhere.
 
-Enters: summaries, notices, progress. Leaves: text. The only module that draws with Rich.
+Enters: summaries, notices, progress. Leaves: text. Beside it only the scores of ``evaluate`` are drawn with Rich.
 """
 
 from __future__ import annotations
@@ -200,7 +200,7 @@ def stderr_console() -> Console:
 
 
 def make_bars(console: Console, *, in_bytes: bool = False) -> Progress:
-    """Return the bars' design: what, how far, how fast, how long still."""
+    """Return the bars' design: what, how far, how long still."""
     from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     return Progress(

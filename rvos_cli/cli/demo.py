@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated
 
 from rvos_cli.cli import options
 from rvos_cli.cli.console import Talk
@@ -11,7 +12,16 @@ from rvos_cli.errors import InputError
 
 
 def demo(
-    output: options.Output = Path("rvos-out/demo"),
+    output: Annotated[
+        Path,
+        options.path_option(
+            "--output",
+            "-o",
+            metavar="DIR",
+            help="Folder to write to, track/ and segment/ in it.",
+            rich_help_panel=options.FILES,
+        ),
+    ] = Path("rvos-out/demo"),
     weights: options.Weights = DEFAULT_WEIGHTS,
     device: options.Device = "auto",
     size: options.Size = None,
@@ -25,7 +35,6 @@ def demo(
     from rvos_cli.outputs import is_output_folder
 
     clip, mask = demo_files()
-    root = output or Path("rvos-out/demo")
     model = talk.load(weights, device=device, half=None)
     summaries = {}
     if model.config.can_track:
@@ -33,9 +42,9 @@ def demo(
             summaries["track"] = model.track(
                 clip,
                 first_mask=mask,
-                output=root / "track",
+                output=output / "track",
                 size=size,
-                force=force or is_output_folder(root / "track"),
+                force=force or is_output_folder(output / "track"),
                 progress=report,
                 notice=talk.notice,
             )
@@ -44,9 +53,9 @@ def demo(
         with talk.progress("segment") as report:
             summaries["segment"] = model.segment(
                 clip,
-                output=root / "segment",
+                output=output / "segment",
                 size=size,
-                force=force or is_output_folder(root / "segment"),
+                force=force or is_output_folder(output / "segment"),
                 progress=report,
                 notice=talk.notice,
             )

@@ -99,7 +99,9 @@ def evaluate(
             rich_help_panel=DATASET,
         ),
     ] = None,
-    force: options.Force = False,
+    force: Annotated[
+        bool, typer.Option("--force", "-f", help="Replace a submission that is there.", rich_help_panel=DATASET)
+    ] = False,
     task: Annotated[
         TaskName,
         typer.Option(
@@ -115,7 +117,9 @@ def evaluate(
     csv: Annotated[Path | None, options.path_option("--csv", help="Also write the figures to this CSV file.")] = None,
     plot: Annotated[
         Path | None,
-        options.path_option("--plot", help="Also draw bars and curves per frame to this PNG (needs matplotlib)."),
+        options.path_option(
+            "--plot", help="Also draw bars and curves per frame to this file (.png, .svg, .pdf; needs matplotlib)."
+        ),
     ] = None,
     weights: options.Weights = DEFAULT_WEIGHTS,
     device: options.Device = "auto",
@@ -140,11 +144,14 @@ def evaluate(
     document: dict[str, Any] = {}
     score: DatasetScore | None
     if dataset is None:
-        if pred is None or gt is None or root is not None or split is not None or submission is not None:
+        if pred is None or gt is None:
             raise UsageError(
                 "nothing to score is named",
                 cure="give --pred and --gt for stored masks, or --dataset and --root to run weights on a data set",
             )
+        switches = {"--root": root, "--split": split, "--submission": submission}
+        if of_dataset := [name for name, value in switches.items() if value is not None]:
+            raise UsageError(f"{', '.join(of_dataset)} is of no use to stored masks", cure="leave it out")
         score = _score_stored(pred, gt, task.value, names, workers, talk)
     else:
         if root is None or pred is not None or gt is not None:

@@ -1,4 +1,4 @@
-"""Every flag, written once: name, short form, help and bounds, the same in all commands.
+"""The flags that commands share, each written once: name, short form, help and bounds.
 
 Enters: nothing. Leaves: annotated types for the commands' signatures. Defaults and bounds are those of ``config``.
 """

@@ -91,6 +91,7 @@ def evaluate_sequence(
 
     Raises:
         DatasetError: a frame is missing or cannot be read, or the protocol refuses a mask.
+        UsageError: there is no such task.
     """
     predictions = _pngs(Path(os.path.expanduser(pred_dir)))
     truths = _pngs(Path(os.path.expanduser(gt_dir)))

@@ -1,7 +1,7 @@
 """The DAVIS protocols, streaming: one-shot (semi-supervised), zero-shot (unsupervised) and foreground.
 
 Enters: label maps, frame by frame. Leaves: a ``SequenceScore``. Stands between ``metrics`` and ``folders``, which
-feeds it files; ``benchmarks/accuracy.py`` feeds it a network's output. Only numbers are kept of past frames.
+feeds it files; ``runner`` feeds it a network's output. Only numbers are kept of past frames.
 """
 
 from __future__ import annotations

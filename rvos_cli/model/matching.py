@@ -1,8 +1,8 @@
 """The matching cue: a frame's keys and the reference frames enter, a first guess of every object's mask leaves.
 
-Every position of the new frame looks for its like in reference frames and reads their masks there (design, section 4).
-Two readings are made: one from the kept references, wherever the like may be, and one from the last frame, where
-what is near counts more; how near is learned.
+Every position of the new frame looks for its like in reference frames and reads their masks there. Two readings are
+made: one from the kept references, wherever the like may be, and one from the last frame, where what is near counts
+more; how near is learned (docs/how_it_works.md).
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 ``encode`` runs once per frame, ``decode`` walks the slots; each slot sees the state of the slot before (space) and its
 own of the frame before (time). With a ``key_dim`` the network also has the matching cue, and one set of weights both
-follows objects whose mask it knows and discovers others in the slots behind them (design, section 4).
+follows objects whose mask it knows and discovers others in the slots behind them (docs/how_it_works.md).
 """
 
 from __future__ import annotations
@@ -233,26 +233,24 @@ class RVOS(nn.Module):
         mixed = (logit * self.cue_gain[None, :, None, None, None]).sum(dim=1) * known[..., None, None]
         return F.interpolate(mixed, size=size, mode="bilinear", align_corners=False)
 
-    def clip(self, frames: Tensor, masks: Tensor | None = None, *, slots: int | None = None) -> Tensor:
+    def clip(self, frames: Tensor, masks: Tensor | None = None) -> Tensor:
         """Run a published network over a clip: ``step`` in a loop.
 
         Args:
             frames: (T, B, 3, h, w), normalised.
             masks: (B, S, h, w), 0..1, the first frame's masks of a one-shot network.
-            slots: S; None takes the configuration's.
 
         Returns:
-            Probabilities (T, B, S, h, w). A one-shot network sees the given masks in its first two frames and its own
-            answers from then on, as it was published.
+            Probabilities (T, B, S, h, w); S is the configuration's number of slots. A one-shot network sees the given
+            masks in its first two frames and its own answers from then on, as it was published.
         """
-        slots = slots or self.config.slots
         state: RecurrentState | None = None
         seen = masks
         answers: list[Tensor] = []
         for index, frame in enumerate(frames):
             if index > 1 and self.config.mask_input:
                 seen = answers[-1]
-            out = self.step(frame, state, slots=slots, masks=seen)
+            out = self.step(frame, state, slots=self.config.slots, masks=seen)
             state = out.state
             answers.append(out.logits.sigmoid())
         return torch.stack(answers)

@@ -1,7 +1,7 @@
 """One PNG per frame, or per frame and object.
 
 Enters: label maps. Leaves: ``masks/<name>.png`` and ``objects/<id>/<name>.png``. Stands beside the overlay video; the
-PNGs are compressed by a few threads (zlib works without the interpreter lock) that never hold more than a few frames.
+PNGs are made by a few threads (deflating works without the interpreter lock) that never hold more than a few frames.
 """
 
 from __future__ import annotations

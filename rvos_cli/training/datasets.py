@@ -1,6 +1,6 @@
 """The training clips as a torch dataset: item i of a given seed is always the same clip.
 
-A data folder enters; (T, 3, h, w) uint8 frames with (T, h, w) uint8 labels leave, for :mod:`rvos_cli.training.loop`.
+A data folder enters; (T, 3, h, w) uint8 frames with (T, h, w) uint8 labels leave, for :mod:`rvos_cli.training.batches`.
 """
 
 from __future__ import annotations

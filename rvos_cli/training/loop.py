@@ -83,6 +83,8 @@ def train(
 
     Raises:
         DatasetError: a data folder has not the expected layout, or not the clips that are to be taken apart.
+        DeviceError: the device is not there, or there are more processes than GPUs.
+        InputError: a frame of a data set cannot be read.
         OutputError: the output folder or a file in it cannot be written.
         RvosError: a process that makes clips was killed, or the processes of the run have lost each other.
         TrainingDivergedError: the loss or its gradient is no number; the clips are saved beside the checkpoint.

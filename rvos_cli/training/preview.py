@@ -21,8 +21,8 @@ from rvos_cli.whole_files import writing_beside
 GAP = 4
 
 
-def contact_sheet(dataset: Dataset[ClipSample], path: Path, *, clips: int = 24, start: int = 0) -> None:
-    """Write *clips* clips of *dataset*, from index *start* on, as a PNG at *path*.
+def contact_sheet(dataset: Dataset[ClipSample], path: Path, *, clips: int = 24) -> None:
+    """Write the first *clips* clips of *dataset* as a PNG at *path*.
 
     Each clip is a row: its frames as the network gets them, then the same with the labels over them (ignored pixels
     grey), with its index, kind and whether it is complete.
@@ -30,7 +30,7 @@ def contact_sheet(dataset: Dataset[ClipSample], path: Path, *, clips: int = 24, 
     Raises:
         OutputError: *path* cannot be written.
     """
-    rows = [_row(dataset[start + index], start + index) for index in range(clips)]
+    rows = [_row(dataset[index], index) for index in range(clips)]
     sheet = Image.fromarray(np.concatenate(rows, axis=0))
     with writing_beside(path) as beside:
         sheet.save(beside, "PNG")

@@ -1,7 +1,7 @@
 """Training clips out of a data set's own sequences: windows of consecutive true masks, moved, turned and mirrored.
 
 The sequences of a loader (``rvos_cli/evaluation/datasets.py``) enter; (T, 3, h, w) uint8 frames with (T, h, w) uint8
-labels leave, for :mod:`rvos_cli.training.loop`. Item i of a given seed is always the same clip.
+labels leave, for :mod:`rvos_cli.training.batches`. Item i of a given seed is always the same clip.
 """
 
 from __future__ import annotations

@@ -14,6 +14,7 @@ import pytest
 from squares import FRAMES, HEIGHT, WIDTH, squares
 
 import rvos_cli
+from rvos_cli.training.recipes import RECIPES
 
 
 def rvos_process(*words: object, **options: object) -> subprocess.Popen[str]:
@@ -58,6 +59,11 @@ def test_no_command_prints_the_help_and_is_wrong_usage(rvos):
 def test_every_option_of_the_contract_is_in_the_help(rvos, verb, names):
     words = set(rvos(verb, "--help").out.replace(",", " ").replace("/", " ").split())
     assert not set(names.split()) - words
+
+
+def test_every_recipe_is_in_the_help_of_train(rvos):
+    words = set(rvos("train", "--help").out.replace(",", " ").replace(".", " ").split())
+    assert not RECIPES.keys() - words
 
 
 def test_a_fault_of_the_program_is_one_line_too(rvos, monkeypatch, clip):
