@@ -151,7 +151,7 @@ def evaluate(
             )
         switches = {"--root": root, "--split": split, "--submission": submission}
         if of_dataset := [name for name, value in switches.items() if value is not None]:
-            raise UsageError(f"{', '.join(of_dataset)} is of no use to stored masks", cure="leave it out")
+            raise UsageError(f"of no use to stored masks: {', '.join(of_dataset)}", cure="leave it out")
         score = _score_stored(pred, gt, task.value, names, workers, talk)
     else:
         if root is None or pred is not None or gt is not None:

@@ -199,7 +199,7 @@ def test_words_that_contradict_each_other_are_wrong_usage(rvos, words):
 def test_what_belongs_to_data_sets_is_named_where_stored_masks_are_scored(rvos):
     done = rvos("evaluate", "--pred", "a", "--gt", "b", "--split", "val", "--submission", "c.zip")
     assert done.code == 2
-    assert done.error_lines == ["error: --split, --submission is of no use to stored masks; leave it out"]
+    assert done.error_lines == ["error: of no use to stored masks: --split, --submission; leave it out"]
 
 
 def test_a_wrong_root_is_one_line(rvos, tmp_path):
