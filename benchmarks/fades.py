@@ -1,14 +1,14 @@
-"""Which cuts and fades are seen where there are none, and which fades where there are some; no network is run.
+"""Which cuts and fades are seen where there are none, and which where there are some; no network is run.
 
     python benchmarks/fades.py ../shared/data/dev/davis/JPEGImages/480p/* ../shared/data/train/clips/*/* \\
         --photographs ../shared/data/train/backgrounds/*/*
 
-Enters: folders of frames, each filmed in one go; folders of photographs. Leaves: three lines on stdout. The clips are
-looked at forwards and backwards, at their own pace, at twice and at three times it. Then each fades into the next, and
-into the one behind that, over 8, 12, 16, 25 and 50 frames in which both go on, once into each other and once through
-black; a fade counts as seen up to 8 frames behind its end, and one through black if the black and what comes out of it
-are a shot each. Over each photograph a camera moves: across, down and
-nearer, each within 30 frames.
+Enters: folders of frames, each filmed in one go; folders of photographs. Leaves: a few lines on stdout. The clips are
+looked at forwards and backwards, at their own pace, at twice and at three times it. Then each is cut to the next, and
+to the one behind that, and fades into them over 8, 12, 16, 25 and 50 frames in which both go on, once into each other
+and once through black; a fade counts as seen up to 8 frames behind its end, and one through black if the black and what
+comes out of it are a shot each. Over each photograph a camera moves: across, down and nearer, each within 30 frames.
+``--look`` changes all frames before: they get black bars, or are dark or hazy.
 """
 
 from __future__ import annotations
@@ -16,21 +16,30 @@ from __future__ import annotations
 import argparse
 import itertools
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from rvos_cli.fades import faded_from, lights_up
 from rvos_cli.shots import ShotRules, cut_from
-from rvos_cli.small_copies import SIZE, Small, likeness, small_copy
+from rvos_cli.small_copies import SIZE, Small, comparable, likeness, small_copy
 
 RULES = ShotRules()
 LENGTHS = (8, 12, 16, 25, 50)
 BLACK = [np.zeros((*SIZE, 3), np.float32)] * 5
 MOVE = 30  # frames
 LATE = 8
+Look = Callable[[NDArray[np.uint8]], NDArray[np.uint8]]
+LOOKS: dict[str, Look] = {
+    "as-it-is": np.asarray,
+    "letterbox": lambda frame: np.pad(frame, [(len(frame) // 6,) * 2, (0, 0), (0, 0)]),
+    "pillarbox": lambda frame: np.pad(frame, [(0, 0), (frame.shape[1],) * 2, (0, 0)]),
+    "dark": lambda frame: (frame * 0.25).astype(np.uint8),
+    "hazy": lambda frame: (frame * 0.35 + 150).astype(np.uint8),
+}
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -38,11 +47,17 @@ def main(words: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("clips", type=Path, nargs="+", metavar="CLIP", help="a folder of frames")
     parser.add_argument("--photographs", type=Path, nargs="*", default=[], metavar="DIR", help="folders of photographs")
+    parser.add_argument("--look", choices=LOOKS, default="as-it-is", help="of all frames")
     chosen = parser.parse_args(words)
-    clips = [frames for frames in map(read_clip, chosen.clips) if len(frames) > 10]
+    look = LOOKS[chosen.look]
+    clips = [frames for frames in (read_clip(folder, look) for folder in chosen.clips) if len(frames) > 10]
     played = [clip[:: pace * way] for clip in clips for pace in (1, 2, 3) for way in (1, -1)]
     false = sum(len(shots(frames)) for frames in played)
     print(f"{len(clips)} clips, {sum(map(len, played))} frames: {false} cuts and fades are seen.")
+    cuts = [(len(one), shots([*one, *other])) for one, other in pairs(clips)]
+    seen = sum(end in places for end, places in cuts)
+    elsewhere = sum(place != end for end, places in cuts for place in places)
+    print(f"{len(cuts)} cuts: {seen} are seen, and {elsewhere} shots begin elsewhere.")
     for name, between in (("into each other", []), ("through black", BLACK)):
         seen, elsewhere, fades = 0, 0, list(faded(clips, between))
         for frames, ends in fades:
@@ -50,14 +65,24 @@ def main(words: Sequence[str] | None = None) -> int:
             seen += all(late)
             elsewhere += len(shots(frames)) - sum(map(bool, late))
         print(f"{len(fades)} fades {name}: {seen} are seen, and {elsewhere} shots begin elsewhere.")
-    moves = [move for folder in chosen.photographs for path in sorted(folder.glob("*.jpg")) for move in moved(path)]
+    moves = [
+        move for folder in chosen.photographs for path in sorted(folder.glob("*.jpg")) for move in moved(path, look)
+    ]
     print(f"{len(moves)} moves over photographs: in {sum(bool(shots(move)) for move in moves)} a cut or fade is seen.")
     return 0
 
 
-def read_clip(folder: Path) -> list[Small]:
+def read_clip(folder: Path, look: Look) -> list[Small]:
     """Return small copies of a folder's frames."""
-    return [small_copy(np.asarray(Image.open(path).convert("RGB"))) for path in sorted(folder.glob("*.jpg"))]
+    return [small_copy(look(np.asarray(Image.open(path).convert("RGB")))) for path in sorted(folder.glob("*.jpg"))]
+
+
+def pairs(clips: Sequence[list[Small]]) -> Iterator[tuple[list[Small], list[Small]]]:
+    """Yield each clip with the next and with the one behind that, if they differ."""
+    for place, step in itertools.product(range(len(clips)), (1, 2)):
+        one, other = clips[place], clips[(place + step) % len(clips)]
+        if likeness(*comparable([one[-1], other[0]])) <= RULES.likeness:
+            yield one, other
 
 
 def shots(frames: Sequence[Small]) -> list[int]:
@@ -74,9 +99,8 @@ def shots(frames: Sequence[Small]) -> list[int]:
 
 def faded(clips: Sequence[list[Small]], between: list[Small]) -> Iterator[tuple[list[Small], list[int]]]:
     """Yield films of two clips that differ, the one fading into the other, and where shots begin behind the first."""
-    for place, step, length in itertools.product(range(len(clips)), (1, 2), LENGTHS):
-        one, other = clips[place], clips[(place + step) % len(clips)]
-        if min(len(one), len(other)) < length + 8 or likeness(one[-1], other[0]) > RULES.likeness:
+    for (one, other), length in itertools.product(pairs(clips), LENGTHS):
+        if min(len(one), len(other)) < length + 8:
             continue
         shares = np.linspace(0, 1, length + 2)[1:-1]
         if between:
@@ -84,13 +108,13 @@ def faded(clips: Sequence[list[Small]], between: list[Small]) -> Iterator[tuple[
             coming = [share * frame for share, frame in zip(shares, other, strict=False)]
             mixed = [*leaving, *between, *coming]
         else:
-            pairs = zip(shares, one[-length:], other, strict=False)
-            mixed = [(1 - share) * leaving + share * coming for share, leaving, coming in pairs]
+            both = zip(shares, one[-length:], other, strict=False)
+            mixed = [(1 - share) * leaving + share * coming for share, leaving, coming in both]
         behind = [len(one), len(one) + len(between)] if between else [len(one)]
         yield [*one[:-length], *map(np.rint, mixed), *other[length:]], behind  # 8-bit frames hold whole numbers
 
 
-def moved(path: Path) -> Iterator[list[Small]]:
+def moved(path: Path, look: Look) -> Iterator[list[Small]]:
     """Yield what a camera sees that moves over a photograph: across, down, and nearer."""
     image = Image.open(path).convert("RGB")
     width, height = image.size
@@ -101,7 +125,7 @@ def moved(path: Path) -> Iterator[list[Small]]:
     nearer = [(x * width, x * height, (1 - x) * width, (1 - x) * height) for x in (0.375 * share for share in shares)]
     for boxes in (across, down, nearer):
         seen = (image.resize((128, 72), Image.Resampling.BILINEAR, box) for box in boxes)
-        yield [small_copy(np.asarray(one)) for one in seen]
+        yield [small_copy(look(np.asarray(one))) for one in seen]
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from rvos_cli.small_copies import Small, contrast, likeness, mixture
+from rvos_cli.small_copies import Small, comparable, contrast, likeness, mixture
 
 AHEAD = 2  # frames behind the first one of the new scene that must have been seen
 
@@ -66,7 +66,10 @@ def faded_from(frames: Sequence[Small], at: int, rules: FadeRules) -> int | None
     """
     if at + AHEAD >= len(frames):
         return None
-    here, place = frames[at], None
+    first = max(0, at - max(rules.lengths))
+    frames, place = comparable(frames[first : at + AHEAD + 1]), None
+    at -= first
+    here = frames[at]
     for length in rules.lengths:
         if length > at:
             break
@@ -80,7 +83,7 @@ def faded_from(frames: Sequence[Small], at: int, rules: FadeRules) -> int | None
         begins = _begins(np.stack(frames[at - length : at + AHEAD + 1]), length, rules)
         if begins is None:
             continue
-        place = at - length
+        place = first + at - length
         if begins >= 1:  # what is shorter began with a mixture
             break
     return place

@@ -74,6 +74,15 @@ class Absence:
         shown = {} if references is None else {one: Appearance.of(references, n) for n, one in enumerate(ids)}
         return Absence({**shown, **self._missing})
 
+    def among(self, ids: Iterable[int]) -> Absence:
+        """Return who is missing of *ids*."""
+        return Absence({one: self._missing[one] for one in ids if one in self._missing})
+
+    @property
+    def ids(self) -> frozenset[int]:
+        """Who is missing."""
+        return frozenset(self._missing)
+
     def end(self, ids: Iterable[int]) -> None:
         """Miss some objects no more."""
         for identity in ids:

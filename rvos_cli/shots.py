@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from rvos_cli.ahead import ReadAhead
 from rvos_cli.fades import FadeRules, faded_from, lights_up
-from rvos_cli.small_copies import Small, contrast, likeness, mixture, small_copy
+from rvos_cli.small_copies import Small, comparable, contrast, likeness, mixture, small_copy
 
 AROUND = 2  # frames on either side that a cut is told by
 
@@ -130,6 +130,8 @@ def cut_from(frames: Sequence[Small], at: int, rules: ShotRules) -> int | None:
 
     One frame between the two, a mixture of both or black, is of neither. Behind a flash of two frames nothing is new.
     """
+    start = max(0, at - AROUND - 2)
+    frames, at = comparable(frames[start : at + AROUND + 1]), at - start
     if is_cut(frames, at, rules):
         before = at - 1
     elif at > 1 and is_cut([*frames[: at - 1], *frames[at:]], at - 1, rules) and not is_cut(frames, at - 1, rules):
@@ -139,7 +141,7 @@ def cut_from(frames: Sequence[Small], at: int, rules: ShotRules) -> int | None:
     else:
         return None
     flash = any(goes_on(frames[place], frames[at], rules) for place in range(max(0, at - 3), at - 1))
-    return None if flash else before
+    return None if flash else start + before
 
 
 def _is_of_neither(before: Small, between: Small, here: Small, rules: ShotRules) -> bool:
@@ -162,4 +164,5 @@ def is_cut(frames: Sequence[Small], at: int, rules: ShotRules) -> bool:
 
 def goes_on(before: Small, here: Small, rules: ShotRules) -> bool:
     """Say whether *here* may follow *before*, the last frame of an earlier shot: the camera sees what it saw then."""
+    before, here = comparable([before, here])
     return bool(np.abs(here - before).mean() < rules.change) and likeness(before, here) > rules.again

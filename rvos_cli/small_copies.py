@@ -5,11 +5,17 @@ Used by ``shots.py`` and ``fades.py``.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
 Small = NDArray[np.float32]
 SIZE = 18, 32  # height and width
+BLACK = 24.0  # the level up to which a place is of a bar, and
+LIT = 0.5  # the least share of the places beside it that are brighter; see ``picture_area.py``
+DARK, HAZY = 190.0, 60.0  # frames with nothing brighter, or nothing darker, are so; see ``exposure.py``
+GAIN = 4.0  # the most that their levels are spread by: what is darker still is noise
 
 
 def small_copy(image: NDArray[np.uint8]) -> Small:
@@ -20,6 +26,51 @@ def small_copy(image: NDArray[np.uint8]) -> Small:
     some = image[rows][:, columns].reshape(SIZE[0], 4, SIZE[1], 4 * 3)
     small: Small = some.sum(axis=1, dtype=np.float32).reshape(*SIZE, 4, 3).sum(axis=2) / 16
     return small
+
+
+def comparable(frames: Sequence[Small]) -> list[Small]:
+    """Return the same frames as if they had no black bars and were neither dark nor hazy, as the network sees them.
+
+    Differences of levels, which are what shots are told by, mean the same in all then.
+    """
+    parts = _between_bars(frames)
+    low, high = float(np.min(parts)), float(np.max(parts))
+    if low <= HAZY and high >= DARK:
+        return parts
+    gain = np.float32(np.clip(DARK / max(high - low, 1.0), 1.0, GAIN))
+    return [frame * gain for frame in parts]
+
+
+def _between_bars(frames: Sequence[Small]) -> list[Small]:
+    """Return the same frames without black bars, which are as wide on two opposite sides, and the same in all of them.
+
+    What is between them has to be lit along the bars, or whatever moves before the dark would seem to fill a frame.
+    """
+    parts = list(frames)
+    if not _dark_sides(_lit(parts[-1:])):
+        return parts  # as nearly always, and at once
+    lit = _lit(parts)
+    for axis in _dark_sides(lit):
+        (places,) = np.nonzero(lit.any(axis=1 - axis))
+        if not len(places):
+            break
+        wide = min(int(places[0]), lit.shape[axis] - 1 - int(places[-1]))
+        within = (slice(None),) * axis + (slice(wide, lit.shape[axis] - wide),)
+        lines = np.moveaxis(lit[within], axis, 0)  # the first and the last may be half of a bar
+        if min(lines[:2].any(axis=0).mean(), lines[-2:].any(axis=0).mean()) >= LIT:
+            lit, parts = lit[within], [frame[within] for frame in parts]
+    return parts
+
+
+def _lit(frames: Sequence[Small]) -> NDArray[np.bool_]:
+    """Say which places are not black in some of the frames."""
+    brightest: NDArray[np.float32] = np.max(frames, axis=0).max(axis=-1)
+    return brightest > BLACK
+
+
+def _dark_sides(lit: NDArray[np.bool_]) -> list[int]:
+    """Return the axes along which the first and the last line are black."""
+    return [axis for axis in (0, 1) if not lit.take((0, -1), axis=axis).any()]
 
 
 def contrast(frame: Small) -> float:

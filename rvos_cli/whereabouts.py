@@ -46,6 +46,10 @@ class Whereabouts:
         self._where: dict[int, Cells] = {}
         self._unseen: dict[int, int] = {}
 
+    def forget(self, identity: int) -> None:
+        """Know no more where an object was."""
+        self._where.pop(identity, None)
+
     def unseen(self, identity: int) -> int:
         """Return for how many frames an object has been out of sight."""
         return self._unseen.get(identity, 0)

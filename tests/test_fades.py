@@ -48,6 +48,14 @@ def test_a_fade_is_told_soon_after_its_end_and_once(count: int, long: int) -> No
     assert by_fade and 0 <= place - (long + count) <= 3
 
 
+@pytest.mark.parametrize("bars", [((20, 20), (0, 0), (0, 0)), ((0, 0), (170, 170), (0, 0))])
+def test_between_bars_a_fade_is_told_by_the_picture(bars: tuple[tuple[int, int], ...]) -> None:
+    first, second = scene(1), scene(2)
+    frames = noisy(first, 20) + noisy_each(faded(first, second, 12)) + noisy(second, 20)
+    begun = shots_of([np.pad(frame, bars) for frame in frames])
+    assert begun == shots_of(frames) and len(begun) == 1
+
+
 def noisy_each(frames: Frames) -> Frames:
     return [noisy(frame, 1)[0] for frame in frames]
 

@@ -170,6 +170,20 @@ def test_objects_that_are_out_of_sight_when_the_bars_end_are_not_forgotten(betwe
     assert set(np.unique(labels[-1])) == {0, 1, 2, 3}
 
 
+def test_who_is_missing_behind_a_cut_is_so_when_a_mask_in_a_bar_ends_the_bars():
+    frames = [*map(barred, clip()[:6]), *[barred(scene(3, size=clip()[0].shape[:2]))] * 12]
+    sign = np.zeros(frames[0].shape[:2], np.uint8)
+    sign[10:22, 200:260] = 9
+    session = Session(lite(), options=SMALL, first_mask=barred(first_mask()))
+    labels = []
+    for place, frame in enumerate(session.looking_ahead(map(Picture, frames))):
+        labels.append(session.step(frame.image, sign if place == 10 else None))
+    session.close()
+    assert session._tracker.view is not None and session._tracker.view.area.whole
+    assert session.objects == (1, 2, 3, 9)
+    assert not any(np.isin(each, (1, 2, 3)).any() for each in labels[6:])
+
+
 def test_in_16_bits_too_a_cut_to_whole_frames_forgets_nobody():
     frames = [
         *map(barred, clip()[:6]),

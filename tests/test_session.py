@@ -235,6 +235,19 @@ def test_a_first_frame_is_searched_by_few_slots_and_by_all_if_each_of_these_find
     assert slots_asked == asked
 
 
+def test_where_there_is_room_for_one_a_first_frame_is_searched_by_as_many_slots(finder):
+    session = finder({0: [(0, 0), (0, 60)]}, max_objects=1)
+    model, slots_asked = session._tracker.model, set()
+
+    def counting(*seen, slots, **rest):
+        slots_asked.add(slots)
+        return plain(*seen, slots=slots, **rest)
+
+    plain, model.decode = model.decode, counting
+    assert set(np.unique(session.step(picture()))) == {0, 1}
+    assert slots_asked == {DiscoveryRules().slots}
+
+
 def test_a_full_house_gives_the_slot_of_what_is_long_gone_to_something_new(finder):
     patience = DiscoveryRules().patience
     script = {0: [(32, 16)], **{k: [(200, 200)] for k in range(1, patience + 1)}}

@@ -27,6 +27,32 @@ def test_a_cut_is_told_at_its_frame(size: tuple[int, int]) -> None:
     assert cuts(noisy(scene(1, size=size), 5) + noisy(scene(2, size=size), 6)) == [5]
 
 
+LOOKS = {
+    "letterbox": lambda frame: np.pad(frame, ((20, 20), (0, 0), (0, 0))),
+    "upright in a wide frame": lambda frame: np.pad(frame, ((0, 0), (170, 170), (0, 0))),
+    "dark": lambda frame: (frame * 0.2).astype(np.uint8),
+    "hazy": lambda frame: (frame * 0.3 + 150).astype(np.uint8),
+    "dark, between bars": lambda frame: np.pad((frame * 0.3).astype(np.uint8), ((20, 20), (0, 0), (0, 0))),
+}
+
+
+@pytest.mark.parametrize("kind", LOOKS)
+def test_a_cut_is_told_in_the_picture_as_the_network_sees_it(kind: str) -> None:
+    first, second = (list(map(LOOKS[kind], noisy(scene(seed), 6))) for seed in (1, 2))
+    assert cuts(first + second) == [6]
+    assert cuts(first + first) == []
+    assert not goes_on(small_copy(first[-1]), small_copy(second[0]), RULES)
+    assert goes_on(small_copy(first[-1]), small_copy(first[0]), RULES)
+
+
+def test_what_moves_before_the_dark_is_no_cut() -> None:
+    frames = [np.zeros((*SIZE, 3), np.uint8) for _ in range(12)]
+    for place, frame in enumerate(frames):
+        left = 20 + 45 * (place % 3)
+        frame[30:70, left : left + 30] = scene(place, size=(40, 30))
+    assert cuts(frames) == []
+
+
 def test_what_is_no_cut() -> None:
     frame = scene(1)
     bright = np.clip(frame * 0.5 + 110, 0, 255).astype(np.uint8)
