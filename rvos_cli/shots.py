@@ -44,6 +44,10 @@ class ShotRules:
         times: so many times that of any two frames beside it,
         spread: and in this share of the picture more than ``level``.
         level: what counts as a change of a place.
+        among: in action, where much moves, a change so many times as large is enough,
+        everywhere: if it is in this share of the picture,
+        unlike: and leaves less than this correlation,
+        apart: less by this than any two frames beside it have.
         mixed: a mixture of two frames is no farther from the straight line between them, as a share of their change.
         likeness: a cut leaves less than this, the correlation of what is brighter or darker than the frame's mean.
         again: the likeness from which on a shot is an earlier one that goes on, if it has changed less than ``change``.
@@ -54,6 +58,10 @@ class ShotRules:
     times: float = 2.3
     spread: float = 0.55
     level: float = 10.0
+    among: float = 1.5
+    everywhere: float = 0.85
+    unlike: float = 0.4
+    apart: float = 0.3
     mixed: float = 0.2
     likeness: float = 0.7
     again: float = 0.8
@@ -138,6 +146,10 @@ def cut_from(frames: Sequence[Small], at: int, rules: ShotRules) -> int | None:
         before = at - 2
         if not _is_of_neither(frames[before], frames[at - 1], frames[at], rules):
             return None
+    elif is_cut(frames, at, rules, action=True) and not _is_of_neither(
+        frames[at - 1], frames[at], frames[at + 1], rules
+    ):
+        before = at - 1
     else:
         return None
     flash = any(goes_on(frames[place], frames[at], rules) for place in range(max(0, at - 3), at - 1))
@@ -149,17 +161,27 @@ def _is_of_neither(before: Small, between: Small, here: Small, rules: ShotRules)
     return mixture(before, between, here)[1] <= rules.mixed or contrast(between) < rules.fades.plain
 
 
-def is_cut(frames: Sequence[Small], at: int, rules: ShotRules) -> bool:
-    """Say whether ``frames[at]`` begins a new shot; the two before and behind it should be there, one of each must."""
-    if not 0 < at < len(frames) - 1:
+def is_cut(frames: Sequence[Small], at: int, rules: ShotRules, *, action: bool = False) -> bool:
+    """Say whether ``frames[at]`` begins a new shot; the two before and behind it should be there, one of each must.
+
+    In *action*, where much moves before and behind it, all of the picture has to be another, and all of these be there.
+    """
+    enough = AROUND if action else 1
+    if not enough <= at < len(frames) - enough:
         return False
     before, here = frames[at - 1], frames[at]
     change = np.abs(here - before).mean(axis=-1)
-    if change.mean() < rules.change or (change > rules.level).mean() < rules.spread:
+    spread = float((change > rules.level).mean())
+    if change.mean() < rules.change or spread < rules.spread:
         return False
     window = range(max(1, at - AROUND + 1), min(len(frames), at + AROUND + 1))
-    beside = max(float(np.abs(frames[n] - frames[n - 1]).mean()) for n in window if n != at)
-    return bool(change.mean() >= rules.times * beside) and likeness(before, here) < rules.likeness
+    beside = [(frames[n - 1], frames[n]) for n in window if n != at]
+    times = float(change.mean()) / max(1e-6, *(float(np.abs(two - one).mean()) for one, two in beside))
+    alike = likeness(before, here)
+    if not action:
+        return times >= rules.times and alike < rules.likeness
+    apart = min(likeness(one, two) for one, two in beside) - alike
+    return times >= rules.among and spread >= rules.everywhere and alike < rules.unlike and apart > rules.apart
 
 
 def goes_on(before: Small, here: Small, rules: ShotRules) -> bool:

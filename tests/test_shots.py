@@ -45,6 +45,18 @@ def test_a_cut_is_told_in_the_picture_as_the_network_sees_it(kind: str) -> None:
     assert goes_on(small_copy(first[-1]), small_copy(first[0]), RULES)
 
 
+def moving(seed: int, count: int) -> list[NDArray[np.uint8]]:
+    """Return what a camera sees that sweeps over a scene."""
+    wide = scene(seed, size=(SIZE[0], 3 * SIZE[1]))
+    return [np.ascontiguousarray(wide[:, left : left + SIZE[1]]) for left in range(0, 22 * count, 22)]
+
+
+def test_a_cut_between_scenes_in_which_all_moves_is_told() -> None:
+    first, second = moving(4, 7), moving(5, 7)
+    assert cuts(first + second) == [7]
+    assert cuts(first) == cuts(second) == []
+
+
 def test_what_moves_before_the_dark_is_no_cut() -> None:
     frames = [np.zeros((*SIZE, 3), np.uint8) for _ in range(12)]
     for place, frame in enumerate(frames):

@@ -40,7 +40,9 @@ def bench(
         Path | None,
         options.path_argument(metavar="[INPUT]", help="A video, frame folder or image.", show_default="the demo clip"),
     ] = None,
-    frames: Annotated[int, typer.Option("--frames", min=1, help="Frames to measure with, but for the whole.")] = 30,
+    frames: Annotated[
+        int, typer.Option("--frames", min=1, help="Frames for network and stages; end to end takes the whole input.")
+    ] = 30,
     objects: ObjectCount = None,
     weights: options.Weights = DEFAULT_WEIGHTS,
     device: options.Device = "auto",

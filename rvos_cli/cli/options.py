@@ -65,7 +65,10 @@ Output = Annotated[
     ),
 ]
 Force = Annotated[
-    bool, typer.Option("--force", "-f", help="Replace the results of an earlier run.", rich_help_panel=FILES)
+    bool,
+    typer.Option(
+        "--force", "-f", help="Replace what lies there under the names of the results.", rich_help_panel=FILES
+    ),
 ]
 Overlay = Annotated[bool, typer.Option("--overlay/--no-overlay", help="Write overlay.mp4.", rich_help_panel=FILES)]
 Masks = Annotated[bool, typer.Option("--masks/--no-masks", help="Write masks/<name>.png.", rich_help_panel=FILES)]
