@@ -34,11 +34,15 @@ def comparable(frames: Sequence[Small]) -> list[Small]:
     Differences of levels, which are what shots are told by, mean the same in all then.
     """
     parts = _between_bars(frames)
-    low, high = float(np.min(parts)), float(np.max(parts))
-    if low <= HAZY and high >= DARK:
+    if _well_exposed(parts[-1:]) or _well_exposed(parts):  # one is asked first, since it mostly is
         return parts
+    low, high = float(np.min(parts)), float(np.max(parts))
     gain = np.float32(np.clip(DARK / max(high - low, 1.0), 1.0, GAIN))
     return [frame * gain for frame in parts]
+
+
+def _well_exposed(frames: Sequence[Small]) -> bool:
+    return float(np.min(frames)) <= HAZY and float(np.max(frames)) >= DARK
 
 
 def _between_bars(frames: Sequence[Small]) -> list[Small]:
@@ -47,30 +51,21 @@ def _between_bars(frames: Sequence[Small]) -> list[Small]:
     What is between them has to be lit along the bars, or whatever moves before the dark would seem to fill a frame.
     """
     parts = list(frames)
-    if not _dark_sides(_lit(parts[-1:])):
+    dark = [axis for axis in (0, 1) if parts[-1].take((0, -1), axis=axis).max() <= BLACK]
+    if not dark:
         return parts  # as nearly always, and at once
-    lit = _lit(parts)
-    for axis in _dark_sides(lit):
+    brightest: NDArray[np.float32] = np.max(parts, axis=0).max(axis=-1)
+    lit = brightest > BLACK
+    if not lit.any():
+        return parts
+    for axis in dark:
         (places,) = np.nonzero(lit.any(axis=1 - axis))
-        if not len(places):
-            break
         wide = min(int(places[0]), lit.shape[axis] - 1 - int(places[-1]))
         within = (slice(None),) * axis + (slice(wide, lit.shape[axis] - wide),)
         lines = np.moveaxis(lit[within], axis, 0)  # the first and the last may be half of a bar
         if min(lines[:2].any(axis=0).mean(), lines[-2:].any(axis=0).mean()) >= LIT:
             lit, parts = lit[within], [frame[within] for frame in parts]
     return parts
-
-
-def _lit(frames: Sequence[Small]) -> NDArray[np.bool_]:
-    """Say which places are not black in some of the frames."""
-    brightest: NDArray[np.float32] = np.max(frames, axis=0).max(axis=-1)
-    return brightest > BLACK
-
-
-def _dark_sides(lit: NDArray[np.bool_]) -> list[int]:
-    """Return the axes along which the first and the last line are black."""
-    return [axis for axis in (0, 1) if not lit.take((0, -1), axis=axis).any()]
 
 
 def contrast(frame: Small) -> float:
