@@ -16,8 +16,8 @@ from typing import Any, Literal
 
 from rvos_cli.batch_plan import Job, is_finished, may_replace, plan
 from rvos_cli.config import InferenceOptions, OutputOptions
-from rvos_cli.errors import BusyError, RvosError
-from rvos_cli.outputs import DEFAULT_ROOT
+from rvos_cli.errors import BusyError, OutputError, RvosError
+from rvos_cli.outputs import DEFAULT_ROOT, finished_at
 from rvos_cli.results import RunSummary
 from rvos_cli.segmenter import Segmenter
 
@@ -75,7 +75,7 @@ class Listener:
         """All jobs are known."""
 
     def started(self, job: Job) -> None:
-        """A job begins."""
+        """A job begins, or one that was postponed is tried once more."""
 
     def progressed(self, job: Job, done: int, total: int | None) -> None:
         """*done* frames of *total* (None: unknown) are finished."""
@@ -106,8 +106,8 @@ def run_batch(
     ``outputs.force``; other outputs that a run of the same input has left in its place are replaced, and unfinished
     work. Results of another input are not, nor what no run has made: then the job fails.
 
-    What another run is busy with comes last, and once that run has finished it, it is skipped. So several runs of one
-    batch, in several processes or on several machines, share its jobs.
+    What another run is busy with comes last, and what another run has finished since this one began is skipped, even
+    with ``outputs.force``. So several runs of one batch, in several processes or on several machines, share its jobs.
 
     Args:
         model: does the work.
@@ -127,10 +127,11 @@ def run_batch(
     listener.planned(jobs)
     results: dict[Job, JobResult] = {}
     left, postponed = list(jobs), set[Job]()
+    before = {job: finished_at(job.output) for job in jobs}
     while left:
         for job in left:
             listener.started(job)
-            again = outputs.force and job not in postponed
+            again = outputs.force and finished_at(job.output) == before[job]
             try:
                 results[job] = _run_job(model, job, inference, outputs, listener, again=again)
             except BusyError:
@@ -139,9 +140,10 @@ def run_batch(
                 postponed.add(job)
             else:
                 listener.ended(results[job])
-        before, left = len(left), [job for job in left if job not in results]
-        if len(left) == before:
+        busy = [job for job in left if job not in results]
+        if len(busy) == len(left):
             time.sleep(WAIT)
+        left = busy
     return BatchReport(tuple(results[job] for job in jobs))
 
 
@@ -180,11 +182,19 @@ def _run_job(
             summary = model.track(job.input, first_mask=job.first_mask, **keywords)
     except BusyError:
         raise
+    except OutputError as error:
+        if not again and is_finished(model, job, inference, outputs):  # by another run, just now
+            return JobResult(job=job, status="skipped")
+        return _failure(job, start, error)
     except Exception as error:  # whatever happens to one input must not cost the others
-        seconds = time.perf_counter() - start
-        _let_go(error)
-        return JobResult(job=job, status="failed", seconds=seconds, error=failure_line(error), failure=error)
+        return _failure(job, start, error)
     return JobResult(job=job, status="done", seconds=time.perf_counter() - start, summary=summary)
+
+
+def _failure(job: Job, start: float, error: Exception) -> JobResult:
+    seconds = time.perf_counter() - start
+    _let_go(error)
+    return JobResult(job=job, status="failed", seconds=seconds, error=failure_line(error), failure=error)
 
 
 def _let_go(error: BaseException | None) -> None:

@@ -6,7 +6,6 @@ asked as well. Stands between the network and ``matching_tracker.py``; knows tor
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -25,7 +24,6 @@ class DiscoveryRules:
     """When something found counts as an object.
 
     Args:
-        inside: least probability of a pixel of what is found, 0..1, whatever the labels' is.
         confidence: least mean probability inside its mask on the first frame, 0..1.
         doubtful: the same where nothing at all is found so, since few videos show nothing.
         late_confidence: the same for what appears later.
@@ -40,7 +38,6 @@ class DiscoveryRules:
         patience: frames out of sight after which an object may give its slot to a new one.
     """
 
-    inside: float = 0.5
     confidence: float = 0.7
     doubtful: float = 0.6
     late_confidence: float = 0.85
@@ -53,13 +50,8 @@ class DiscoveryRules:
     slots: int = 4
     patience: int = 30
 
-    @property
-    def least(self) -> float:
-        """The logit of ``inside``."""
-        return math.log(self.inside / (1 - self.inside))
 
-
-def seen_twice(logits: Tensor, mirrored: Tensor, rules: DiscoveryRules) -> Tensor:
+def seen_twice(logits: Tensor, mirrored: Tensor, rules: DiscoveryRules, *, threshold: float) -> Tensor:
     """Keep what both looks at a frame have found, as the mean of both.
 
     Slots have learned to answer in the order of what stands out. Once something is found, there is rather scenery than
@@ -70,13 +62,14 @@ def seen_twice(logits: Tensor, mirrored: Tensor, rules: DiscoveryRules) -> Tenso
         mirrored: (S, h, w), what each slot found in the mirror image, turned back; its slots may be in another order.
         rules: what agreement is asked for. Finds are thickened before: of thin things, such as a bicycle's frame, no
             two looks agree to the pixel.
+        threshold: least probability inside a mask, 0..1.
 
     Returns:
         (S, h, w), the slots in the order of *logits*; nothing in those without agreement.
     """
     from scipy.optimize import linear_sum_assignment  # here: following a mask has no use for it
 
-    first, second = _thick(logits.sigmoid() > rules.inside), _thick(mirrored.sigmoid() > rules.inside)
+    first, second = _thick(logits.sigmoid() > threshold), _thick(mirrored.sigmoid() > threshold)
     with torch.autocast(first.device.type, enabled=False):  # counts, which 16 bits could not hold
         both = first.flatten(1).float() @ second.flatten(1).float().T
     either = first.sum(dim=(1, 2))[:, None] + second.sum(dim=(1, 2))[None] - both
@@ -97,6 +90,7 @@ def new_objects(
     taken: Tensor,
     rules: DiscoveryRules,
     confidence: float,
+    threshold: float,
     *,
     most: int,
 ) -> tuple[list[int], Tensor]:
@@ -107,10 +101,11 @@ def new_objects(
 
     Args:
         logits: (S, h, w), what each slot found.
-        places: the cells of each slot in which something may be found.
+        places: the cells of each slot in which it is above the threshold.
         taken: (h, w) bool, where known objects are.
         rules: what else is asked of an object.
         confidence: the least mean probability inside its mask, 0..1.
+        threshold: least probability inside a mask, 0..1.
         most: how many objects there may be.
 
     Returns:
@@ -126,7 +121,7 @@ def new_objects(
         before = len(sources)
         for group in large[: most - len(sources)]:
             plane = emptied(logits[slot : slot + 1], [cells & ~group])[0]
-            inside = plane.sigmoid() > rules.inside
+            inside = plane.sigmoid() > threshold
             area = int(inside.sum())
             if area < rules.area * taken.numel() or float(plane.sigmoid()[inside].mean()) < confidence:
                 continue

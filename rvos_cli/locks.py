@@ -81,7 +81,7 @@ class FileLock:
 def _is_at(path: Path, file: int) -> bool:
     try:
         return os.path.samestat(os.stat(path), os.fstat(file))
-    except FileNotFoundError:
+    except OSError:  # it is gone; a network's file system may call it stale
         return False
 
 

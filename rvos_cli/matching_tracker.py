@@ -154,36 +154,32 @@ class MatchingTracker(Tracker):
     def _search(self, seen: Seen, followed: Tensor, frame: EncodedFrame) -> tuple[list[int], Tensor]:
         """Return the slots behind those of ``ids`` that found new objects, and the objects' logits (M, h, w)."""
         logits, cells = seen.searched, None
-        least = max(self.rules.least, self._whereabouts.least)  # or it would be found and not be seen
         if not self.ids and frame.pixels is not None and self.index == 0:
             logits = self._seen_mirrored_too(logits, frame.pixels)
-        elif least == self._whereabouts.least:
-            cells = seen.searched_cells  # which a GPU has sent along
-        if cells is None:
-            cells = cells_above(logits, least)
-        sources, found = self._found(logits, cells, followed)
+            cells = cells_above(logits, self._whereabouts.least)
+        sources, found = self._found(logits, seen.searched_cells if cells is None else cells, followed)
         return (sources, found) if self.index == 0 else self._found_again(sources, found)
 
     def _seen_mirrored_too(self, logits: Tensor, pixels: Tensor) -> Tensor:
         """Take from the logits (S, h, w) of a first frame's slots what is not found in its mirror image, too."""
         mirrored = self.model.step(pixels.flip(-1), slots=len(logits)).logits[0].flip(-1)
-        return seen_twice(logits, mirrored, self.rules)
+        return seen_twice(logits, mirrored, self.rules, threshold=self.options.threshold)
 
     def _found(self, logits: Tensor, places: Sequence[Cells], followed: Tensor) -> tuple[list[int], Tensor]:
-        """Say what the search slots found, (S, h, w) logits, which may be something in *places*.
+        """Say what the search slots found, (S, h, w) logits, which are above the threshold in *places*.
 
         Returns:
             The slot that each new object came from, and the new objects' logits (M, h, w).
         """
         if not any(cells.any() for cells in places):
             return [], logits[:0]
-        rules = self.rules
-        taken = (followed.sigmoid() > rules.inside).any(dim=0)
+        rules, threshold = self.rules, self.options.threshold
+        taken = (followed.sigmoid() > threshold).any(dim=0)
         sources: list[int] = []
         found = logits[:0]
         for confidence in (rules.confidence, rules.doubtful) if self.index == 0 else (rules.late_confidence,):
             if not sources:
-                sources, found = new_objects(logits, places, taken, rules, confidence, most=self._room())
+                sources, found = new_objects(logits, places, taken, rules, confidence, threshold, most=self._room())
         return sources, found
 
     def _found_again(self, sources: list[int], found: Tensor) -> tuple[list[int], Tensor]:

@@ -16,11 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 GRID = 4  # pixels of the network's frame per cell of the masks that are compared
-SURE, LIKELY, DOUBTFUL = (
-    0.9,
-    0.5,
-    0.1,
-)  # probabilities: a pixel is nearly certain, likely, or perhaps of an object
+SURE, DOUBTFUL = 0.9, 0.1  # probabilities from which on a pixel is nearly certain, or perhaps of an object
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,12 +51,12 @@ class Look:
         sureness: share of nearly certain pixels among those that may be of an object, 0..1; 0 where nothing is.
     """
 
-    def __init__(self, logits: Tensor) -> None:
-        """Take the logits (N, h, w) of what was found."""
+    def __init__(self, logits: Tensor, threshold: float) -> None:
+        """Take the logits (N, h, w) of what was found; *threshold* is the least probability inside a mask, 0..1."""
         height, width = logits.shape[-2] // GRID, logits.shape[-1] // GRID
         small = F.interpolate(logits[None].float(), size=(height, width), mode="area")[0] if len(logits) else logits
         likely = small.sigmoid()
-        planes = likely.cpu().numpy() > LIKELY
+        planes = likely.cpu().numpy() > threshold
         self.masks: NDArray[np.bool_] = planes[planes.any(axis=(1, 2))] if len(planes) else np.zeros((0, 1, 1), bool)
         perhaps = int((likely > DOUBTFUL).any(dim=0).sum()) if len(planes) else 0
         self.sureness = int((likely > SURE).any(dim=0).sum()) / perhaps if perhaps else 0.0

@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import shutil
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -28,7 +29,7 @@ UNFINISHED = "unfinished"
 MARK = ".rvos"  # in there: a folder without it is somebody else's
 FINAL_NAMES = (OVERLAY, MASKS, OBJECTS, SUMMARY)
 DEFAULT_ROOT = Path("rvos-out")
-ATTEMPTS = 3
+ATTEMPTS, PAUSE = 5, 0.01  # and seconds between them
 
 
 class OutputFolder:
@@ -98,7 +99,7 @@ class OutputFolder:
 
     def _take_place(self) -> bool:
         """Make the folder for the unfinished work, and return whether no other run has it."""
-        for attempt in range(ATTEMPTS):
+        for left in reversed(range(ATTEMPTS)):
             try:
                 if self.staging.is_dir() and any(self.staging.iterdir()) and not _is_unfinished(self.folder):
                     raise OutputError(
@@ -107,9 +108,10 @@ class OutputFolder:
                     )
                 self.staging.mkdir(parents=True, exist_ok=True)
                 return self._lock.acquire()
-            except FileNotFoundError:  # another run, at its end, has just removed it
-                if attempt == ATTEMPTS - 1:
+            except (OutputError, FileNotFoundError, FileExistsError):  # or another run, at its end, is removing it
+                if not left:
                     raise
+                time.sleep(PAUSE)
         return False
 
     def _empty(self) -> None:
@@ -230,6 +232,14 @@ def run_digest(
     facts.append(hashlib.sha256(first_mask.read_bytes()).hexdigest() if first_mask else None)
     facts += [mode, asdict(inference), outputs.overlay, outputs.masks, outputs.objects, weights_sha256]
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+
+def finished_at(folder: Path) -> int | None:
+    """Return when the run ended whose outputs lie in *folder*, in nanoseconds of the file system's clock, or None."""
+    try:
+        return (folder / SUMMARY).stat().st_mtime_ns
+    except OSError:
+        return None
 
 
 def finished_digest(folder: Path) -> str | None:

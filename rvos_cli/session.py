@@ -173,7 +173,7 @@ class Session:
                 tracker.step(self._encoded(images[n], self._model, view), None)
                 for tracker, n in zip(trackers, places, strict=True)
             ]
-            best = choose([Look(seen.logits) for seen in found], self.rules)
+            best = choose([Look(seen.logits, self.options.threshold) for seen in found], self.rules)
             self._tracker, self._opening = trackers[best], found[best]
             self._tracker.discover = False  # a tracker knows no direction; the way back is followed, not searched
             for image in reversed(images[: places[best]]):

@@ -196,6 +196,39 @@ def test_what_another_run_is_busy_with_comes_last_and_is_skipped_when_that_one_h
     assert [result.job.input.name for result in report.results] == ["a.MP4", "b.mp4", "shots"]
 
 
+def test_with_force_a_job_is_done_again_where_the_run_that_was_at_it_has_died(
+    tiny_model: Segmenter, tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(batch, "WAIT", 0.01)
+    out, force = tmp_path / "out", rvos.OutputOptions(force=True)
+    run_batch(tiny_model, tree, output=out)
+    other = OutputFolder(out / "a", options=force)
+
+    class OtherRun(Listener):
+        def postponed(self, job):
+            other._lock.release()
+
+    assert set(statuses(run_batch(tiny_model, tree, output=out, outputs=force, listener=OtherRun())).values()) == {
+        "done"
+    }
+    assert not (out / "a" / "unfinished").exists()
+
+
+def test_what_another_run_finishes_just_before_is_skipped(
+    tiny_model: Segmenter, tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    out, track = tmp_path / "out", Segmenter.track
+
+    def after_the_other_run(model: Segmenter, input: Path, **keywords: object) -> rvos.RunSummary:
+        monkeypatch.setattr(Segmenter, "track", track)
+        track(model, input, **keywords)
+        return track(model, input, **keywords)
+
+    monkeypatch.setattr(Segmenter, "track", after_the_other_run)
+    report = run_batch(tiny_model, tree, output=out)
+    assert statuses(report) == {"a.MP4": "skipped", "b.mp4": "done", "shots": "done"}
+
+
 def test_two_commands_share_the_jobs_of_a_batch(clip: Path, tiny_weights: Path, tmp_path: Path):
     names = [f"{number}.mp4" for number in range(8)]
     (tmp_path / "videos").mkdir()

@@ -17,7 +17,7 @@ def slots(*columns):
 
 
 def found_in_both(first, second):
-    kept = seen_twice(first, second, DiscoveryRules())
+    kept = seen_twice(first, second, DiscoveryRules(), threshold=0.5)
     return [slot for slot, plane in enumerate(kept) if plane.max() > NOWHERE]
 
 
@@ -40,7 +40,7 @@ def test_many_slots_need_no_picture_for_each_pair():
 
     looks = slots(*range(0, 120, 3))
     with Largest() as largest:
-        seen_twice(looks, looks, DiscoveryRules())
+        seen_twice(looks, looks, DiscoveryRules(), threshold=0.5)
     assert largest.elements == looks.numel()
 
 
@@ -48,7 +48,7 @@ def test_two_looks_at_a_thin_thing_agree_although_hardly_a_pixel_does():
     looks = torch.full((2, 2, 64, 64), -5.0)
     looks[0, 0, 31, 4:60] = looks[1, 1, 32, 4:60] = 5.0  # the same line, a pixel lower, in another slot
     looks[0, 1, 8, 4:60] = looks[1, 0, 50, 4:60] = 5.0  # two lines that have nothing to do with each other
-    kept = seen_twice(*looks, DiscoveryRules())
+    kept = seen_twice(*looks, DiscoveryRules(), threshold=0.5)
     assert kept[0, 31:33, 4:60].min() == 0  # the mean of both
     assert kept[1].max() == NOWHERE
 
@@ -56,7 +56,7 @@ def test_two_looks_at_a_thin_thing_agree_although_hardly_a_pixel_does():
 def objects_in(logits, confidence):
     places = cells_above(logits, 0.0)
     taken = torch.zeros(logits.shape[1:], dtype=torch.bool)
-    return new_objects(logits, places, taken, DiscoveryRules(), confidence, most=9)
+    return new_objects(logits, places, taken, DiscoveryRules(), confidence, 0.5, most=9)
 
 
 def test_a_find_counts_from_the_confidence_that_is_asked_for():

@@ -11,10 +11,9 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
-from small_demo import clip, labels_of, lite
 
 import rvos_cli as rvos
-from rvos_cli.config import InferenceOptions, ModelConfig
+from rvos_cli.config import ModelConfig
 from rvos_cli.model import RVOS
 from rvos_cli.opening import GRID, Look, OpeningRules, choose, likeness
 from rvos_cli.session import Session
@@ -31,7 +30,7 @@ def look(*boxes: Box, logit: float = 5.0) -> Look:
     logits = torch.full((len(boxes), 64 * GRID, 96 * GRID), -9.0)
     for plane, (top, left, height, width) in zip(logits, boxes, strict=True):
         plane[top * GRID : (top + height) * GRID, left * GRID : (left + width) * GRID] = logit
-    return Look(logits)
+    return Look(logits, 0.5)
 
 
 CAR, BIRD, TREE = (20, 10, 20, 30), (5, 60, 8, 8), (30, 70, 30, 20)
@@ -74,16 +73,16 @@ def test_of_looks_that_are_alike_the_surest_is_taken():
 
 
 def test_a_frame_smaller_than_its_grid_is_no_trouble():
-    found = Look(torch.full((1, 32, 32), 3.0))
+    found = Look(torch.full((1, 32, 32), 3.0), 0.5)
     assert found.masks.all() and found.masks.shape == (1, 8, 8)
 
 
 def test_sureness_is_of_what_may_be_of_an_object():
     logits = torch.full((1, 16, 32), -9.0)
     logits[0, :, :8], logits[0, :, 8:16] = 4.0, 0.0
-    assert Look(logits).sureness == pytest.approx(0.5)
-    assert Look(torch.full((1, 16, 32), -9.0)).sureness == 0
-    assert not len(Look(torch.full((1, 16, 32), -9.0)).masks)
+    assert Look(logits, 0.5).sureness == pytest.approx(0.5)
+    assert Look(torch.full((1, 16, 32), -9.0), 0.5).sureness == 0
+    assert not len(Look(torch.full((1, 16, 32), -9.0), 0.5).masks)
 
 
 def test_the_rules_say_how_many_frames_all_looks_need():
@@ -150,13 +149,3 @@ def test_with_a_first_mask_no_more_is_read_ahead_than_a_cut_takes():
     next(session.looking_ahead(pictures()))
     session.close()
     assert read == list(range(2 + AROUND))  # whether the second one begins a shot, those behind it tell
-
-
-def test_the_threshold_of_the_labels_decides_how_large_objects_are_and_not_which_are_found():
-    first = []
-    for threshold in (0.02, 0.5, 0.9):
-        options = InferenceOptions(size=192, threshold=threshold)
-        first.append(labels_of(Session(lite(), options=options), clip()[:13])[0])
-    wide, usual, strict = (np.bincount(labels.ravel(), minlength=9)[1:] for labels in first)
-    assert usual.any() and (wide > 0).tolist() == (usual > 0).tolist() == (strict > 0).tolist()
-    assert wide.sum() > usual.sum() > strict.sum()

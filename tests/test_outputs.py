@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import rvos_cli as rvos
-from rvos_cli import locks
+from rvos_cli import locks, outputs
 from rvos_cli.locks import FileLock
 from rvos_cli.outputs import FINAL_NAMES, MARK, OutputFolder, is_output_folder, results_of_another
 from rvos_cli.results import RunSummary
@@ -84,6 +84,30 @@ def test_a_run_that_ends_while_another_looks_is_no_failure_of_that_one(tmp_path:
         return lock.acquire()
 
     monkeypatch.setattr(FileLock, "acquire", end_the_first)
+    assert begun(tmp_path)._lock.held
+
+
+def test_a_file_that_a_file_system_calls_stale_is_somebody_elses(tmp_path: Path, monkeypatch):
+    def stale(file: int) -> os.stat_result:
+        raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
+
+    run = begun(tmp_path / "a")  # and not later, when nothing can be opened and looked at any more
+    monkeypatch.setattr(os, "fstat", stale)
+    with pytest.raises(rvos.BusyError):
+        begun(tmp_path / "b")
+    monkeypatch.undo()
+    assert run._lock.held
+
+
+def test_a_mark_that_goes_while_it_is_looked_for_is_no_folder_of_somebody_else(tmp_path: Path, monkeypatch):
+    first, looked = begun(tmp_path), outputs._is_unfinished
+
+    def too_late(folder: Path) -> bool:
+        monkeypatch.setattr(outputs, "_is_unfinished", looked)
+        first._leave_no_trace()
+        return looked(folder)
+
+    monkeypatch.setattr(outputs, "_is_unfinished", too_late)
     assert begun(tmp_path)._lock.held
 
 
