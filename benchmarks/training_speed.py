@@ -27,7 +27,8 @@ from rvos_cli.device import choose_device
 from rvos_cli.errors import RvosError
 from rvos_cli.training.batches import clip_dataset
 from rvos_cli.training.loop import train
-from rvos_cli.training.recipes import Stage, TrainOptions, recipe
+from rvos_cli.training.recipes import recipe
+from rvos_cli.training.run_options import Stage, TrainOptions
 from rvos_cli.version import __version__
 
 WARM_CLIPS, CLIPS = 20, 100

@@ -10,11 +10,12 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from rvos_cli.exposure import ExposureRules
+from rvos_cli.picture_area import BarRules
+
 Small = NDArray[np.float32]
 SIZE = 18, 32  # height and width
-BLACK = 24.0  # the level up to which a place is of a bar, and
-LIT = 0.5  # the least share of the places beside it that are brighter; see ``picture_area.py``
-DARK, HAZY = 190.0, 60.0  # frames with nothing brighter, or nothing darker, are so; see ``exposure.py``
+BARS, EXPOSURE = BarRules(), ExposureRules()  # what is told of frames of full size is asked of their copies
 GAIN = 4.0  # the most that their levels are spread by: what is darker still is noise
 
 
@@ -37,12 +38,12 @@ def comparable(frames: Sequence[Small]) -> list[Small]:
     if _well_exposed(parts[-1:]) or _well_exposed(parts):  # one is asked first, since it mostly is
         return parts
     low, high = float(np.min(parts)), float(np.max(parts))
-    gain = np.float32(np.clip(DARK / max(high - low, 1.0), 1.0, GAIN))
+    gain = np.float32(np.clip(EXPOSURE.dark / max(high - low, 1.0), 1.0, GAIN))
     return [frame * gain for frame in parts]
 
 
 def _well_exposed(frames: Sequence[Small]) -> bool:
-    return float(np.min(frames)) <= HAZY and float(np.max(frames)) >= DARK
+    return float(np.min(frames)) <= EXPOSURE.hazy and float(np.max(frames)) >= EXPOSURE.dark
 
 
 def _between_bars(frames: Sequence[Small]) -> list[Small]:
@@ -51,11 +52,11 @@ def _between_bars(frames: Sequence[Small]) -> list[Small]:
     What is between them has to be lit along the bars, or whatever moves before the dark would seem to fill a frame.
     """
     parts = list(frames)
-    dark = [axis for axis in (0, 1) if parts[-1].take((0, -1), axis=axis).max() <= BLACK]
+    dark = [axis for axis in (0, 1) if parts[-1].take((0, -1), axis=axis).max() <= BARS.black]
     if not dark:
         return parts  # as nearly always, and at once
     brightest: NDArray[np.float32] = np.max(parts, axis=0).max(axis=-1)
-    lit = brightest > BLACK
+    lit = brightest > BARS.black
     if not lit.any():
         return parts
     for axis in dark:
@@ -63,7 +64,7 @@ def _between_bars(frames: Sequence[Small]) -> list[Small]:
         wide = min(int(places[0]), lit.shape[axis] - 1 - int(places[-1]))
         within = (slice(None),) * axis + (slice(wide, lit.shape[axis] - wide),)
         lines = np.moveaxis(lit[within], axis, 0)  # the first and the last may be half of a bar
-        if min(lines[:2].any(axis=0).mean(), lines[-2:].any(axis=0).mean()) >= LIT:
+        if min(lines[:2].any(axis=0).mean(), lines[-2:].any(axis=0).mean()) >= BARS.lit:
             lit, parts = lit[within], [frame[within] for frame in parts]
     return parts
 

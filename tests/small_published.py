@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from rvos_cli.training.ablation import vary
-from rvos_cli.training.recipes import Recipe, recipe
+from rvos_cli.training.recipes import recipe
+from rvos_cli.training.run_options import Recipe
 
 SIZE = (64, 96)
 RECIPES = ("published-one-shot", "published-zero-shot")

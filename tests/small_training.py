@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from rvos_cli.model import RVOS
-from rvos_cli.training.recipes import Recipe, TrainOptions
+from rvos_cli.training.run_options import Recipe, TrainOptions
 from rvos_cli.weights import save_weights
 
 

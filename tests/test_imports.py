@@ -54,7 +54,7 @@ ALLOWED = {
     "exposure": set(),
     "views": {"exposure", "picture_area"},
     "ahead": {"graphs", "threads"},
-    "small_copies": set(),
+    "small_copies": {"exposure", "picture_area"},
     "fades": {"small_copies"},
     "shots": {"ahead", "fades", "small_copies"},
     "session": {

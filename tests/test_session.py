@@ -220,10 +220,14 @@ def test_no_more_objects_than_asked_for(finder):
         assert set(np.unique(session.step(picture()))) == {0, 1, 2}
 
 
-@pytest.mark.parametrize(("things", "asked"), [(3, {4}), (4, {4, 10}), (6, {4, 10})])
-def test_a_first_frame_is_searched_by_few_slots_and_by_all_if_each_of_these_finds_something(finder, things, asked):
+@pytest.mark.parametrize(
+    ("things", "room", "asked"), [(3, 10, {4}), (4, 10, {4, 10}), (6, 10, {4, 10}), (2, 1, {4}), (3, 2, {4})]
+)
+def test_a_first_frame_is_searched_by_few_slots_and_by_all_if_each_of_these_finds_something(
+    finder, things, room, asked
+):
     places = [(0, 0), (0, 60), (0, 120), (60, 0), (60, 60), (60, 120)]
-    session = finder({0: places[:things]})
+    session = finder({0: places[:things]}, max_objects=room)
     model, slots_asked = session._tracker.model, set()
 
     def counting(*seen, slots, **rest):
@@ -231,21 +235,8 @@ def test_a_first_frame_is_searched_by_few_slots_and_by_all_if_each_of_these_find
         return plain(*seen, slots=slots, **rest)
 
     plain, model.decode = model.decode, counting
-    assert int(session.step(picture()).max()) == things == len(session.objects)
+    assert int(session.step(picture()).max()) == min(things, room) == len(session.objects)
     assert slots_asked == asked
-
-
-def test_where_there_is_room_for_one_a_first_frame_is_searched_by_as_many_slots(finder):
-    session = finder({0: [(0, 0), (0, 60)]}, max_objects=1)
-    model, slots_asked = session._tracker.model, set()
-
-    def counting(*seen, slots, **rest):
-        slots_asked.add(slots)
-        return plain(*seen, slots=slots, **rest)
-
-    plain, model.decode = model.decode, counting
-    assert set(np.unique(session.step(picture()))) == {0, 1}
-    assert slots_asked == {DiscoveryRules().slots}
 
 
 def test_a_full_house_gives_the_slot_of_what_is_long_gone_to_something_new(finder):

@@ -15,7 +15,7 @@ from rvos_cli.cli.train_progress import training_progress
 from rvos_cli.errors import UsageError
 
 if TYPE_CHECKING:
-    from rvos_cli.training.recipes import TrainOptions
+    from rvos_cli.training.run_options import TrainOptions
 
 PREVIEW_CLIPS = 24
 PAPER, WATCH = "Published recipes", "Watching a run"
@@ -179,8 +179,8 @@ def train(
 
     from rvos_cli.training.ablation import is_published, vary
     from rvos_cli.training.processes import is_first
-    from rvos_cli.training.recipes import TrainOptions, changed
     from rvos_cli.training.recipes import recipe as find_recipe
+    from rvos_cli.training.run_options import TrainOptions, changed
 
     plan = find_recipe(recipe)
     published = is_published(plan)

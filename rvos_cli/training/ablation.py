@@ -10,7 +10,8 @@ from dataclasses import replace
 from rvos_cli.config import IMAGENET_MEAN, IMAGENET_STD, LITE_MEAN, LITE_STD, MAX_OBJECT_ID, ModelConfig
 from rvos_cli.errors import UsageError
 from rvos_cli.training.published_rollout import PublishedRollout
-from rvos_cli.training.recipes import DAVIS_SIZE, YOUTUBE_SIZE, Recipe
+from rvos_cli.training.recipes import DAVIS_SIZE, YOUTUBE_SIZE
+from rvos_cli.training.run_options import Recipe
 from rvos_cli.training.trunk import PACKAGES, RANDOM_TRUNKS
 
 RECURRENCES = {"space": (True, False), "time": (False, True), "both": (True, True)}

@@ -20,7 +20,7 @@ from rvos_cli.errors import RvosError
 from rvos_cli.threads import cores
 from rvos_cli.training import processes
 from rvos_cli.training.datasets import ClipBatch, ClipSample, collate
-from rvos_cli.training.recipes import Recipe, Stage, TrainOptions
+from rvos_cli.training.run_options import Recipe, Stage, TrainOptions
 
 MOST_WORKERS = 16  # each holds up to a gigabyte
 BATCHES_AHEAD = 8  # or two a worker; they lie in memory that containers are often short of

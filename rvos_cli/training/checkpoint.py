@@ -15,7 +15,7 @@ from torch import nn
 
 from rvos_cli.errors import WeightsError
 from rvos_cli.model import RVOS
-from rvos_cli.training.recipes import Recipe
+from rvos_cli.training.run_options import Recipe
 from rvos_cli.whole_files import unwritable
 
 

@@ -19,7 +19,7 @@ import torch
 from rvos_cli.training import processes
 from rvos_cli.training.batches import batches_from, naming_dead_workers
 from rvos_cli.training.checkpoint import AverageWeights, RunState, load_checkpoint, save_checkpoint
-from rvos_cli.training.recipes import TrainOptions
+from rvos_cli.training.run_options import TrainOptions
 from rvos_cli.training.shared_norm import share_norms
 from rvos_cli.training.start import (
     all_divided,

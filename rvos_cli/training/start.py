@@ -16,7 +16,7 @@ from rvos_cli.training import processes
 from rvos_cli.training.library import open_library
 from rvos_cli.training.outlines import read_outlines
 from rvos_cli.training.parts import divide_clips
-from rvos_cli.training.recipes import Recipe, TrainOptions
+from rvos_cli.training.run_options import Recipe, TrainOptions
 from rvos_cli.training.trunk import imagenet_trunk, may_start_random, torchvision_trunk
 from rvos_cli.weights import build_model, load_weights
 

@@ -18,8 +18,8 @@ from rvos_cli.errors import RvosError
 from rvos_cli.model import RVOS
 from rvos_cli.training import processes
 from rvos_cli.training.batches import draws_of, own_clips
-from rvos_cli.training.recipes import TrainOptions
 from rvos_cli.training.rollout import Losses
+from rvos_cli.training.run_options import TrainOptions
 from rvos_cli.whole_files import writing_beside
 
 

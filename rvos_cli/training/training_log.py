@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image
 
 from rvos_cli.errors import UsageError
-from rvos_cli.training.recipes import TrainOptions
+from rvos_cli.training.run_options import TrainOptions
 from rvos_cli.training.step import StepReport
 from rvos_cli.training.validation import MODES, ValidationReport
 from rvos_cli.whole_files import unwritable, writing_beside

@@ -24,7 +24,7 @@ from rvos_cli.evaluation import Sequence, SequenceScorer, load_dataset
 from rvos_cli.model import RVOS
 from rvos_cli.session import Session
 from rvos_cli.training.contact_sheet import ContactSheet
-from rvos_cli.training.recipes import TrainOptions
+from rvos_cli.training.run_options import TrainOptions
 from rvos_cli.weights import save_weights
 
 BEST = "best.safetensors"

@@ -10,7 +10,7 @@ import torch
 
 from rvos_cli.training import batches
 from rvos_cli.training.batches import MOST_WORKERS, clip_workers
-from rvos_cli.training.recipes import TrainOptions
+from rvos_cli.training.run_options import TrainOptions
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
 OPTIONS = TrainOptions(data=Path(), output=Path())

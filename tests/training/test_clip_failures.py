@@ -16,7 +16,7 @@ from small_training import small_options
 from rvos_cli.config import ModelConfig
 from rvos_cli.errors import DatasetError, RvosError
 from rvos_cli.training.loop import StepReport, train
-from rvos_cli.training.recipes import Recipe, Stage, TrainOptions
+from rvos_cli.training.run_options import Recipe, Stage, TrainOptions
 
 ROOT = Path(__file__).parent.parent.parent
 CONFIG = ModelConfig(hidden_size=16, key_dim=8)

@@ -16,7 +16,7 @@ from small_training import small_options
 
 from rvos_cli.config import ModelConfig
 from rvos_cli.training.loop import train
-from rvos_cli.training.recipes import Recipe, Stage
+from rvos_cli.training.run_options import Recipe, Stage
 from rvos_cli.weights import load_weights
 
 ROOT = Path(__file__).parent.parent.parent

@@ -22,7 +22,7 @@ from rvos_cli.model import RVOS
 from rvos_cli.training.batches import clip_dataset
 from rvos_cli.training.datasets import ClipDataset
 from rvos_cli.training.loop import train
-from rvos_cli.training.recipes import Recipe, Stage, TrainOptions, made_clips
+from rvos_cli.training.run_options import Recipe, Stage, TrainOptions, made_clips
 from rvos_cli.training.start import divide_first
 from rvos_cli.weights import build_model, load_weights
 

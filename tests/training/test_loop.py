@@ -20,8 +20,9 @@ from rvos_cli.model import RVOS
 from rvos_cli.training.batches import batches_from
 from rvos_cli.training.datasets import ClipDataset
 from rvos_cli.training.loop import TrainingDivergedError, train
-from rvos_cli.training.recipes import RECIPES, Recipe, Stage, TrainOptions, made_clips, recipe
+from rvos_cli.training.recipes import RECIPES, recipe
 from rvos_cli.training.rollout import RolloutOptions
+from rvos_cli.training.run_options import Recipe, Stage, TrainOptions, made_clips
 from rvos_cli.training.start import all_divided, first_network, make_optimizer
 from rvos_cli.training.step import train_step
 from rvos_cli.training.trunk import imagenet_trunk

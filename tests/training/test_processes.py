@@ -26,7 +26,7 @@ from rvos_cli.errors import UsageError
 from rvos_cli.training import processes
 from rvos_cli.training.batches import draws_of, own_clips
 from rvos_cli.training.loop import train
-from rvos_cli.training.recipes import Recipe, Stage, TrainOptions
+from rvos_cli.training.run_options import Recipe, Stage, TrainOptions
 from rvos_cli.training.shared_norm import SharedBatchNorm, share_norms
 from rvos_cli.weights import load_weights, save_weights
 

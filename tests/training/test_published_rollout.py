@@ -11,7 +11,7 @@ from small_published import RECIPES, SIZE, small
 from rvos_cli.model import RVOS
 from rvos_cli.training.losses import overlap_cost, soft_iou_loss
 from rvos_cli.training.published_rollout import PublishedRollout, match
-from rvos_cli.training.recipes import Recipe
+from rvos_cli.training.run_options import Recipe
 
 
 def batch(frames: int = 3, objects: int = 2) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:

@@ -15,7 +15,8 @@ from rvos_cli.errors import UsageError, WeightsError
 from rvos_cli.model import RVOS
 from rvos_cli.training.ablation import vary
 from rvos_cli.training.loop import train
-from rvos_cli.training.recipes import DAVIS_SIZE, YOUTUBE_SIZE, Recipe, TrainOptions, recipe
+from rvos_cli.training.recipes import DAVIS_SIZE, YOUTUBE_SIZE, recipe
+from rvos_cli.training.run_options import Recipe, TrainOptions
 from rvos_cli.training.trunk import torchvision_trunk
 from rvos_cli.weights import load_weights, save_weights
 

@@ -8,7 +8,8 @@ import pytest
 from full_disk import small_files
 
 from rvos_cli.errors import OutputError
-from rvos_cli.training.recipes import TrainOptions, recipe
+from rvos_cli.training.recipes import recipe
+from rvos_cli.training.run_options import TrainOptions
 from rvos_cli.training.training_log import Table, TrainingLog
 from rvos_cli.training.validation import ValidationReport
 

@@ -19,7 +19,7 @@ from rvos_cli.errors import DatasetError, UsageError
 from rvos_cli.model import RVOS
 from rvos_cli.training import validation
 from rvos_cli.training.loop import train
-from rvos_cli.training.recipes import Recipe, Stage, TrainOptions
+from rvos_cli.training.run_options import Recipe, Stage, TrainOptions
 from rvos_cli.training.validation import Validation, ValidationReport
 from rvos_cli.weights import load_weights
 
