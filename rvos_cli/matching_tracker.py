@@ -67,6 +67,7 @@ class MatchingTracker(Tracker):
         self.memory.advance()
         self._make_room()
         if mask is not None:
+            self.memory.doubt(self._contradicted(mask, frame))
             self._take(mask, frame.size)
             self.newest_id = max((self.newest_id, *self.ids))
             self._absence.end(np.unique(mask).tolist())
@@ -86,6 +87,18 @@ class MatchingTracker(Tracker):
             seen = self._seen(torch.cat([followed, found]), self.ids, frame)
         self._remember(seen, out, mask, sources)
         return seen
+
+    def _contradicted(self, mask: Labels, frame: EncodedFrame) -> list[int]:
+        """Return the slots of known objects that *mask* has elsewhere than where they would have been followed to."""
+        named = [slot for slot, identity in enumerate(self.ids) if identity in np.unique(mask)]
+        if not named or self.memory.kept is None:
+            return []
+        logits = self._decode(frame, len(self.ids), len(self.ids)).logits[0]
+        expected = logits.sigmoid() > self.options.threshold
+        given = self._planes(mask, frame.size)[0] > 0.5
+        both, either = ((x[named]).flatten(1).sum(dim=1).tolist() for x in (expected & given, expected | given))
+        least = self.memory.rules.agreement
+        return [slot for slot, common, all_ in zip(named, both, either, strict=True) if common < least * all_]
 
     def _remember(self, seen: Seen, out: StepOutput, mask: Labels | None, sources: Sequence[int]) -> None:
         """Keep what the next frames need; the last of ``ids`` are of new objects, found by the slots *sources*."""

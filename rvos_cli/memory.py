@@ -5,6 +5,7 @@ Used by ``matching_tracker.py``. Does not grow with the video.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -27,6 +28,9 @@ class MemoryRules:
         recent: and of these the newest so many.
         sharpness: see ``References``.
         favour: of the first and of those in which something was given or found, see ``References``.
+        agreement: a mask that has less of it (IoU) with what was expected of an object says that it was mistaken for
+            something else until then;
+        doubt: what was given of it before counts so much less, as a logit.
     """
 
     between: int = 2
@@ -34,6 +38,8 @@ class MemoryRules:
     recent: int = 3
     sharpness: float = 2.0
     favour: float = 3.0
+    agreement: float = 0.8
+    doubt: float = 4.5
 
 
 class Memory:
@@ -66,8 +72,9 @@ class Memory:
         memory = Memory()
         if self.later is not None:
             memory.kept = memory.next = memory.later = self.later
-            first = self.later.frames(0, 1)
-            memory.last = References(first.keys, first.masks)
+            believed = next((n for n, row in enumerate(self.later.shares) if min(row, default=1.0) == 1), 0)
+            frame = self.later.frames(believed, believed + 1)
+            memory.last = References(frame.keys, frame.masks)
         return memory
 
     def advance(self) -> None:
@@ -79,6 +86,20 @@ class Memory:
         if self.later is not None and self.last is not None:
             self.kept = self.next = self.later = self.later.select(objects)
             self.last = self.last.select(objects)
+
+    def doubt(self, objects: Sequence[int]) -> None:
+        """Believe little of what was given of some objects so far, and nothing of what was seen of them.
+
+        Which of it was right nobody says: what was given may have been wrong, or right until the object was lost.
+        """
+        if self.later is None or not objects:
+            return
+        rows = [list(row) for row in self.later.shares]
+        for place, row in enumerate(rows):
+            for one in objects:
+                if one < len(row):
+                    row[one] = math.exp(-self.rules.doubt) if place < self.later.trusted else 0.0
+        self.later = replace(self.later, known=tuple(map(tuple, rows)))
 
     def add(self, newest: References, index: int, *, changed: bool) -> None:
         """Remember this frame, number *index* of the video; *changed* if a mask was given or an object found in it."""
@@ -110,4 +131,5 @@ def _only_shown_in(frames: References, others: References) -> list[References]:
 
 def _most_of(references: References, objects: int) -> Tensor:
     """Return the largest share of a place that each object takes in the frames, (N,) of 0..1."""
-    return references.widen(objects).masks[0, :objects].flatten(1).amax(dim=1)
+    masks = references.widen(objects).masks[0, :objects].flatten(2).amax(dim=2)
+    return (masks * masks.new_tensor([references.shares_of(place) for place in range(objects)])).amax(dim=1)

@@ -110,7 +110,7 @@ class Tracker(ABC):
         self.ids += fresh
         if not self.ids:
             return
-        given = mask_tensor(mask, self.ids, size, self.device)
+        given = self._planes(mask, size)
         if self.masks is None:
             self.masks = given
             return
@@ -119,6 +119,10 @@ class Tracker(ABC):
             if identity in named:
                 masks[:, slot] = given[:, slot]
         self.masks = masks
+
+    def _planes(self, mask: Labels, size: tuple[int, int]) -> Tensor:
+        """Return where *mask* has each of the objects, (1, N, h, w), 0..1."""
+        return mask_tensor(mask, self.ids, size, self.device)
 
     def _as_given(self, mask: Labels, masks: Tensor) -> Tensor:
         """Return the known objects' masks (N, h, w), those named in *mask* as given."""

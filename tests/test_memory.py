@@ -107,3 +107,36 @@ def test_there_is_nothing_to_forget_before_the_first_frame():
     memory = Memory()
     memory.select([0])
     assert memory.kept is memory.last is None
+
+
+def test_of_whom_is_doubted_little_of_what_was_given_counts_and_nothing_of_what_was_seen():
+    memory, _ = remembered(13)
+    memory.doubt([1])
+    assert memory.later.shares == ((1.0, pytest.approx(0.011, abs=0.001)), (1.0, 0.0), (1.0, 0.0))
+    memory.add(frame(13), 13, changed=True)
+    assert numbers(memory.later) == [0, 13, 5, 10] and memory.later.trusted == 2
+    assert memory.later.shares_of(0) == (1.0,) * 4 and memory.later.shares_of(1)[1:] == (1.0, 0.0, 0.0)
+
+
+def test_a_given_frame_is_kept_for_whom_the_first_one_is_doubted():
+    memory = Memory()
+    for number, objects in enumerate([(0, 1), (0,), (1,)]):
+        memory.advance()
+        if number == 1:
+            memory.doubt([0])
+        memory.add(showing(number, *objects), number, changed=number > 0)
+    assert numbers(memory.later) == [0, 1, 2]
+
+
+def test_behind_a_cut_the_frame_before_is_a_given_one_of_which_nothing_is_doubted():
+    memory, _ = remembered(7)
+    assert numbers(memory.behind_cut().last) == [0]
+    memory.doubt([0])
+    memory.add(frame(7), 7, changed=True)
+    assert numbers(memory.behind_cut().last) == [7]
+
+
+def test_there_is_nothing_to_doubt_before_the_first_frame():
+    memory = Memory()
+    memory.doubt([0])
+    assert memory.later is None

@@ -7,6 +7,7 @@ more; how near is learned (docs/how_it_works.md).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from functools import partial
 
@@ -16,7 +17,7 @@ from torch import Tensor, nn
 
 from rvos_cli.model.quantized import LOWEST_LOGIT, QuantizedKeys, quantize
 from rvos_cli.model.reading import BegunReading, Reading, read_fused, read_in_blocks, read_where_needed
-from rvos_cli.model.references import References, of_known, values_with_known
+from rvos_cli.model.references import References, of_shares, values_with_shares
 
 LARGEST_LOGIT = 74.0  # the sum of the exponentials of a million such is still a float32
 LEAST_WIDTH = 0.5  # as far as 8-bit channels reach at least: there may be more in a frame than in its references
@@ -96,8 +97,8 @@ class MatchingCue(nn.Module):
             in_8_bits = in_blocks and self.quantized and lowest - less > LOWEST_LOGIT
         q = self._query_with_places(query, references, kind)
         if not in_blocks:
-            return _fused(q, self._keys_with_places(references, kind, less), references)
-        values = values_with_known(references)
+            return _fused(q, self._keys_with_places(references, kind, less), references, self._nearness(kind))
+        values = values_with_shares(references)
         if in_8_bits:
             small = self._quantized_keys(references, kind, less)
             ways = [partial(keys.read, values=planes) for keys, planes in zip(small, values, strict=True)]
@@ -107,7 +108,7 @@ class MatchingCue(nn.Module):
 
         def read(positions: Tensor) -> Tensor:
             here = q[:, :, positions] if len(positions) < q.shape[2] else q
-            return of_known(torch.stack([way(one) for way, one in zip(ways, here, strict=True)]), references)
+            return of_shares(torch.stack([way(one) for way, one in zip(ways, here, strict=True)]), references)
 
         return read
 
@@ -169,26 +170,35 @@ def unit_keys(projected: Tensor) -> Tensor:
     return F.normalize(projected.float(), dim=1)
 
 
-def _fused(q: Tensor, k: Tensor, references: References) -> Reading:
-    """Read late objects by themselves, of the frames that know of them."""
-    masks, late = references.masks.flatten(2), references.late
+def _fused(q: Tensor, k: Tensor, references: References, nearness: Tensor) -> Reading:
+    """Read unequal objects by themselves, of the frames that count for them, each as much as it does."""
+    masks, unequal = references.masks.flatten(2), references.unequal
     by_frame = k.view(*k.shape[:2], len(references), -1)
-    keys = [_some(by_frame, frames) for _, frames in late]
-    values = [_some(references.masks[:, objects].flatten(3), frames) for objects, frames in late]
+    planes = references.masks.flatten(3)
+    keys = [_weighed(by_frame, shares, nearness) for shares, _ in unequal]
+    values = [_weighed(torch.stack([planes[:, n] for n in places], 1), shares) for shares, places in unequal]
 
     def read(positions: Tensor) -> Tensor:
         here = q[:, :, positions] if len(positions) < q.shape[2] else q
         answer = read_fused(here, k, masks)
-        for (objects, _), *one in zip(late, keys, values, strict=True):
-            answer[:, objects] = read_fused(here, *one)
+        for (_, places), *one in zip(unequal, keys, values, strict=True):
+            for place, read in zip(places, read_fused(here, *one).unbind(1), strict=True):
+                answer[:, place] = read
         return answer
 
     return read
 
 
-def _some(x: Tensor, frames: Sequence[int]) -> Tensor:
-    """Return (B, C, F*h*w) of some of the frames of (B, C, R, h*w); no index is sent to a GPU for it."""
-    return torch.cat([x[:, :, place] for place in frames], dim=2)
+def _weighed(x: Tensor, shares: Sequence[float], nearness: Tensor | None = None) -> Tensor:
+    """Return (B, C, F*h*w) of the frames of (B, C, R, h*w) that count; keys so that each counts as much as it does."""
+    frames = []  # no index is sent to a GPU for it
+    for place, share in enumerate(shares):
+        frame = x[:, :, place]
+        if 0 < share < 1 and nearness is not None:
+            frame = torch.cat([frame[:, :-1], frame[:, -1:] + math.log(share) / nearness], dim=1)
+        if share:
+            frames.append(frame)
+    return torch.cat(frames, dim=2)
 
 
 def _places(like: Tensor) -> Tensor:

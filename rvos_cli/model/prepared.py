@@ -7,6 +7,7 @@ For ``graphed.py``: what does not change from frame to frame is put together onc
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Sequence
 
 import torch
@@ -28,9 +29,9 @@ WIDTH = 8  # channels of 16 bits of which a GPU's convolutions and attention wan
 class Prepared(References):
     """Reference frames as attention reads them: keys and masks are (1, H, R * h * w, E), E a multiple of ``WIDTH``.
 
-    A head for all objects, and one for each kind of late ones, see ``References.late``: its keys are far from
-    everything in frames that know not of them. In each head are the masks of its own objects alone. What it has
-    inherited to tell of late ones means nothing here.
+    A head for all objects, and one for each kind of unequal ones, see ``References.unequal``: its keys are the farther
+    from everything, the less a frame counts for them. In each head are the masks of its own objects alone. What it has
+    inherited to tell of unequal ones means nothing here.
     """
 
     def widen(self, objects: int) -> Prepared:
@@ -75,22 +76,24 @@ class PreparedCue(MatchingCue):
         keys = torch.cat([rows, places], dim=1)
         masks = rows.new_zeros(len(rows), length)
         masks[:, :objects] = references.masks[0].permute(1, 2, 3, 0).flatten(0, 2)
-        if not references.late:
+        if not references.unequal:
             return Prepared(keys[None, None], masks[None, None], references.sharpness)
         return Prepared(*self._in_heads(keys, masks, references, nearness), references.sharpness)
 
     def _in_heads(self, keys: Tensor, masks: Tensor, references: References, nearness: float) -> tuple[Tensor, Tensor]:
         """Return keys and masks (1, H, R * h * w, E) of (R * h * w, E)."""
-        frames = len(references)
-        each, heads = len(keys) // frames, 1 + len(references.late)
-        keys, masks = keys.repeat(heads, 1, 1), masks.repeat(heads, 1, 1)
+        each, heads = len(keys) // len(references), 1 + len(references.unequal)
+        everything, keys, masks = masks, keys.repeat(heads, 1, 1), masks.new_zeros(heads, *masks.shape)
+        masks[0] = everything
         alike = self._cue.fine.out_channels + 2  # the channel that counts for all positions of a frame alike
-        for head, (objects, known) in enumerate(references.late, start=1):
-            masks[0, :, objects] = 0
-            masks[head, :, : objects.start] = 0
-            masks[head, :, objects.stop :] = 0
-            for place in set(range(frames)) - set(known):
-                keys[head, place * each : (place + 1) * each, alike] -= FAR / nearness
+        for head, (shares, objects) in enumerate(references.unequal, start=1):
+            for one in objects:
+                masks[head, :, one] = everything[:, one]
+                masks[0, :, one] = 0
+            for place, share in enumerate(shares):
+                if share < 1:
+                    away = -math.log(share) if share else FAR
+                    keys[head, place * each : (place + 1) * each, alike] -= away / nearness
         return keys[None], masks[None]
 
     def _query(self, query: Tensor, read: References, kind: int) -> Tensor:

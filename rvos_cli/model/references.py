@@ -1,14 +1,14 @@
 """The reference frames: keys and masks of frames enter, what matching reads them from leaves.
 
 ``sight.py`` makes them, ``memory.py`` keeps them, training does both; ``matching.py`` reads them. A frame may know
-nothing of objects that came after it; then nothing is read of them there.
+nothing of objects that came after it, and little of those that were corrected since; so much is read of them there.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
+from functools import cached_property
 
 import torch
 import torch.nn.functional as F
@@ -27,8 +27,10 @@ class References:
         trusted: so many frames, from the first on, have masks that were given, or that everything began with.
         favour: so much, as a logit, these count more than the others, whose errors look, of all things, most like the
             errors that they bring forth.
-        known: how many objects, the first ones of all, each frame knows of; empty where that is all. The others may be
-            in it, where its masks say that nothing is; so nothing is read of them there.
+        known: how much each frame counts for each object, 0..1, object by object; empty where that is 1 throughout.
+            Objects beyond a frame's last entry came after it: they may be in it where its masks say that nothing is, so
+            nothing is read of them there (0). An object's places count less in a frame in which it was taken for
+            something else.
     """
 
     keys: Tensor
@@ -36,7 +38,7 @@ class References:
     sharpness: float = 1.0
     trusted: int = 1
     favour: float = 0.0
-    known: tuple[int, ...] = ()
+    known: tuple[tuple[float, ...], ...] = ()
 
     @classmethod
     def of(cls, keys: Tensor, masks: Tensor) -> References:
@@ -53,21 +55,24 @@ class References:
         objects = max(self.masks.shape[1], other.masks.shape[1])
         first, second = self.widen(objects), other.widen(objects)
         keys, masks = torch.cat([first.keys, second.keys], 2), torch.cat([first.masks, second.masks], 2)
-        return replace(first, keys=keys, masks=masks, known=self.counts + other.counts)
+        return replace(first, keys=keys, masks=masks, known=first.shares + second.shares)
 
     @property
-    def counts(self) -> tuple[int, ...]:
-        """How many objects each frame knows of."""
-        return self.known or (self.masks.shape[1],) * len(self)
+    def shares(self) -> tuple[tuple[float, ...], ...]:
+        """How much each frame counts for each of the objects that it knows of, 0..1."""
+        return self.known or ((1.0,) * self.masks.shape[1],) * len(self)
 
-    @property
-    def late(self) -> list[tuple[slice, list[int]]]:
-        """Which objects some frames know not of: those that the same frames know of, and which frames these are."""
-        steps = sorted(set(self.counts))
-        return [
-            (slice(low, high), [place for place, count in enumerate(self.counts) if count >= high])
-            for low, high in pairwise(steps)
-        ]
+    def shares_of(self, place: int) -> tuple[float, ...]:
+        """How much each frame counts for one object, 0..1."""
+        return tuple(row[place] if place < len(row) else 0.0 for row in self.shares)
+
+    @cached_property
+    def unequal(self) -> list[tuple[tuple[float, ...], list[int]]]:
+        """How much each frame counts, 0..1, for objects for which not all count alike, and which objects these are."""
+        columns: dict[tuple[float, ...], list[int]] = {}
+        for place in range(self.masks.shape[1]):
+            columns.setdefault(self.shares_of(place), []).append(place)
+        return [(column, places) for column, places in columns.items() if len(set(column)) > 1]
 
     def widen(self, objects: int) -> References:
         """Return the same frames with empty masks up to *objects* objects."""
@@ -75,12 +80,12 @@ class References:
         if missing <= 0:
             return self
         empty = self.masks.new_zeros(self.masks.shape[0], missing, *self.masks.shape[2:])
-        return replace(self, masks=torch.cat([self.masks, empty], dim=1), known=self.counts)
+        return replace(self, masks=torch.cat([self.masks, empty], dim=1), known=self.shares)
 
     def select(self, objects: Sequence[int]) -> References:
         """Return the same frames with some of the objects, in their order."""
         widened = self.widen(1 + max(objects, default=-1))
-        known = tuple(sum(place < count for place in objects) for count in self.counts)
+        known = tuple(tuple(row[place] for place in objects if place < len(row)) for row in self.shares)
         return replace(self, masks=widened.masks[:, list(objects)], known=known)
 
     def frames(self, first: int, last: int | None = None) -> References:
@@ -89,34 +94,39 @@ class References:
             self,
             keys=self.keys[:, :, first:last],
             masks=self.masks[:, :, first:last],
-            known=self.counts[first:last],
+            known=self.shares[first:last],
         )
 
 
-def values_with_known(references: References) -> Tensor:
-    """Return the masks, and for each late object a plane behind them that says where it is known: (B, N + L, R*h*w)."""
-    masks = references.masks
-    if not references.late:
+def values_with_shares(references: References) -> Tensor:
+    """Return masks as much as they count, and a plane behind them that says how much that is: (B, N + K, R*h*w).
+
+    There is a plane for each of the K kinds of unequal objects.
+    """
+    masks, unequal = references.masks, references.unequal
+    if not unequal:
         return masks.flatten(2)
-    planes = [torch.zeros_like(masks[:, objects]) for objects, _ in references.late]
-    for plane, (_, frames) in zip(planes, references.late, strict=True):
-        plane[:, :, frames] = 1.0
-    return torch.cat([masks, *planes], dim=1).flatten(2)
+    planes = torch.cat([torch.ones_like(masks), torch.ones_like(masks[:, : len(unequal)])], dim=1)
+    for plane, (shares, objects) in enumerate(unequal, start=masks.shape[1]):
+        for place in (*objects, plane):
+            for frame, share in enumerate(shares):
+                planes[:, place, frame] = share
+    planes[:, : masks.shape[1]] *= masks
+    return planes.flatten(2)
 
 
-def of_known(read: Tensor, references: References) -> Tensor:
-    """Return (B, N, P) of what was read of ``values_with_known``: of late objects, as if other frames were not there.
+def of_shares(read: Tensor, references: References) -> Tensor:
+    """Return (B, N, P) of what was read of ``values_with_shares``: of unequal objects as if the rest were not there.
 
-    A softmax over some of the places is one over all of them, divided by what these have of it; in 32 bits, since that
-    may be little.
+    A softmax over places that count less than others is one over all of them, divided by what it has of that which
+    counts; in 32 bits, since that may be little.
     """
     count = references.masks.shape[1]
-    masks, known = read[:, :count], read[:, count:]
-    for objects, _ in references.late:
-        width = objects.stop - objects.start
-        masks[:, objects] /= known[:, :width].clamp(min=torch.finfo(read.dtype).tiny)
-        known = known[:, width:]
-    return masks
+    for plane, (_, objects) in enumerate(references.unequal, start=count):
+        counting = read[:, plane].clamp(min=torch.finfo(read.dtype).tiny)
+        for place in objects:
+            read[:, place] /= counting
+    return read[:, :count]
 
 
 def partition(masks: Tensor) -> Tensor:

@@ -1,6 +1,7 @@
 """The network in the form that graphs replay, computed as it is, against the plain network."""
 
 from copy import deepcopy
+from dataclasses import replace
 
 import pytest
 import torch
@@ -39,10 +40,12 @@ def encoded(model: RVOS, picture: torch.Tensor):
     return model.encode(network_input(picture[None], SIZE, model.config))
 
 
-def followed(model: RVOS, *, objects: int = 2, free: int = 1, late: int = 0) -> list[torch.Tensor]:
+def followed(
+    model: RVOS, *, objects: int = 2, free: int = 1, late: int = 0, doubted: bool = False
+) -> list[torch.Tensor]:
     """Follow objects over five frames as trackers do and look for more; return logits, states and keys of each.
 
-    The first frame knows not of the last *late* objects.
+    The first frame knows not of the last *late* objects; *doubted*: it counts little for every second of the others.
     """
     torch.manual_seed(2)
     slots = objects + free
@@ -63,6 +66,8 @@ def followed(model: RVOS, *, objects: int = 2, free: int = 1, late: int = 0) -> 
             last = References.of(out.keys, masks[:, :objects])
             if kept is None:
                 kept = References(last.keys, last.masks[:, : objects - late], sharpness=2.0, favour=3.0)
+                if doubted:
+                    kept = replace(kept, known=(tuple(0.05 if n % 2 else 1.0 for n in range(objects - late)),))
             elif index == 2:
                 kept = kept + last
             answers += [out.logits, out.keys, *(hidden for slot in state.slots for hidden in slot)]
@@ -106,6 +111,14 @@ def test_pictures_that_are_encoded_at_once_are_as_one_by_one(trunk: str):
         assert some.keys.std() > 1e-3
         assert largest_difference([*some.skips, some.keys], [*one.skips, one.keys]) < 1e-4
     assert (together[0].keys - together[1].keys).abs().max() > 1e-2
+
+
+@pytest.mark.parametrize(("objects", "late"), [(2, 0), (5, 2)])
+def test_so_it_does_where_some_frames_count_little_for_some_objects(read_everywhere, objects: int, late: int):
+    model = built(key_dim=16)
+    plain = followed(model, objects=objects, late=late, doubted=True)
+    assert largest_difference(plain, followed(model, objects=objects, late=late)) > 1e-3
+    assert largest_difference(plain, followed(graphed(model), objects=objects, late=late, doubted=True)) < 1e-4
 
 
 @pytest.mark.parametrize("late", [0, 1])

@@ -166,7 +166,22 @@ def test_of_an_object_only_frames_that_know_of_it_are_read(gradients: bool, eigh
     with torch.set_grad_enabled(gradients):
         read, alone = (cue(query, kept.widen(4), last.widen(4))[:, 0] for kept in (every, newer))
         told = cue(query, replace(every, known=()), last)[:, 0]
-    assert every.late == [(slice(2, 3), [1, 2])] and newer.late == []
+    assert every.unequal == [((0.0, 1.0, 1.0), [2])] and newer.unequal == []
     assert (read[:, 2] - alone[:, 2]).abs().max() < (0.05 if eight_bits and not gradients else 1e-5)
     assert (told[:, 2] - alone[:, 2]).abs().max() > 0.1  # were it said that the first frame has nothing of it
     assert torch.allclose(read[:, :2], told[:, :2], atol=1e-5) and (read[:, 3] == 0).all()
+
+
+@pytest.mark.parametrize("gradients", [True, False])
+@pytest.mark.parametrize("eight_bits", [pytest.param(True, marks=vnni), False])
+def test_of_an_object_every_frame_is_read_as_much_as_it_counts(gradients: bool, eight_bits: bool):
+    every, *_ = known_late()
+    doubted = replace(every, known=((1.0, 0.05, 1.0), (1.0, 0.0, 1.0), (1.0, 1.0, 1.0)))
+    cue, query = MatchingCue(64, 4, 4), unit(1, 64, 8, 14)
+    cue.quantized = eight_bits
+    with torch.set_grad_enabled(gradients):
+        told, read = (cue(query, kept, every.frames(2))[:, 0] for kept in (replace(every, known=()), doubted))
+        alone = cue(query, replace(every.frames(0, 1) + every.frames(2), favour=math.log(0.05)), every.frames(2))[:, 0]
+    assert (read[:, 1] - alone[:, 1]).abs().max() < (0.05 if eight_bits and not gradients else 1e-5)
+    assert (told[:, 1] - alone[:, 1]).abs().max() > 0.1
+    assert torch.allclose(read[:, ::2], told[:, ::2], atol=1e-5)
