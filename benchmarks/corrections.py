@@ -4,9 +4,8 @@
 
 Enters: DAVIS sequences, all their objects at once. Leaves: a Markdown table on stdout. The first mask lacks the lower
 half of every object, is too wide by a twentieth of the frame's height, or lies somewhere else; in the ninth frame the
-true mask is given, and J&F of the fifteen frames behind it are scored, object by object. Beside it: what is left
-without that mask, what a right first mask has with it and without, and what one has who begins with that frame and
-knows nothing of those before.
+true mask is given, and J&F of the fifteen frames behind it are scored, object by object. Beside it: the same
+without that mask, with a right first mask, and begun with that frame by who knows nothing of those before.
 """
 
 from __future__ import annotations

@@ -189,4 +189,4 @@ def _same(some: tuple[Any, ...], others: tuple[Any, ...]) -> bool:
 
 def half_of_the_threads() -> AbstractContextManager[None]:
     """Let torch compute with half of this thread's threads, rounded up, while the block runs."""
-    return torch_threads((torch.get_num_threads() + 1) // 2)
+    return torch_threads()

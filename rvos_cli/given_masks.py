@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rvos_cli.errors import MaskError
+from rvos_cli.mask_colours import OPAQUE, Colours
 from rvos_cli.masks import FirstMask, read_first_mask
 from rvos_cli.sources import SourceInfo
 
@@ -20,9 +21,11 @@ Mask: TypeAlias = str | Path | NDArray[np.uint8]
 Masks: TypeAlias = Mapping[int, Mask] | Iterable[Mask | None]
 
 
-def fitting(mask: Mask, info: SourceInfo) -> FirstMask:
-    """Read a mask as one of a frame of the source."""
-    return read_first_mask(mask, (info.height, info.width), unscaled=info.unscaled)
+def fitting(mask: Mask, info: SourceInfo, index: int = 0, colours: Colours | None = None) -> FirstMask:
+    """Read a mask as that of frame *index* of the source; *colours* tells those of earlier masks, and then of this."""
+    what = f"the mask of frame {index}" if index else "the first mask"
+    size = info.height, info.width
+    return read_first_mask(mask, size, unscaled=info.unscaled, what=what, colours=colours)
 
 
 def per_frame(masks: Masks | None) -> Callable[[int], Mask | None]:
@@ -41,7 +44,12 @@ def is_one(masks: NDArray[np.uint8]) -> bool:
 
 
 def _says_nothing(mask: Mask | None) -> bool:
-    return mask is None or (isinstance(mask, np.ndarray) and not mask.any())
+    if not isinstance(mask, np.ndarray):
+        return mask is None
+    if mask.ndim == 3 and mask.shape[2] == 4 and mask.dtype == np.uint8:
+        opaque = mask[..., 3] >= OPAQUE  # black paint on a transparent ground is an object
+        return not (mask[..., :3] if opaque.all() else opaque).any()
+    return not mask.any()
 
 
 def require_used(masks: Masks | None, frames: int, name: str) -> None:

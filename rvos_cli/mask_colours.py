@@ -7,7 +7,7 @@ Beside ``masks.py``, which checks size and emptiness; Pillow and numpy only.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,9 @@ COUNTED = 20  # ids up to this are such, however much is white: an edge has brig
 FLAT = "save it as PNG without smoothing, one flat colour or grey value per object"
 
 
+Colours: TypeAlias = dict[int, int]  # 0xRRGGBB of colours that are objects -> ids
+
+
 @dataclass(frozen=True)
 class Values:
     """(H, W) uint8 ids, 0 = background, and one line per thing that was changed."""
@@ -31,7 +34,7 @@ class Values:
     warnings: tuple[str, ...] = ()
 
 
-def labels_of_image(image: Image.Image, name: str) -> Values:
+def labels_of_image(image: Image.Image, name: str, colours: Colours | None = None) -> Values:
     """Read the ids of a loaded image of any mode; the rules are those of ``masks.read_first_mask``.
 
     Raises:
@@ -44,19 +47,19 @@ def labels_of_image(image: Image.Image, name: str) -> Values:
     if image.mode == "P" and not _background_elsewhere(image):
         return _from_ids(np.asarray(image), name, smoothed=_has_grey_palette(image))
     if image.mode == "L" or image.mode.startswith("I") or image.mode == "F":
-        return labels_of_array(np.asarray(image), name)
+        return labels_of_array(np.asarray(image), name, colours)
     transparent = "A" in image.mode or "transparency" in image.info
-    return _from_colours(np.asarray(image.convert("RGBA" if transparent else "RGB")), name)
+    return _from_colours(np.asarray(image.convert("RGBA" if transparent else "RGB")), name, colours)
 
 
-def labels_of_array(array: NDArray[Any], name: str) -> Values:
+def labels_of_array(array: NDArray[Any], name: str, colours: Colours | None = None) -> Values:
     """Read the ids of (H, W) bool or whole numbers, or of (H, W, 3 or 4) uint8 colours.
 
     Raises:
         MaskError: another shape or type, numbers that are no ids, or objects that cannot be told apart.
     """
     if array.ndim == 3 and array.shape[2] in {3, 4} and array.dtype == np.uint8 and array.size:
-        return _from_colours(array, name)
+        return _from_colours(array, name, colours)
     if array.ndim != 2 or not array.size:
         raise MaskError(f"{name} has the shape {array.shape}, not (height, width)", cure="give one id per pixel")
     if array.dtype == np.bool_:
@@ -121,10 +124,10 @@ def _from_ids(values: NDArray[Any], name: str, *, smoothed: bool = True) -> Valu
     )
 
 
-def _from_colours(colours: NDArray[np.uint8], name: str) -> Values:
-    """Read (H, W, 3) or (H, W, 4) colours."""
-    seen = colours[..., 3] >= OPAQUE if colours.shape[2] == 4 else np.ones(colours.shape[:2], np.bool_)
-    red, green, blue = (colours[..., channel].astype(np.int32) for channel in range(3))
+def _from_colours(array: NDArray[np.uint8], name: str, known: Colours | None) -> Values:
+    """Read (H, W, 3) or (H, W, 4) colours; such as are not *known* are numbered by first appearance, and then are."""
+    seen = array[..., 3] >= OPAQUE if array.shape[2] == 4 else np.ones(array.shape[:2], np.bool_)
+    red, green, blue = (array[..., channel].astype(np.int32) for channel in range(3))
     codes = np.where(seen, red << 16 | green << 8 | blue, 0)
     if not codes.any() and seen.any() and not seen.all():
         return Values(seen.astype(np.uint8))  # black paint on a transparent ground
@@ -135,8 +138,12 @@ def _from_colours(colours: NDArray[np.uint8], name: str) -> Values:
     thin = len(order) - int(np.count_nonzero(_solid(codes)))
     if len(order) > MAX_OBJECT_ID or (thin >= SMOOTHED and 2 * thin > len(order)):
         raise MaskError(f"{name} has {len(order)} colours, so its objects cannot be told apart", cure=FLAT)
+    known = {} if known is None else known
     numbers = np.zeros(len(present), np.uint8)
-    for number, rank in enumerate(order, start=1):
+    for rank in order:
+        number = known.setdefault(int(present[rank]), 1 + max(known.values(), default=0))
+        if number > MAX_OBJECT_ID:
+            raise MaskError(f"{name} and the masks before it have more than {MAX_OBJECT_ID} colours", cure="give ids")
         numbers[rank] = number
     return Values(numbers[inverse].reshape(codes.shape))
 

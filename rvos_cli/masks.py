@@ -18,7 +18,7 @@ from PIL import Image, UnidentifiedImageError
 
 from rvos_cli.config import MAX_OBJECT_ID
 from rvos_cli.errors import MaskError
-from rvos_cli.mask_colours import Values, labels_of_array, labels_of_image
+from rvos_cli.mask_colours import Colours, Values, labels_of_array, labels_of_image
 from rvos_cli.png import encode_binary_png, encode_indexed_png
 from rvos_cli.unreadable import UNREADABLE
 from rvos_cli.whole_files import unwritable, write_bytes
@@ -44,7 +44,12 @@ class FirstMask:
 
 
 def read_first_mask(
-    mask: str | os.PathLike[str] | NDArray[Any], size: tuple[int, int], *, unscaled: tuple[int, int] | None = None
+    mask: str | os.PathLike[str] | NDArray[Any],
+    size: tuple[int, int],
+    *,
+    unscaled: tuple[int, int] | None = None,
+    what: str = "the first mask",
+    colours: Colours | None = None,
 ) -> FirstMask:
     """Read the mask of a video's first frame; *size* is the video's displayed (height, width).
 
@@ -56,6 +61,8 @@ def read_first_mask(
         mask: an image file, or an array: (H, W) of bool or integers, or (H, W, 3 or 4) uint8 colours.
         size: (height, width); a mask of another size is scaled by nearest neighbour if its shape agrees.
         unscaled: (height, width) of a frame before its pixels were made square; a mask of this size is scaled, too.
+        what: it is, in messages.
+        colours: the ids of colours in earlier masks of the same video, by their codes; those of this one are added.
 
     Raises:
         MaskError: it is missing, unreadable, empty, of another shape, or does not tell its objects apart.
@@ -63,10 +70,12 @@ def read_first_mask(
     if isinstance(mask, (str, os.PathLike)):
         name = os.fspath(mask)
         with _opened(Path(os.path.expanduser(name)), name) as image:
-            values = labels_of_image(image, name)
+            values = labels_of_image(image, name, colours)
     else:
-        name = "the first mask"
-        values = labels_of_array(np.asarray(mask), name)
+        name = what
+        values = labels_of_array(np.asarray(mask), name, colours)
+    if not _ids(values.labels):
+        raise MaskError(f"{what} is empty: {name} has no object", cure="paint each object with its own id")
     return _fitted(values, size, unscaled, name)
 
 
@@ -134,11 +143,9 @@ def _opened(path: Path, name: str) -> Image.Image:
 
 
 def _fitted(values: Values, size: tuple[int, int], unscaled: tuple[int, int] | None, name: str) -> FirstMask:
-    """Check that there are objects, bring them to *size*, and say which got lost."""
+    """Bring the objects to *size*, and say which got lost."""
     labels, warnings = values.labels, list(values.warnings)
     before = _ids(labels)
-    if not before:
-        raise MaskError(f"the first mask is empty: {name} has no object", cure="paint each object with its own id")
     if labels.shape != size:
         if labels.shape != unscaled:
             _refuse_other_shape((labels.shape[0], labels.shape[1]), size, name)

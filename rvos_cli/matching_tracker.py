@@ -36,13 +36,15 @@ class MatchingTracker(Tracker):
         self.memory = Memory()
         self._absence = Absence()
         self._whereabouts = Whereabouts(self.options.threshold)
+        self.doubts = True  # whether masks may contradict what was followed
+        self._from_before: frozenset[int] = frozenset()  # of another shot, and not given in this one
         self._found_before: list[Cells] = []  # by the last frame's search, whether it counted or not
 
     def behind_cut(self) -> MatchingTracker:
         """Return another one for the same objects, where each is missing until it is seen again."""
         other = copy.copy(self)
         other.memory, other._whereabouts = self.memory.behind_cut(), Whereabouts(self.options.threshold)
-        other._shown = dict(self._shown)
+        other._shown, other._from_before = dict(self._shown), frozenset(self.ids)
         other._absence = self._absence.behind_cut(self.ids, self.memory.later)
         other.state, other.masks = None, None if self.masks is None else torch.zeros_like(self.masks)
         return other
@@ -67,10 +69,13 @@ class MatchingTracker(Tracker):
         self.memory.advance()
         self._make_room()
         if mask is not None:
-            self.memory.doubt(self._contradicted(mask, frame))
+            given = frozenset(np.unique(mask).tolist())
+            if self.doubts:
+                self.memory.doubt(self._contradicted(mask, given, frame))
+            self._from_before -= given
             self._take(mask, frame.size)
             self.newest_id = max((self.newest_id, *self.ids))
-            self._absence.end(np.unique(mask).tolist())
+            self._absence.end(given)
         known = len(self.ids)
         searching = self._free_slots()
         if known + searching[0] == 0:
@@ -88,15 +93,18 @@ class MatchingTracker(Tracker):
         self._remember(seen, out, mask, sources)
         return seen
 
-    def _contradicted(self, mask: Labels, frame: EncodedFrame) -> list[int]:
-        """Return the slots of known objects that *mask* has elsewhere than where they would have been followed to."""
-        named = [slot for slot, identity in enumerate(self.ids) if identity in np.unique(mask)]
+    def _contradicted(self, mask: Labels, given: frozenset[int], frame: EncodedFrame) -> list[int]:
+        """Return the slots of objects *given* by a mask elsewhere than where this shot's frames let expect them."""
+        known = given - self._from_before
+        named = [slot for slot, identity in enumerate(self.ids) if identity in known]
         if not named or self.memory.kept is None:
             return []
+        if self.state is not None and self.masks is not None:  # what graphs answered is good until they are asked again
+            self.state, self.masks = self.state.clone(), self.masks.clone()
         logits = self._decode(frame, len(self.ids), len(self.ids)).logits[0]
         expected = logits.sigmoid() > self.options.threshold
-        given = self._planes(mask, frame.size)[0] > 0.5
-        both, either = ((x[named]).flatten(1).sum(dim=1).tolist() for x in (expected & given, expected | given))
+        inside = self._planes(mask, frame.size)[0] > 0.5
+        both, either = (x[named].flatten(1).sum(dim=1).tolist() for x in (expected & inside, expected | inside))
         least = self.memory.rules.agreement
         return [slot for slot, common, all_ in zip(named, both, either, strict=True) if common < least * all_]
 

@@ -38,7 +38,7 @@ class MemoryRules:
     recent: int = 3
     sharpness: float = 2.0
     favour: float = 3.0
-    agreement: float = 0.8
+    agreement: float = 0.7
     doubt: float = 4.5
 
 
@@ -88,7 +88,7 @@ class Memory:
             self.last = self.last.select(objects)
 
     def doubt(self, objects: Sequence[int]) -> None:
-        """Believe little of what was given of some objects so far, and nothing of what was seen of them.
+        """Believe little of frames that are trusted, and nothing of the others, where some objects are concerned.
 
         Which of it was right nobody says: what was given may have been wrong, or right until the object was lost.
         """
@@ -132,4 +132,5 @@ def _only_shown_in(frames: References, others: References) -> list[References]:
 def _most_of(references: References, objects: int) -> Tensor:
     """Return the largest share of a place that each object takes in the frames, (N,) of 0..1."""
     masks = references.widen(objects).masks[0, :objects].flatten(2).amax(dim=2)
-    return (masks * masks.new_tensor([references.shares_of(place) for place in range(objects)])).amax(dim=1)
+    shares = masks.new_tensor([references.shares_of(place) for place in range(objects)]).view(masks.shape)
+    return (masks * shares).amax(dim=1)

@@ -45,11 +45,12 @@ class Appearance:
     @classmethod
     def of(cls, references: References, slot: int) -> Appearance:
         """Remember the object in plane *slot* of the references' masks."""
-        shares, planes = references.shares_of(slot), references.masks[0, slot]
+        # What was given of it may have been right until it was lost, and says what it looks like as well as ever.
+        shares, planes = [float(share > 0) for share in references.shares_of(slot)], references.masks[0, slot]
         masks = (planes * planes.new_tensor(shares)[:, None, None]).flatten()
         inside = masks > 0.5 * masks.amax().clamp(min=1e-3)  # of the smallest ones no place is full
         keys = references.keys[0].flatten(1).T[inside].float()
-        frames = sum(share > 0.5 for share in shares)  # others may show it elsewhere than they say
+        frames = sum(shares)  # others may show it elsewhere than they say
         return cls(keys[:: -(-len(keys) // MOST_PLACES) or 1], len(keys) / max(1, frames))
 
     def likeness(self, keys: Tensor, share: float) -> float:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 FEW = 16  # ids up to here are counted one by one
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)  # no two arrays are simply equal
 class FrameMasks:
     """One frame with its objects.
 

@@ -21,6 +21,7 @@ from rvos_cli.config import DEFAULT_WEIGHTS, InferenceOptions, OutputOptions
 from rvos_cli.device import choose_device, choose_dtype
 from rvos_cli.errors import DeviceError, InputError, MaskError, UsageError
 from rvos_cli.given_masks import Mask, Masks, fitting, is_one, per_frame, require_used
+from rvos_cli.mask_colours import Colours
 from rvos_cli.model import RVOS
 from rvos_cli.model.compiled import WORTH_COMPILING, CompiledRVOS
 from rvos_cli.model.compiling import can_compile
@@ -197,7 +198,8 @@ class Segmenter:
                 iterator, which may be live and is taken as one shot.
             first_mask: as for ``track``.
             masks: masks of later frames, for objects that appear late or to correct one: a mapping from the frame's
-                index, or an iterable with one mask, or None or an array without an object, for each frame.
+                index, or an iterable with one mask, or None or an array without an object, for each frame. In masks of
+                colours, a colour is the same object throughout.
             size: network short side in pixels; None takes the weights' own.
             max_objects: most objects to follow at a time, where no mask is given.
             threshold: a pixel belongs to an object above this probability.
@@ -220,6 +222,7 @@ class Segmenter:
         self, input: Input, first_mask: Mask | None, masks: Masks | None, options: InferenceOptions
     ) -> Iterator[FrameMasks]:
         given_at, frames = per_frame(masks), 0
+        colours: Colours = {}
         with _memory_errors(), ExitStack() as stack:
             source = stack.enter_context(open_source(input))
             session = self._session(options, None, source.info.frames, discover=first_mask is None and masks is None)
@@ -233,7 +236,7 @@ class Segmenter:
                             "masks= has one of frame 0, and first_mask= is another", cure="give one of them"
                         )
                     given = first_mask
-                mask = None if given is None else fitting(given, source.info).labels
+                mask = None if given is None else fitting(given, source.info, frame.index, colours).labels
                 labels = session.step(frame.image, mask)
                 yield with_labels(frame, labels)
                 frames = frame.index + 1

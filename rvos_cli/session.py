@@ -235,11 +235,12 @@ class Session:
         assert isinstance(ended, MatchingTracker) and ended.view is not None  # published networks see whole frames
         view, tracker = ended.view.in_whole(), self._new_tracker(ended.newest_id)
         assert isinstance(tracker, MatchingTracker)
-        tracker.discover, tracker.view = False, view
+        tracker.discover, tracker.doubts, tracker.view = False, False, view
         with self._arithmetic():
             for image, labels in ended.shown_last():
                 tracker.step(self._encoded(image, self._model, view), labels)
-        tracker.discover, tracker.model = self._discover, self._network(self._frames)
+        tracker.discover, tracker.doubts = self._discover, True
+        tracker.model = self._network(self._frames)
         tracker.miss(ended)
         return tracker
 

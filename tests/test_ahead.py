@@ -2,7 +2,7 @@
 
 import gc
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 
 import pytest
@@ -116,6 +116,41 @@ def test_half_of_the_threads_is_rounded_up_and_given_back():
             with half_of_the_threads():
                 assert torch.get_num_threads() == half
             assert torch.get_num_threads() == whole
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_threads_that_come_while_others_are_in_a_block_leave_all_as_it_was():
+    before = torch.get_num_threads()
+    seen, inside, leave = [], threading.Event(), threading.Event()
+
+    def first() -> None:
+        with half_of_the_threads():
+            inside.set()
+            leave.wait(30)
+
+    def second() -> None:
+        with half_of_the_threads():
+            seen.append(torch.get_num_threads())
+            with half_of_the_threads():
+                seen.append(torch.get_num_threads())
+            seen.append(torch.get_num_threads())
+        seen.append(torch.get_num_threads())
+
+    def asked(function: Callable[[], None]) -> threading.Thread:
+        thread = threading.Thread(target=function)
+        thread.start()
+        return thread
+
+    try:
+        torch.set_num_threads(8)
+        one = asked(first)
+        assert inside.wait(30)
+        asked(second).join()
+        leave.set()
+        one.join()
+        asked(lambda: seen.append(torch.get_num_threads())).join()
+        assert seen == [4, 2, 4, 8, 8] and torch.get_num_threads() == 8
     finally:
         torch.set_num_threads(before)
 

@@ -56,3 +56,15 @@ def test_a_mask_that_agrees_with_what_was_expected_leaves_all_as_it_was():
     session, labels = followed({0: small_demo.first_mask(), CORRECTED: right()[CORRECTED]})
     assert all(set(shares(session, slot)) == {1.0} for slot in range(3))
     assert min(alike(labels, identity) for identity in (1, 2, 3)) > 0.92
+
+
+def test_the_first_mask_behind_a_cut_contradicts_nothing_that_was_before_it():
+    session = Session(small_demo.lite(), options=SMALL, discover=False)
+    frames, other = small_demo.clip(), exchanged(right()[CORRECTED], 1, 2)
+    session.step(frames[0], small_demo.first_mask())
+    session._tracker = session._tracker.behind_cut()
+    session.step(frames[1], other)
+    assert all(set(shares(session, slot)) == {1.0} for slot in range(3))
+    session.step(frames[2], small_demo.first_mask())
+    assert all(min(shares(session, slot)) < 0.1 for slot in range(2))
+    session.close()

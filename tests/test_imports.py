@@ -73,7 +73,7 @@ ALLOWED = {
     },
     "evaluation": {*VALUES, "png", "sources", "unreadable", "whole_files"},
 }
-ALLOWED["given_masks"] = {"errors", "masks", "sources"}
+ALLOWED["given_masks"] = {"errors", "mask_colours", "masks", "sources"}
 ALLOWED["segmenter"] = set(ALLOWED) - {"training", "evaluation"}
 ALLOWED["batch_plan"] = {"config", "errors", "outputs", "segmenter", "sources", "unreadable"}
 ALLOWED["batch"] = {*VALUES, "batch_plan", "outputs", "segmenter"}

@@ -140,3 +140,13 @@ def test_there_is_nothing_to_doubt_before_the_first_frame():
     memory = Memory()
     memory.doubt([0])
     assert memory.later is None
+
+
+def test_of_objects_that_left_and_came_again_all_is_remembered_as_before():
+    memory = Memory()
+    for number in range(4):
+        memory.advance()
+        memory.add(frame(number), number, changed=number > 0)
+        memory.select([])
+    memory.add(frame(4), 4, changed=True)
+    assert numbers(memory.later)[-1] == 4

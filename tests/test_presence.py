@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -91,3 +92,10 @@ def test_what_is_followed_is_not_taken_for_something_else_behind_a_cut():
     largest = np.bincount(first_mask().ravel())[1:].argmax() + 1
     both = (view[-1][:, ::-1] == largest) & (alone[-1] == largest)
     assert both.sum() > 0.7 * (alone[-1] == largest).sum()  # seen by another camera
+
+
+def test_what_was_given_of_an_object_before_it_was_corrected_still_says_what_it_looks_like():
+    doubted = replace(references(), known=((0.01, 1.0),))
+    assert torch.equal(Appearance.of(doubted, 0).keys, Appearance.of(references(), 0).keys)
+    unknown = replace(references() + references(), known=((0.0, 1.0), (1.0, 1.0)))
+    assert Appearance.of(unknown, 0).size == Appearance.of(references(), 0).size

@@ -103,3 +103,54 @@ def test_more_masks_than_frames_are_told_at_the_end(tiny_model: Segmenter):
 def test_a_single_array_is_not_taken_for_a_row_of_masks(tiny_model: Segmenter):
     with pytest.raises(rvos.UsageError, match="first_mask="):
         tiny_model.stream([squares(0)], masks=square_labels())
+
+
+def test_a_colour_is_the_same_object_in_every_mask(tiny_model: Segmenter):
+    first = square_labels(right=True)
+    colours = np.array([(0, 0, 0), (255, 0, 0), (0, 255, 0), (0, 0, 255)], np.uint8)
+    only_second, with_a_third = np.where(first == 2, 2, 0), np.where(first == 1, 3, first)
+    frames = list(
+        tiny_model.stream(
+            [squares(index) for index in range(3)],
+            first_mask=colours[first],
+            masks={1: colours[only_second], 2: colours[with_a_third]},
+        )
+    )
+    assert (frames[1].labels[first == 2] == 2).all()
+    assert (frames[2].labels[first == 2] == 2).all() and (frames[2].labels[first == 1] == 3).all()
+
+
+@pytest.mark.parametrize(
+    ("mask", "message"),
+    [
+        (np.ones((50, 50), np.uint8), "the mask of frame 2 is 50x50"),
+        (np.zeros((HEIGHT, WIDTH), np.uint8), "the mask of frame 2 is empty"),
+        (np.full((HEIGHT, WIDTH), 0.5), "the mask of frame 2 has fractions"),
+    ],
+)
+def test_a_later_mask_that_cannot_be_used_is_named_by_its_frame(tiny_model: Segmenter, mask: np.ndarray, message: str):
+    with pytest.raises(rvos.MaskError, match=message):
+        list(tiny_model.stream([squares(0)] * 4, first_mask=square_labels(), masks={2: mask}))
+
+
+def test_an_array_of_opaque_black_says_nothing(tiny_model: Segmenter):
+    nothing = np.zeros((HEIGHT, WIDTH, 4), np.uint8)
+    black = nothing.copy()
+    black[..., 3] = 255
+    drawn = nothing.copy()
+    drawn[20:60, 10:50, 3] = 255  # black paint on a transparent ground
+    labels = [f.labels for f in tiny_model.stream([squares(0)] * 3, masks=[drawn, black, nothing])]
+    assert len(labels) == 3 and (labels[0][20:60, 10:50] == 1).all()
+
+
+def test_who_stops_a_stream_goes_on_with_the_frames_that_are_left(tiny_model: Segmenter):
+    def camera():
+        yield from (squares(index) for index in range(FRAMES))
+
+    frames = camera()
+    for frame in tiny_model.stream(frames, first_mask=square_labels()):
+        if frame.index == 1:
+            break
+    del frame
+    rest = list(tiny_model.stream(frames, first_mask=square_labels(2)))
+    assert [frame.index for frame in rest] == list(range(FRAMES - 2))

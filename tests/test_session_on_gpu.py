@@ -149,3 +149,16 @@ def test_what_is_followed_through_cuts_is_as_on_a_processor(on_a_gpu: Opened):
     there = labels_of(on_a_gpu(lite(), options=SMALL, first_mask=first_mask()), film)
     assert set(np.unique(there[22])) == set(np.unique(first_mask())) and there[-1].any()
     require_alike(there, labels_of(Session(lite(), options=SMALL, first_mask=first_mask()), film))
+
+
+@pytest.mark.parametrize("exchanged", [False, True])
+def test_a_mask_of_those_who_are_followed_is_believed_as_on_a_processor(on_a_gpu: Opened, exchanged: bool):
+    given = np.array([0, 2, 1, 3], np.uint8)[first_mask()] if exchanged else first_mask()
+
+    def followed(session: Session) -> list[Picture]:
+        labels = [session.step(frame, {0: first_mask(), 9: given}.get(n)) for n, frame in enumerate(clip()[:14])]
+        session.close()
+        return labels
+
+    plain = followed(Session(lite(), options=SMALL, discover=False))
+    require_alike(followed(on_a_gpu(lite(), options=SMALL, discover=False)), plain)

@@ -68,7 +68,8 @@ class ArraySource(ClosingSource):
         if waiting is not None:
             first, self._first = self._first, None
             yield first
-            yield from waiting
+            for array in waiting:  # noqa: UP028 - "yield from" would close the caller's generator with this one
+                yield array
             return
         again = iter(self._arrays)
         if again is self._arrays:
