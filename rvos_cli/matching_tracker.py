@@ -102,9 +102,9 @@ class MatchingTracker(Tracker):
         if self.state is not None and self.masks is not None:  # what graphs answered is good until they are asked again
             self.state, self.masks = self.state.clone(), self.masks.clone()
         logits = self._decode(frame, len(self.ids), len(self.ids)).logits[0]
-        expected = logits.sigmoid() > self.options.threshold
-        inside = self._planes(mask, frame.size)[0] > 0.5
-        both, either = (x[named].flatten(1).sum(dim=1).tolist() for x in (expected & inside, expected | inside))
+        expected = logits[named].sigmoid() > self.options.threshold
+        inside = self._planes(mask, tuple(self.ids[slot] for slot in named), frame.size)[0] > 0.5
+        both, either = (x.flatten(1).sum(dim=1).tolist() for x in (expected & inside, expected | inside))
         least = self.memory.rules.agreement
         return [slot for slot, common, all_ in zip(named, both, either, strict=True) if common < least * all_]
 

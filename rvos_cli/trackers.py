@@ -110,7 +110,7 @@ class Tracker(ABC):
         self.ids += fresh
         if not self.ids:
             return
-        given = self._planes(mask, size)
+        given = self._planes(mask, self.ids, size)
         if self.masks is None:
             self.masks = given
             return
@@ -120,9 +120,9 @@ class Tracker(ABC):
                 masks[:, slot] = given[:, slot]
         self.masks = masks
 
-    def _planes(self, mask: Labels, size: tuple[int, int]) -> Tensor:
-        """Return where *mask* has each of the objects, (1, N, h, w), 0..1."""
-        return mask_tensor(mask, self.ids, size, self.device)
+    def _planes(self, mask: Labels, ids: tuple[int, ...], size: tuple[int, int]) -> Tensor:
+        """Return where *mask* has each of these objects, (1, N, h, w), 0..1."""
+        return mask_tensor(mask, ids, size, self.device)
 
     def _as_given(self, mask: Labels, masks: Tensor) -> Tensor:
         """Return the known objects' masks (N, h, w), those named in *mask* as given."""
