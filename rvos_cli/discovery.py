@@ -6,7 +6,7 @@ asked as well. Stands between the network and ``matching_tracker.py``; knows tor
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -116,22 +116,38 @@ def new_objects(
     for slot, cells in enumerate(places):
         if not cells.any():
             continue
-        groups = clusters(cells, rules.gap * min(cells.shape))
-        large = [group for group in groups if group.sum() >= rules.splinter * groups[0].sum()]
         before = len(sources)
-        for group in large[: most - len(sources)]:
-            plane = emptied(logits[slot : slot + 1], [cells & ~group])[0]
-            inside = plane.sigmoid() > threshold
-            area = int(inside.sum())
-            if area < rules.area * taken.numel() or float(plane.sigmoid()[inside].mean()) < confidence:
-                continue
-            if int((inside & taken).sum()) <= rules.overlap * area:
+        for plane, inside in things(logits[slot], cells, rules, confidence, threshold, most=most - len(sources)):
+            if int((inside & taken).sum()) <= rules.overlap * int(inside.sum()):
                 sources.append(slot)
                 planes.append(plane)
                 taken = taken | inside
         if len(sources) == before:
             break
     return sources, torch.stack(planes) if planes else logits[:0]
+
+
+def things(
+    logits: Tensor, cells: Cells, rules: DiscoveryRules, confidence: float, threshold: float, *, most: int
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield the logits (h, w) of each thing that one slot shows, and where it is, (h, w) bool; the largest first.
+
+    Args:
+        logits: (h, w), what the slot found.
+        cells: in which it is above the threshold.
+        rules: what is asked of a thing.
+        confidence: the least mean probability inside its mask, 0..1.
+        threshold: least probability inside a mask, 0..1.
+        most: how many pieces are looked at.
+    """
+    groups = clusters(cells, rules.gap * min(cells.shape))
+    large = [group for group in groups if group.sum() >= rules.splinter * groups[0].sum()]
+    for group in large[:most]:
+        plane = emptied(logits[None], [cells & ~group])[0]
+        inside = plane.sigmoid() > threshold
+        enough = int(inside.sum()) >= rules.area * inside.numel()
+        if enough and float(plane.sigmoid()[inside].mean()) >= confidence:
+            yield plane, inside
 
 
 def _thick(masks: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
@@ -19,11 +20,21 @@ from rvos_cli.config import MAX_OBJECT_ID
 from rvos_cli.continuity import Cells
 from rvos_cli.discovery import DiscoveryRules, new_objects, seen_twice
 from rvos_cli.memory import Memory
+from rvos_cli.model import RecurrentState
 from rvos_cli.model.rvos import StepOutput
+from rvos_cli.newcomers import Newcomers
 from rvos_cli.presence import Absence
 from rvos_cli.sight import Labels, Seen
 from rvos_cli.trackers import EncodedFrame, Tracker
 from rvos_cli.whereabouts import Whereabouts
+
+
+@dataclass(frozen=True)
+class Finds:
+    """What was found in a frame: logits (M, h, w), and a state of as many slots."""
+
+    logits: Tensor
+    state: RecurrentState
 
 
 class MatchingTracker(Tracker):
@@ -39,6 +50,7 @@ class MatchingTracker(Tracker):
         self.doubts = True  # whether masks may contradict what was followed
         self._from_before: frozenset[int] = frozenset()  # of another shot, and not given in this one
         self._found_before: list[Cells] = []  # by the last frame's search, whether it counted or not
+        self._newcomers = Newcomers()
 
     def behind_cut(self) -> MatchingTracker:
         """Return another one for the same objects, where each is missing until it is seen again."""
@@ -48,6 +60,11 @@ class MatchingTracker(Tracker):
         other._absence = self._absence.behind_cut(self.ids, self.memory.later)
         other.state, other.masks = None, None if self.masks is None else torch.zeros_like(self.masks)
         return other
+
+    def pause(self) -> None:
+        """See ``Tracker.pause``; where things were in its last frames says nothing when it goes on."""
+        super().pause()
+        self._newcomers = Newcomers()
 
     def miss(self, other: MatchingTracker) -> None:
         """Miss whom *other* misses: nobody knows where they are."""
@@ -80,6 +97,7 @@ class MatchingTracker(Tracker):
         searching = self._free_slots()
         if known + searching[0] == 0:
             return self._seen(self._nobody(frame), (), frame)
+        fresh = self._as_if_first(frame)
         for free in searching:
             out = self._decode(frame, known + free, known)
             seen = self._seen(self._absence.without_missing(self.ids, out.logits[0], out.keys), self.ids, frame)
@@ -87,10 +105,14 @@ class MatchingTracker(Tracker):
             sources, found = self._search(seen, followed, frame)
             if free - 1 not in sources:
                 break  # the last slot found nothing, and no slot behind it would have
-        self._admit(len(sources))
-        if followed is not seen.logits or sources:
-            seen = self._seen(torch.cat([followed, found]), self.ids, frame)
-        self._remember(seen, out, mask, sources)
+        finds = Finds(found, out.state.select([known + slot for slot in sources]))
+        if fresh is not None:
+            finds = self._with_newcomers(finds, fresh, followed)
+        finds = finds if self.index == 0 else self._found_again(finds)
+        self._admit(len(finds.logits))
+        if followed is not seen.logits or len(finds.logits):
+            seen = self._seen(torch.cat([followed, finds.logits]), self.ids, frame)
+        self._remember(seen, out, mask, finds)
         return seen
 
     def _contradicted(self, mask: Labels, given: frozenset[int], frame: EncodedFrame) -> list[int]:
@@ -99,8 +121,7 @@ class MatchingTracker(Tracker):
         named = [slot for slot, identity in enumerate(self.ids) if identity in known]
         if not named or self.memory.kept is None:
             return []
-        if self.state is not None and self.masks is not None:  # what graphs answered is good until they are asked again
-            self.state, self.masks = self.state.clone(), self.masks.clone()
+        self._before_another()
         logits = self._decode(frame, len(self.ids), len(self.ids)).logits[0]
         expected = logits[named].sigmoid() > self.options.threshold
         inside = self._planes(mask, tuple(self.ids[slot] for slot in named), frame.size)[0] > 0.5
@@ -108,17 +129,50 @@ class MatchingTracker(Tracker):
         least = self.memory.rules.agreement
         return [slot for slot, common, all_ in zip(named, both, either, strict=True) if common < least * all_]
 
-    def _remember(self, seen: Seen, out: StepOutput, mask: Labels | None, sources: Sequence[int]) -> None:
-        """Keep what the next frames need; the last of ``ids`` are of new objects, found by the slots *sources*."""
-        known = len(self.ids) - len(sources)
+    def _before_another(self) -> None:
+        """Make what is held its own before a frame is decoded once more: graphs' answers are good until the next."""
+        if self.state is not None and self.masks is not None:
+            self.state, self.masks = self.state.clone(), self.masks.clone()
+
+    def _as_if_first(self, frame: EncodedFrame) -> StepOutput | None:
+        """Decode a frame as if it were the first, where it is time to look for newcomers."""
+        looking = self.discover and self._room() > 0 and bool(self._found_before or self._newcomers.due(self.index))
+        if not looking or not self._newcomers.ready:
+            return None
+        self._before_another()
+        out = self.model.decode(frame.features, None, slots=self._newcomers.rules.slots)
+        return replace(out, logits=out.logits.clone(), state=out.state.clone())
+
+    def _with_newcomers(self, finds: Finds, fresh: StepOutput, followed: Tensor) -> Finds:
+        """Return what was found together with what a look that knows nobody has found."""
+        assert fresh.keys is not None
+        slots, planes = self._newcomers.among(
+            fresh.logits[0],
+            fresh.keys,
+            torch.cat([followed, finds.logits]),
+            self.rules,
+            self.rules.confidence,
+            self._whereabouts.least,
+            most=self._room() - len(finds.logits),
+        )
+        if not planes:
+            return finds
+        state = RecurrentState(finds.state.slots + fresh.state.select(slots).slots)
+        return Finds(torch.cat([finds.logits, torch.stack(planes)]), state)
+
+    def _remember(self, seen: Seen, out: StepOutput, mask: Labels | None, finds: Finds) -> None:
+        """Keep what the next frames need; the last of ``ids`` are those of *finds*."""
+        known = len(self.ids) - len(finds.logits)
         if mask is not None and self.masks is not None:
             seen = seen.corrected(self._as_given(mask, seen.masks))
         self._whereabouts.note(self.ids, seen.cells)
-        self.state = out.state.select([*range(known), *(known + slot for slot in sources)])
+        self.state = RecurrentState(out.state.select(range(known)).slots + finds.state.slots)
         self.masks = seen.masks[None]
         if out.keys is not None and self.ids:
-            changed = mask is not None or len(sources) > 0
+            changed = mask is not None or len(finds.logits) > 0
             self.memory.add(seen.references(out.keys), self.index, changed=changed)
+        if self.discover and self.index > 0:
+            self._newcomers.note(out.keys)
 
     def begin(self, frame: EncodedFrame) -> bool:
         """Do a bit of what the frame that comes next needs, in another thread than ``step`` is in.
@@ -178,8 +232,7 @@ class MatchingTracker(Tracker):
         if not self.ids and frame.pixels is not None and self.index == 0:
             logits = self._seen_mirrored_too(logits, frame.pixels)
             cells = cells_above(logits, self._whereabouts.least)
-        sources, found = self._found(logits, seen.searched_cells if cells is None else cells, followed)
-        return (sources, found) if self.index == 0 else self._found_again(sources, found)
+        return self._found(logits, seen.searched_cells if cells is None else cells, followed)
 
     def _seen_mirrored_too(self, logits: Tensor, pixels: Tensor) -> Tensor:
         """Take from the logits (S, h, w) of a first frame's slots what is not found in its mirror image, too."""
@@ -203,15 +256,12 @@ class MatchingTracker(Tracker):
                 sources, found = new_objects(logits, places, taken, rules, confidence, threshold, most=self._room())
         return sources, found
 
-    def _found_again(self, sources: list[int], found: Tensor) -> tuple[list[int], Tensor]:
+    def _found_again(self, finds: Finds) -> Finds:
         """Keep what may have been found in the frame before, too: what is seen once is mostly scenery."""
-        if not sources:
-            self._found_before = []
-            return sources, found
-        cells, before = cells_above(found, self._whereabouts.least), self._found_before
+        cells, before = cells_above(finds.logits, self._whereabouts.least), self._found_before
         self._found_before = cells
         again = [place for place, one in enumerate(cells) if self._whereabouts.may_be_one_of(one, before)]
-        return [sources[place] for place in again], found[again]
+        return finds if len(again) == len(cells) else Finds(finds.logits[again], finds.state.select(again))
 
     def _admit(self, count: int) -> None:
         """Give new ids to *count* objects; ids are never used twice."""

@@ -41,13 +41,15 @@ ALLOWED = {
     "cells": {"continuity"},
     "discovery": {"cells", "continuity"},
     "memory": {"model"},
+    "motion": {"continuity"},
+    "newcomers": {"cells", "continuity", "discovery", "motion"},
     "presence": {"cells", "model"},
     "sight": {"cells", "continuity", "graphs", "model", "postprocess"},
     "whereabouts": {"cells", "continuity", "sight"},
     "trackers": {"config", "model", "preprocess", "sight", "views"},
     "matching_tracker": {
         *("config", "model", "trackers"),
-        *("cells", "continuity", "discovery", "memory", "presence", "sight", "whereabouts"),
+        *("cells", "continuity", "discovery", "memory", "newcomers", "presence", "sight", "whereabouts"),
     },
     "opening": set(),
     "picture_area": set(),
@@ -107,7 +109,7 @@ UNKNOWN = {
         for part in (
             *("model", "preprocess", "postprocess", "session", "trackers", "matching_tracker"),
             *("cells", "discovery", "memory", "presence", "sight", "whereabouts"),
-            *("ahead", "graphs", "opening", "threads"),
+            *("ahead", "graphs", "motion", "newcomers", "opening", "threads"),
         )
     },
     **{

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from copy import deepcopy
+from dataclasses import replace
 from unittest.mock import MagicMock
 
 import numpy as np
@@ -18,7 +19,7 @@ from numpy.typing import NDArray
 from small_demo import SMALL, Picture, clip, first_mask, labels_of, lite
 from torch import Tensor
 
-from rvos_cli import ahead, sight
+from rvos_cli import ahead, newcomers, sight
 from rvos_cli.ahead import AheadOnGPU
 from rvos_cli.graphs import Replayed
 from rvos_cli.model import RVOS, graphed
@@ -162,3 +163,12 @@ def test_a_mask_of_those_who_are_followed_is_believed_as_on_a_processor(on_a_gpu
 
     plain = followed(Session(lite(), options=SMALL, discover=False))
     require_alike(followed(on_a_gpu(lite(), options=SMALL, discover=False)), plain)
+
+
+def test_who_comes_in_later_is_found_as_on_a_processor(on_a_gpu: Opened, monkeypatch):
+    """Here all that is known comes in again."""
+    monkeypatch.setattr(newcomers, "own_motion", lambda *_: 0.1)
+    monkeypatch.setattr(newcomers.Newcomers, "rules", replace(newcomers.Newcomers.rules, overlap=1.0))
+    there = labels_of(on_a_gpu(lite(), options=SMALL), clip()[:18])
+    assert len(np.unique(there[-1])) > len(np.unique(there[0]))
+    require_alike(there, labels_of(Session(lite(), options=SMALL), clip()[:18]))

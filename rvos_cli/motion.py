@@ -1,0 +1,123 @@
+"""What moves against the camera: keys of two frames enter, how far a thing has moved on its own leaves.
+
+A camera that turns or travels moves all that stands still along a smooth field; a thing that does otherwise moves by
+itself. Where a place was in an earlier frame is told by the keys that the network compares frames with anyway. Used by
+``newcomers.py``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from rvos_cli.continuity import Cells
+
+FEWEST = 50  # places of scenery, of which no field can be told
+
+
+@dataclass(frozen=True, kw_only=True)
+class MotionRules:
+    """How places are found again, and how the scenery's motion is told. Lengths are in short sides of the frame.
+
+    Args:
+        places: of so many of a thing, and of the scenery, it is asked where they were, evenly thinned out.
+        nearness: what a place a short side away has to be more like it, as a cosine.
+        sharpness: of the softmax over a place and its neighbours that tells where in between it was.
+        rounds: how often the field is fitted, each time with less weight on what differs from it,
+        loose: at first what differs by so much,
+        tight: at last by so much.
+        seen: the least share of a thing's places that were in the picture, as far as the camera's motion tells, 0..1.
+    """
+
+    places: int = 256
+    nearness: float = 0.1
+    sharpness: float = 20.0
+    rounds: int = 12
+    loose: float = 0.15
+    tight: float = 0.02
+    seen: float = 0.5
+
+
+def own_motion(keys: Tensor, earlier: Tensor, thing: Cells, scenery: Cells, rules: MotionRules) -> float:
+    """Return how far a thing has moved against the scenery.
+
+    Args:
+        keys: (D, h, w) of a frame, unit length along D.
+        earlier: the same of an earlier frame.
+        thing: (h, w), where it is in the frame.
+        scenery: (h, w), places that may stand still.
+        rules: how it is told.
+
+    Returns:
+        The median over the thing's places, in short sides of the frame; 0 where the scenery does not tell. What the
+        scenery itself differs from its field is taken off.
+    """
+    still, moving = (_thinned(np.argwhere(cells), rules.places) for cells in (scenery, thing))
+    if len(still) < FEWEST or not len(moving):
+        return 0.0
+    places = np.concatenate([still, moving])
+    moved = _displacements(keys.float(), earlier.float(), places, rules)
+    size = np.array(keys.shape[1:]) / min(keys.shape[1:])
+    here = places / min(keys.shape[1:])
+    across, down = _terms(here - size / 2)
+    count = len(still)
+    field = _field(across[:count], down[:count], moved[:count], rules)
+    carried = np.stack([down @ field, across @ field], axis=1)
+    off, was = np.linalg.norm(carried - moved, axis=1), here[count:] + carried[count:]
+    seen = np.all((was >= 0) & (was < size), axis=1)
+    if seen.mean() < rules.seen:
+        return 0.0
+    return float(np.median(off[count:][seen]) - np.median(off[:count]))
+
+
+def _thinned(places: NDArray[np.int64], most: int) -> NDArray[np.int64]:
+    return places[:: -(-len(places) // most) or 1]
+
+
+def _displacements(keys: Tensor, earlier: Tensor, places: NDArray[np.int64], rules: MotionRules) -> NDArray[np.float64]:
+    """Return by how much (N, 2), rows and columns in short sides, *places* (N, 2) of a frame were elsewhere before."""
+    _, height, width = keys.shape
+    asked = torch.from_numpy(places).to(keys.device)
+    with torch.autocast(keys.device.type, enabled=False):  # cosines in 16 bits would move places about
+        alike = keys[:, asked[:, 0], asked[:, 1]].T @ earlier.flatten(1)
+    everywhere = torch.cartesian_prod(*(torch.arange(n, device=keys.device) for n in (height, width)))
+    far = torch.cdist(asked.float(), everywhere.float()) / min(height, width)
+    best = (alike - rules.nearness * far).argmax(dim=1)
+    steps = torch.tensor([-1, 0, 1], device=keys.device)
+    row = (best[:, None] // width + steps.repeat_interleave(3)).clamp(0, height - 1)  # and its eight neighbours
+    column = (best[:, None] % width + steps.repeat(3)).clamp(0, width - 1)
+    weights = (rules.sharpness * alike.gather(1, row * width + column)).softmax(dim=1)
+    was = torch.stack([(weights * row).sum(dim=1), (weights * column).sum(dim=1)], dim=1)
+    return ((was - asked) / min(height, width)).double().cpu().numpy()
+
+
+def _terms(places: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return what the eight parameters of a field are multiplied by, (N, 8), for columns and for rows.
+
+    It is the field of a plane that a moving camera sees, to the second order.
+    """
+    y, x = places.T
+    one, zero = np.ones_like(x), np.zeros_like(x)
+    across = np.stack([one, x, y, zero, zero, zero, x * x, x * y], axis=1)
+    return across, np.stack([zero, zero, zero, one, x, y, x * y, y * y], axis=1)
+
+
+def _field(
+    across: NDArray[np.float64], down: NDArray[np.float64], moved: NDArray[np.float64], rules: MotionRules
+) -> NDArray[np.float64]:
+    """Fit a field's parameters (8,) to displacements (N, 2); what differs from it counts little (Geman-McClure)."""
+    terms, wanted = np.concatenate([across, down]), np.concatenate([moved[:, 1], moved[:, 0]])
+    field, spread = np.zeros(8), rules.loose
+    field[[3, 0]] = np.median(moved, axis=0)
+    # A field that bends without need bends where there is no scenery, that is in the thing.
+    straight = np.diag([0, 1, 1, 0, 1, 1, 3, 3]) ** 2 * 1e-4 * len(wanted) + 1e-9 * np.eye(8)
+    for _ in range(rules.rounds):
+        off = np.hypot(across @ field - moved[:, 1], down @ field - moved[:, 0])
+        weights = np.tile(1 / (1 + (off / spread) ** 2) ** 2, 2)[:, None]
+        field = np.linalg.solve(terms.T @ (terms * weights) + straight, (terms * weights).T @ wanted)
+        spread = max(rules.tight, 0.7 * spread)
+    return field
