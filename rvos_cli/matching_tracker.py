@@ -64,7 +64,7 @@ class MatchingTracker(Tracker):
     def pause(self) -> None:
         """See ``Tracker.pause``; where things were in its last frames says nothing when it goes on."""
         super().pause()
-        self._newcomers = Newcomers()
+        self._newcomers, self._found_before = Newcomers(), []
 
     def miss(self, other: MatchingTracker) -> None:
         """Miss whom *other* misses: nobody knows where they are."""

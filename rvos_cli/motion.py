@@ -7,6 +7,7 @@ itself. Where a place was in an earlier frame is told by the keys that the netwo
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -88,11 +89,16 @@ def _displacements(keys: Tensor, earlier: Tensor, places: NDArray[np.int64], rul
     far = torch.cdist(asked.float(), everywhere.float()) / min(height, width)
     best = (alike - rules.nearness * far).argmax(dim=1)
     steps = torch.tensor([-1, 0, 1], device=keys.device)
-    row = (best[:, None] // width + steps.repeat_interleave(3)).clamp(0, height - 1)  # and its eight neighbours
-    column = (best[:, None] % width + steps.repeat(3)).clamp(0, width - 1)
-    weights = (rules.sharpness * alike.gather(1, row * width + column)).softmax(dim=1)
+    row, column = best[:, None] // width + steps.repeat_interleave(3), best[:, None] % width + steps.repeat(3)
+    both = _inside(row, height) & _inside(column, width)  # at the edge, a neighbour without another opposite pulls
+    weights = rules.sharpness * alike.gather(1, row.clamp(0, height - 1) * width + column.clamp(0, width - 1))
+    weights = weights.masked_fill(~(both & both.flip(1)), -math.inf).softmax(dim=1)
     was = torch.stack([(weights * row).sum(dim=1), (weights * column).sum(dim=1)], dim=1)
     return ((was - asked) / min(height, width)).double().cpu().numpy()
+
+
+def _inside(places: Tensor, size: int) -> Tensor:
+    return (places >= 0) & (places < size)
 
 
 def _terms(places: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -15,7 +15,7 @@ import torch
 from scipy import ndimage
 from torch import Tensor
 
-from rvos_cli.cells import cells_above
+from rvos_cli.cells import NOWHERE, cells_above
 from rvos_cli.continuity import TOUCHING, Cells
 from rvos_cli.discovery import DiscoveryRules, things
 from rvos_cli.motion import MotionRules, own_motion
@@ -29,7 +29,7 @@ class NewcomerRules:
 
     Args:
         every: one in so many frames is looked at,
-        slots: by as many slots as objects are known, and one more, but by no more than these.
+        slots: by so many slots.
         motion: the least that it has moved against the camera in *since* frames, in short sides of the frame.
         since: see there.
         overlap: most share of it that known objects may have already, 0..1.
@@ -106,7 +106,7 @@ class Newcomers:
                     moved = own_motion(keys[0], self._earlier[0], thing, ~around, self.motion_rules)
                     if moved >= self.rules.motion:
                         sources.append(slot)
-                        planes.append(plane)
+                        planes.append(plane.masked_fill(taken, NOWHERE))  # which does not know whose that is
                         taken = taken | inside
         return sources, planes
 

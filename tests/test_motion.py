@@ -85,3 +85,9 @@ def test_places_are_told_in_32_bits_under_autocast():
     plain = moved(keys, earlier)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         assert moved(keys, earlier) == plain
+
+
+@pytest.mark.parametrize("rows", [slice(0, 1), slice(SHORT - 1, SHORT)])
+def test_at_the_edge_of_a_flat_picture_nothing_moves(rows: slice):
+    flat = torch.full((DEPTH, SHORT, LONG), DEPTH**-0.5)
+    assert abs(moved(flat, flat, box(rows, slice(0, LONG)))) < 0.001

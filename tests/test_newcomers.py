@@ -39,8 +39,8 @@ def keys_of(frame: int) -> Tensor:
     return torch.nn.functional.normalize(keys, dim=0)[None]
 
 
-def found(logits: Tensor, followed: Tensor | None = None, *, most: int = 9) -> list[int]:
-    """Return the slots that found newcomers in the fifth frame."""
+def planes_of(logits: Tensor, followed: Tensor | None = None, *, most: int = 9) -> tuple[list[int], list[Tensor]]:
+    """Return the slots that found newcomers in the fifth frame, and the newcomers' logits."""
     watch, followed = Newcomers(), looks() if followed is None else followed
     assert not watch.ready
     for frame in range(4):
@@ -49,9 +49,12 @@ def found(logits: Tensor, followed: Tensor | None = None, *, most: int = 9) -> l
         keys.zero_()  # the network may use the memory again
     assert watch.ready
     followed = followed.reshape(-1, HEIGHT, WIDTH)
-    sources, planes = watch.among(logits, keys_of(4), followed, DiscoveryRules(), 0.7, 0.0, most=most)
-    assert len(sources) == len(planes)
-    return sources
+    return watch.among(logits, keys_of(4), followed, DiscoveryRules(), 0.7, 0.0, most=most)
+
+
+def found(logits: Tensor, followed: Tensor | None = None, *, most: int = 9) -> list[int]:
+    """Return the slots that found newcomers in the fifth frame."""
+    return planes_of(logits, followed, most=most)[0]
 
 
 def test_what_moves_is_a_newcomer_and_what_stands_still_is_scenery():
@@ -61,6 +64,14 @@ def test_what_moves_is_a_newcomer_and_what_stands_still_is_scenery():
 
 def test_who_is_followed_is_no_newcomer():
     assert found(looks(MOVING, OTHER), looks(MOVING)) == [1]
+
+
+def test_a_newcomer_takes_nothing_from_who_is_followed():
+    known = looks(MOVING)
+    known[:, :, MOVING[1] + 12 :] = -5.0  # a quarter of what comes
+    (slot,), (plane,) = planes_of(looks(MOVING), known)
+    assert slot == 0
+    assert torch.equal(plane > 0, (looks(MOVING)[0] > 0) & (known[0] < 0))
 
 
 def test_what_is_doubtful_is_no_newcomer():
@@ -119,6 +130,17 @@ def test_who_moves_in_one_look_alone_gets_no_id(monkeypatch):
     first = Newcomers.rules.every * -(-(Newcomers.rules.since + 1) // Newcomers.rules.every)
     session = entering(network, monkeypatch, {first: square_in(network, 16)})
     assert not any(session.step(picture()).any() for _ in range(first + 4))
+
+
+def test_a_shot_that_goes_on_knows_nothing_of_its_last_frames():
+    session = Session(matching_network())
+    for _ in range(6):
+        session.step(picture())
+    tracker = session._tracker
+    assert tracker._newcomers.ready
+    tracker._found_before = [np.ones((16, 28), np.bool_)]
+    tracker.pause()
+    assert not tracker._newcomers.ready and not tracker._found_before
 
 
 def test_who_only_follows_looks_for_nobody(monkeypatch):
