@@ -151,7 +151,6 @@ class MatchingTracker(Tracker):
             fresh.keys,
             torch.cat([followed, finds.logits]),
             self.rules,
-            self.rules.confidence,
             self._whereabouts.least,
             most=self._room() - len(finds.logits),
         )

@@ -72,7 +72,6 @@ class Newcomers:
         keys: Tensor,
         followed: Tensor,
         rules: DiscoveryRules,
-        confidence: float,
         least: float,
         *,
         most: int,
@@ -83,8 +82,7 @@ class Newcomers:
             logits: (S, h, w), what each slot of the look found.
             keys: (1, D, h/8, w/8), of the frame.
             followed: (N, h, w) logits of known objects.
-            rules: what is asked of a thing.
-            confidence: the least mean probability inside its mask, 0..1.
+            rules: what is asked of a thing, as in a first frame.
             least: logit above which a pixel is a thing's.
             most: how many newcomers there may be.
 
@@ -98,17 +96,19 @@ class Newcomers:
         sources: list[int] = []
         planes: list[Tensor] = []
         for slot, cells in enumerate(places[len(followed) :]):
-            if not cells.any():
-                continue
-            for plane, inside in things(logits[slot], cells, rules, confidence, threshold, most=most):
-                if len(sources) < most and int((inside & taken).sum()) <= self.rules.overlap * int(inside.sum()):
-                    thing = _positions(cells_above(plane[None], least)[0])
-                    moved = own_motion(keys[0], self._earlier[0], thing, ~around, self.motion_rules)
-                    if moved >= self.rules.motion:
-                        sources.append(slot)
-                        planes.append(plane.masked_fill(taken, NOWHERE))  # which does not know whose that is
-                        taken = taken | inside
+            finds = things(logits[slot], cells, rules, rules.confidence, threshold, most=most) if cells.any() else ()
+            for plane, inside in finds:
+                if len(sources) == most:
+                    return sources, planes
+                known = int((inside & taken).sum()) > self.rules.overlap * int(inside.sum())
+                if not known and self._moves(keys[0], _positions(cells_above(plane[None], least)[0]), ~around):
+                    sources.append(slot)
+                    planes.append(plane.masked_fill(taken, NOWHERE))  # which does not know whose that is
+                    taken = taken | inside
         return sources, planes
+
+    def _moves(self, keys: Tensor, thing: Cells, scenery: Cells) -> bool:
+        return own_motion(keys, self._earlier[0], thing, scenery, self.motion_rules) >= self.rules.motion
 
 
 def _positions(cells: Cells) -> Cells:

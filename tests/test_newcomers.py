@@ -49,7 +49,7 @@ def planes_of(logits: Tensor, followed: Tensor | None = None, *, most: int = 9) 
         keys.zero_()  # the network may use the memory again
     assert watch.ready
     followed = followed.reshape(-1, HEIGHT, WIDTH)
-    return watch.among(logits, keys_of(4), followed, DiscoveryRules(), 0.7, 0.0, most=most)
+    return watch.among(logits, keys_of(4), followed, DiscoveryRules(), 0.0, most=most)
 
 
 def found(logits: Tensor, followed: Tensor | None = None, *, most: int = 9) -> list[int]:
