@@ -55,14 +55,15 @@ def main(words: Sequence[str] | None = None) -> int:
 
 
 def read_clip(folder: Path) -> tuple[list[Labels], list[Labels]]:
-    """Return the frames (H, W, 3) and the true masks (H, W) of a folder.
+    """Return the frames (H, W, 3) of a folder and its true masks (H, W), beside them or as DAVIS has them.
 
     Raises:
         DatasetError: not every frame has its mask.
     """
-    frames, masks = (sorted(folder.glob(f"*.{kind}")) for kind in ("jpg", "png"))
+    beside = Path(*("Annotations" if part == "JPEGImages" else part for part in folder.parts))
+    frames, masks = sorted(folder.glob("*.jpg")), sorted(beside.glob("*.png"))
     if not frames or [path.stem for path in frames] != [path.stem for path in masks]:
-        raise DatasetError(f"{folder} is no clip", cure="name folders with a mask (.png) beside every frame (.jpg)")
+        raise DatasetError(f"{folder} is no clip", cure="every frame (.jpg) needs a mask (.png)")
     return [np.asarray(Image.open(path).convert("RGB")) for path in frames], [read_mask(path) for path in masks]
 
 

@@ -23,13 +23,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from late import read_clip
 from numpy.typing import NDArray
-from PIL import Image
 from speed_machine import processor, shown_command
 
 import rvos_cli as rvos
 from rvos_cli.errors import DatasetError, RvosError
-from rvos_cli.evaluation import jaccard, read_mask
+from rvos_cli.evaluation import jaccard
 
 OUTSIDE, BEHIND, INSIDE = 6, 34, 8  # frames without anything, looked at behind them, and with the things at least
 WHOLE, SIZE = 0.7, 0.01  # of the things are inside, and fill the picture, at least
@@ -68,20 +68,6 @@ def print_row(name: str, scores: Sequence[float]) -> None:
     print(f"| {name} | {' | '.join(f'{x:.3f}' for x in scores[:-1])} | {scores[-1]:.1f} |", flush=True)
 
 
-def read_clip(folder: Path) -> tuple[list[Labels], Masks]:
-    """Return the frames (H, W, 3) of a folder and where their things are (T, H, W).
-
-    Raises:
-        DatasetError: not every frame has its mask.
-    """
-    beside = Path(*("Annotations" if part == "JPEGImages" else part for part in folder.parts))
-    frames, masks = sorted(folder.glob("*.jpg")), sorted(beside.glob("*.png"))
-    if not frames or [path.stem for path in frames] != [path.stem for path in masks]:
-        raise DatasetError(f"{folder} is no clip", cure="every frame (.jpg) needs a mask (.png)")
-    labels = np.stack([read_mask(path) for path in masks])
-    return [np.asarray(Image.open(path).convert("RGB")) for path in frames], (labels > 0) & (labels < 255)
-
-
 @dataclass(frozen=True)
 class Part:
     """A part of a clip into which things come.
@@ -97,8 +83,9 @@ class Part:
     inside: list[int]
 
 
-def coming_in(frames: list[Labels], things: Masks) -> Part | None:
+def coming_in(frames: list[Labels], labels: list[Labels]) -> Part | None:
     """Return the part of a clip with the most frames in which its things are, by its size; None without any."""
+    things = (np.stack(labels) > 0) & (np.stack(labels) < 255)
     best, found = 0.0, None
     whole = things.sum(axis=(1, 2))
     for width, height in product(WIDTHS, HEIGHTS):

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import AbstractContextManager
 from typing import Any, Generic, TypeVar
 
 import torch
@@ -85,7 +84,7 @@ class Ahead(Generic[ResultT]):
         """Begin to compute the answer to *arguments*, with half of the threads."""
         if self._thread is None:
             self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="rvos-ahead")
-            with half_of_the_threads():
+            with torch_threads():
                 # A thread takes on the number that is set when it first asks for it, and keeps it.
                 self._thread.submit(torch.get_num_threads).result()
         coming: _Coming[ResultT] = _Coming(arguments)
@@ -185,8 +184,3 @@ class AheadOnGPU(Generic[ResultT]):
 def _same(some: tuple[Any, ...], others: tuple[Any, ...]) -> bool:
     """Whether these are the same arguments, not only equal ones."""
     return all(one is other for one, other in zip(some, others, strict=True))
-
-
-def half_of_the_threads() -> AbstractContextManager[None]:
-    """Let torch compute with half of this thread's threads, rounded up, while the block runs."""
-    return torch_threads()

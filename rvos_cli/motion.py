@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -43,40 +44,62 @@ class MotionRules:
     seen: float = 0.5
 
 
-def own_motion(keys: Tensor, earlier: Tensor, thing: Cells, scenery: Cells, rules: MotionRules) -> float:
-    """Return how far a thing has moved against the scenery.
+@dataclass(frozen=True)
+class Motion:
+    """What has moved between two frames; how the camera has moved the scenery is worked out when it is first asked for.
 
     Args:
         keys: (D, h, w) of a frame, unit length along D.
         earlier: the same of an earlier frame.
-        thing: (h, w), where it is in the frame.
-        scenery: (h, w), places that may stand still.
+        scenery: (h, w), places of the frame that may stand still.
         rules: how it is told.
-
-    Returns:
-        The median over the thing's places, in short sides of the frame; 0 where the scenery does not tell. What the
-        scenery itself differs from its field is taken off.
     """
-    still, moving = (_thinned(np.argwhere(cells), rules.places) for cells in (scenery, thing))
-    if len(still) < FEWEST or not len(moving):
-        return 0.0
-    places = np.concatenate([still, moving])
-    moved = _displacements(keys.float(), earlier.float(), places, rules)
-    size = np.array(keys.shape[1:]) / min(keys.shape[1:])
-    here = places / min(keys.shape[1:])
-    across, down = _terms(here - size / 2)
-    count = len(still)
-    field = _field(across[:count], down[:count], moved[:count], rules)
-    carried = np.stack([down @ field, across @ field], axis=1)
-    off, was = np.linalg.norm(carried - moved, axis=1), here[count:] + carried[count:]
-    seen = np.all((was >= 0) & (was < size), axis=1)
-    if seen.mean() < rules.seen:
-        return 0.0
-    return float(np.median(off[count:][seen]) - np.median(off[:count]))
 
+    keys: Tensor
+    earlier: Tensor
+    scenery: Cells
+    rules: MotionRules
 
-def _thinned(places: NDArray[np.int64], most: int) -> NDArray[np.int64]:
-    return places[:: -(-len(places) // most) or 1]
+    def of(self, thing: Cells) -> float:
+        """Return how far a thing that is at these places (h, w) has moved against the scenery.
+
+        Returns:
+            The median over the thing's places, in short sides of the frame; 0 where the scenery does not tell. What
+            the scenery itself differs from its field is taken off.
+        """
+        places, size = self._some(thing), np.array(thing.shape) / min(thing.shape)
+        if not len(places) or self._camera is None:
+            return 0.0
+        field, usual = self._camera
+        carried, off = self._against(field, places, self._moved(places))
+        was = places / min(thing.shape) + carried
+        seen = np.all((was >= 0) & (was < size), axis=1)
+        return float(np.median(off[seen]) - usual) if seen.mean() >= self.rules.seen else 0.0
+
+    @cached_property
+    def _camera(self) -> tuple[NDArray[np.float64], float] | None:
+        """The scenery's field (8,), and how much it differs from it; None where there is too little of it."""
+        places = self._some(self.scenery)
+        if len(places) < FEWEST:
+            return None
+        moved = self._moved(places)
+        field = _field(*_terms(places, self.scenery.shape), moved, self.rules)
+        return field, float(np.median(self._against(field, places, moved)[1]))
+
+    def _some(self, cells: Cells) -> NDArray[np.int64]:
+        places = np.argwhere(cells)
+        return places[:: -(-len(places) // self.rules.places) or 1]
+
+    def _moved(self, places: NDArray[np.int64]) -> NDArray[np.float64]:
+        return _displacements(self.keys.float(), self.earlier.float(), places, self.rules)
+
+    def _against(
+        self, field: NDArray[np.float64], places: NDArray[np.int64], moved: NDArray[np.float64]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return by how much (N, 2) a field has *places* elsewhere before, and how far from there (N,) they were."""
+        across, down = _terms(places, self.scenery.shape)
+        carried = np.stack([down @ field, across @ field], axis=1)
+        return carried, np.linalg.norm(carried - moved, axis=1)
 
 
 def _displacements(keys: Tensor, earlier: Tensor, places: NDArray[np.int64], rules: MotionRules) -> NDArray[np.float64]:
@@ -101,12 +124,12 @@ def _inside(places: Tensor, size: int) -> Tensor:
     return (places >= 0) & (places < size)
 
 
-def _terms(places: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return what the eight parameters of a field are multiplied by, (N, 8), for columns and for rows.
+def _terms(places: NDArray[np.int64], size: tuple[int, ...]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return what a field's eight parameters are multiplied by at *places* (N, 2), (N, 8), for columns and for rows.
 
     It is the field of a plane that a moving camera sees, to the second order.
     """
-    y, x = places.T
+    y, x = ((places - np.array(size) / 2) / min(size)).T
     one, zero = np.ones_like(x), np.zeros_like(x)
     across = np.stack([one, x, y, zero, zero, zero, x * x, x * y], axis=1)
     return across, np.stack([zero, zero, zero, one, x, y, x * y, y * y], axis=1)

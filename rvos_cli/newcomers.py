@@ -18,7 +18,7 @@ from torch import Tensor
 from rvos_cli.cells import NOWHERE, cells_above
 from rvos_cli.continuity import TOUCHING, Cells
 from rvos_cli.discovery import DiscoveryRules, things
-from rvos_cli.motion import MotionRules, own_motion
+from rvos_cli.motion import Motion, MotionRules
 
 MARGIN = 2  # positions of the keys around things, which may belong to them
 
@@ -30,8 +30,8 @@ class NewcomerRules:
     Args:
         every: one in so many frames is looked at,
         slots: by so many slots.
-        motion: the least that it has moved against the camera in *since* frames, in short sides of the frame.
-        since: see there.
+        motion: the least that it has moved against the camera, in short sides of the frame,
+        since: in so many frames.
         overlap: most share of it that known objects may have already, 0..1.
     """
 
@@ -92,6 +92,7 @@ class Newcomers:
         threshold = float(torch.tensor(least).sigmoid())
         places = cells_above(torch.cat([followed, logits]), least)
         around = ndimage.binary_dilation(_positions(np.logical_or.reduce(places)), TOUCHING, MARGIN)
+        motion = Motion(keys[0], self._earlier[0], ~around, self.motion_rules)
         taken = (followed > least).any(dim=0)
         sources: list[int] = []
         planes: list[Tensor] = []
@@ -101,14 +102,12 @@ class Newcomers:
                 if len(sources) == most:
                     return sources, planes
                 known = int((inside & taken).sum()) > self.rules.overlap * int(inside.sum())
-                if not known and self._moves(keys[0], _positions(cells_above(plane[None], least)[0]), ~around):
+                place = _positions(cells_above(plane[None], least)[0])
+                if not known and motion.of(place) >= self.rules.motion:
                     sources.append(slot)
                     planes.append(plane.masked_fill(taken, NOWHERE))  # which does not know whose that is
                     taken = taken | inside
         return sources, planes
-
-    def _moves(self, keys: Tensor, thing: Cells, scenery: Cells) -> bool:
-        return own_motion(keys, self._earlier[0], thing, scenery, self.motion_rules) >= self.rules.motion
 
 
 def _positions(cells: Cells) -> Cells:

@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from rvos_cli.ahead import Ahead, AheadOnGPU, ReadAhead, half_of_the_threads
+from rvos_cli.ahead import Ahead, AheadOnGPU, ReadAhead
 from rvos_cli.config import InferenceOptions
 from rvos_cli.matching_tracker import MatchingTracker
 from rvos_cli.model import RVOS
@@ -277,7 +277,7 @@ class Session:
             # Copying a picture is all there is for them, and after it they would keep their processors busy waiting for
             # more, which those who decode and encode want.
             return torch_threads(1)
-        return half_of_the_threads() if self._announced else nullcontext()
+        return torch_threads() if self._announced else nullcontext()
 
     def _arithmetic(self) -> torch.autocast:
         return torch.autocast(self.device.type, dtype=self.dtype, enabled=self.dtype != torch.float32)

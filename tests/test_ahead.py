@@ -10,8 +10,9 @@ import torch
 from squares import FRAMES, square_labels, squares
 
 from rvos_cli import ahead
-from rvos_cli.ahead import LARGEST_LEAD, Ahead, AheadOnGPU, ReadAhead, half_of_the_threads
+from rvos_cli.ahead import LARGEST_LEAD, Ahead, AheadOnGPU, ReadAhead
 from rvos_cli.segmenter import Segmenter
+from rvos_cli.threads import torch_threads
 
 
 def failing() -> Iterator[int]:
@@ -113,7 +114,7 @@ def test_half_of_the_threads_is_rounded_up_and_given_back():
     try:
         for whole, half in ((1, 1), (2, 1), (3, 2), (4, 2)):
             torch.set_num_threads(whole)
-            with half_of_the_threads():
+            with torch_threads():
                 assert torch.get_num_threads() == half
             assert torch.get_num_threads() == whole
     finally:
@@ -125,14 +126,14 @@ def test_threads_that_come_while_others_are_in_a_block_leave_all_as_it_was():
     seen, inside, leave = [], threading.Event(), threading.Event()
 
     def first() -> None:
-        with half_of_the_threads():
+        with torch_threads():
             inside.set()
             leave.wait(30)
 
     def second() -> None:
-        with half_of_the_threads():
+        with torch_threads():
             seen.append(torch.get_num_threads())
-            with half_of_the_threads():
+            with torch_threads():
                 seen.append(torch.get_num_threads())
             seen.append(torch.get_num_threads())
         seen.append(torch.get_num_threads())

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from rvos_cli.continuity import Cells
-from rvos_cli.motion import FEWEST, MotionRules, own_motion
+from rvos_cli.motion import FEWEST, Motion, MotionRules
 
 SHORT, LONG, DEPTH = 24, 40, 32
 
@@ -34,7 +34,7 @@ THING = box(slice(8, 16), slice(16, 24))
 
 
 def moved(keys: Tensor, earlier: Tensor, thing: Cells = THING, scenery: Cells | None = None) -> float:
-    return own_motion(keys, earlier, thing, ~thing if scenery is None else scenery, MotionRules())
+    return Motion(keys, earlier, ~thing if scenery is None else scenery, MotionRules()).of(thing)
 
 
 @pytest.mark.parametrize("by", [0, 3, -5])

@@ -114,7 +114,7 @@ def square_in(network: RVOS, left: int) -> Tensor:
 
 @pytest.mark.parametrize("moves", [True, False])
 def test_who_moves_in_two_looks_running_gets_an_id_and_keeps_it(monkeypatch, moves: bool):
-    monkeypatch.setattr(newcomers, "own_motion", lambda *_: 0.1 if moves else 0.0)
+    monkeypatch.setattr(newcomers.Motion, "of", lambda *_: 0.1 if moves else 0.0)
     network = matching_network()
     first = Newcomers.rules.every * -(-(Newcomers.rules.since + 1) // Newcomers.rules.every)
     here = square_in(network, 16)
@@ -125,7 +125,7 @@ def test_who_moves_in_two_looks_running_gets_an_id_and_keeps_it(monkeypatch, mov
 
 
 def test_who_moves_in_one_look_alone_gets_no_id(monkeypatch):
-    monkeypatch.setattr(newcomers, "own_motion", lambda *_: 0.1)
+    monkeypatch.setattr(newcomers.Motion, "of", lambda *_: 0.1)
     network = matching_network()
     first = Newcomers.rules.every * -(-(Newcomers.rules.since + 1) // Newcomers.rules.every)
     session = entering(network, monkeypatch, {first: square_in(network, 16)})

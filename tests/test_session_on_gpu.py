@@ -167,7 +167,7 @@ def test_a_mask_of_those_who_are_followed_is_believed_as_on_a_processor(on_a_gpu
 
 def test_who_comes_in_later_is_found_as_on_a_processor(on_a_gpu: Opened, monkeypatch):
     """Here all that is known comes in again, and wins."""
-    monkeypatch.setattr(newcomers, "own_motion", lambda *_: 0.1)
+    monkeypatch.setattr(newcomers.Motion, "of", lambda *_: 0.1)
     monkeypatch.setattr(newcomers.Newcomers, "rules", replace(newcomers.Newcomers.rules, overlap=1.0))
     monkeypatch.setattr(newcomers, "NOWHERE", 20.0)
     there = labels_of(on_a_gpu(lite(), options=SMALL), clip()[:18])
