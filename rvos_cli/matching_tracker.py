@@ -183,7 +183,7 @@ class MatchingTracker(Tracker):
         """
         if frame.begun is not None:
             return frame.begun[2].take()
-        kept, slots = self.memory.next, len(self.ids) + (min(1, self._room()) if self.discover else 0)
+        kept, slots = self.memory.next, len(self.ids) + self._free_slots_later()
         if kept is None:
             return False
         frame.begun = kept, slots, self.model.begin(frame.features, kept, slots)
@@ -197,8 +197,12 @@ class MatchingTracker(Tracker):
         """
         room = self._room() if self.discover else 0
         if self.index > 0 or not room:
-            return (min(1, room),)
+            return (self._free_slots_later(),)
         return (self.rules.slots, room) if room > self.rules.slots else (self.rules.slots,)
+
+    def _free_slots_later(self) -> int:
+        """Return how many look for objects in any other frame; behind known objects in sight they would hardly answer."""
+        return int(self.discover and self._room() > 0 and not self._whereabouts.in_sight(self.ids))
 
     def _room(self) -> int:
         return max(0, min(self.options.max_objects - len(self.ids), MAX_OBJECT_ID - self.newest_id))

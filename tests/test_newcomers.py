@@ -96,7 +96,7 @@ def entering(network: RVOS, monkeypatch: pytest.MonkeyPatch, shown: dict[int, Te
         logits = torch.full_like(out.logits, -6.0)
         if rest.get("kept") is not None and len(tracker.ids):
             logits[:, : len(tracker.ids)] = 6 * (2 * rest["masks"][:, : len(tracker.ids)] - 1)
-        elif state is None and tracker.index in shown:
+        if state is None and tracker.index in shown:
             logits[0, 0] = shown[tracker.index]
         return replace(out, logits=logits)
 
@@ -104,24 +104,28 @@ def entering(network: RVOS, monkeypatch: pytest.MonkeyPatch, shown: dict[int, Te
     return session
 
 
-def square_in(network: RVOS, left: int) -> Tensor:
+def square_in(network: RVOS, left: int | None) -> Tensor:
+    """Return logits (h, w) of a frame with a square, in the middle where *left* is None."""
     height, width = picture().shape[:2]
     size = network.config.size
     logits = torch.full((size, round(width * size / height / 32) * 32), -6.0)
+    left = logits.shape[1] // 2 - 12 if left is None else left
     logits[16:40, left : left + 24] = 6.0
     return logits
 
 
 @pytest.mark.parametrize("moves", [True, False])
-def test_who_moves_in_two_looks_running_gets_an_id_and_keeps_it(monkeypatch, moves: bool):
+@pytest.mark.parametrize("others", [0, 1])
+def test_who_moves_in_two_looks_running_gets_an_id_and_keeps_it(monkeypatch, moves: bool, others: int):
     monkeypatch.setattr(newcomers.Motion, "of", lambda *_: 0.1 if moves else 0.0)
     network = matching_network()
     first = Newcomers.rules.every * -(-(Newcomers.rules.since + 1) // Newcomers.rules.every)
-    here = square_in(network, 16)
-    session = entering(network, monkeypatch, {first: here, first + 1: here})
+    here, known = square_in(network, 16), set(range(others + 1))
+    before = {0: square_in(network, None)} if others else {}
+    session = entering(network, monkeypatch, {**before, first: here, first + 1: here})
     seen = [set(np.unique(session.step(picture())).tolist()) for _ in range(first + 4)]
-    assert seen[: first + 1] == [{0}] * (first + 1)
-    assert seen[first + 1 :] == [{0, 1} if moves else {0}] * 3
+    assert seen[: first + 1] == [known] * (first + 1)
+    assert seen[first + 1 :] == [known | {others + 1} if moves else known] * 3
 
 
 def test_who_moves_in_one_look_alone_gets_no_id(monkeypatch):

@@ -179,32 +179,40 @@ def test_doubtful_finds_of_later_frames_do_not_count(finder):
     assert not any(session.step(picture()).any() for _ in range(4))
 
 
+NOWHERE = (200, 200)  # outside of the picture
+
+
 def test_an_object_that_appears_later_gets_the_next_id_and_keeps_it(finder):
     one, two = (32, 16), (32, 112)
-    session = finder({0: [one], 1: [one], **{k: [one, two] for k in range(2, 5)}})
+    session = finder({0: [one], 1: [NOWHERE], **{k: [NOWHERE, two] for k in range(2, 5)}})
     seen = [sorted(set(np.unique(session.step(picture())))) for _ in range(5)]
-    assert seen == [[0, 1], [0, 1], [0, 1], [0, 1, 2], [0, 1, 2]]  # from the second frame on in which it is found
+    assert seen == [[0, 1], [0], [0], [0, 2], [0, 2]]  # from the second frame on in which it is found
 
 
-def test_what_is_found_in_one_frame_only_is_no_object(finder):
-    one, here, far = (32, 16), (0, 112), (64, 60)
-    session = finder({0: [one], 1: [one], 2: [one, here], 3: [one], 4: [one, here], 5: [one, far], 6: [one]})
-    assert all(set(np.unique(session.step(picture()))) == {0, 1} for _ in range(7))
+def test_no_slot_searches_behind_objects_in_sight(finder):
+    one, two = (32, 16), (32, 112)
+    session = finder({0: [one], **{k: [one, two] for k in range(1, 4)}})
+    assert all(set(np.unique(session.step(picture()))) == {0, 1} for _ in range(4))
     assert session.objects == (1,)
 
 
+def test_what_is_found_in_one_frame_only_is_no_object(finder):
+    here, far = (0, 112), (64, 60)
+    session = finder({1: [here], 3: [here], 4: [far]})
+    assert not any(session.step(picture()).any() for _ in range(6))
+    assert session.objects == ()
+
+
 def test_what_appears_later_may_move(finder):
-    one = (32, 0)
-    session = finder({0: [one], 1: [one], 2: [one, (32, 80)], 3: [one, (32, 120)]})
+    session = finder({2: [(32, 80)], 3: [(32, 120)]})
     for _ in range(4):
         labels = session.step(picture())
-    assert set(np.unique(labels[36:60, 124:148])) == {2}
+    assert set(np.unique(labels[36:60, 124:148])) == {1}
 
 
 def test_an_object_that_returns_keeps_its_id(finder):
     one, two = (32, 16), (32, 112)
-    nowhere = (200, 200)
-    session = finder({0: [one, two], 1: [one, nowhere], 2: [one, nowhere], 3: [one, two]})
+    session = finder({0: [one, two], 1: [one, NOWHERE], 2: [one, NOWHERE], 3: [one, two]})
     seen = [sorted(set(np.unique(session.step(picture())))) for _ in range(4)]
     assert seen == [[0, 1, 2], [0, 1], [0, 1], [0, 1, 2]]
 
@@ -241,7 +249,7 @@ def test_a_first_frame_is_searched_by_few_slots_and_by_all_if_each_of_these_find
 
 def test_a_full_house_gives_the_slot_of_what_is_long_gone_to_something_new(finder):
     patience = DiscoveryRules().patience
-    script = {0: [(32, 16)], **{k: [(200, 200)] for k in range(1, patience + 1)}}
+    script = {0: [(32, 16)], **{k: [NOWHERE] for k in range(1, patience + 1)}}
     script[patience + 1] = script[patience + 2] = [(32, 112)]
     session = finder(script, max_objects=1)
     for _ in range(patience + 3):
