@@ -2,7 +2,8 @@
 
 ``lite``, ``lite-refined``, ``lite-parts``, ``lite-large``, ``lite-full``, ``lite-long``, ``lite-gpu`` and
 ``lite-finding``, each from what came before, and ``lite-free``, ``lite-free-large``, ``lite-free-long`` and
-``lite-free-gpu`` are explained in docs/training.md. The published ones are the paper's, explained in docs/paper.md.
+``lite-free-gpu`` are explained in docs/training.md, and what came of them in docs/training_runs.md. The published ones
+are the paper's, explained in docs/paper.md.
 """
 
 from __future__ import annotations
