@@ -7,7 +7,9 @@ Enters: folders of frames, each filmed in one go; folders of photographs. Leaves
 looked at forwards and backwards, at their own pace, at twice and at three times it. Then each is cut to the next, and
 to the one behind that, and fades into them over 8, 12, 16, 25 and 50 frames in which both go on, once into each other
 and once through black; a fade counts as seen up to 8 frames behind its end, and one through black if the black and what
-comes out of it are a shot each. Over each photograph a camera moves: across, down and nearer, each within 30 frames.
+comes out of it are a shot each. Of those into each other it is told as well for how many faded shots the end that is
+told is so near to the last frame before the fade that the shot would go on with that. Over each photograph a camera
+moves: across, down and nearer, each within 30 frames.
 ``--look`` changes all frames before: they get black bars, or are dark or hazy.
 """
 
@@ -16,7 +18,7 @@ from __future__ import annotations
 import argparse
 import itertools
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +26,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from rvos_cli.fades import faded_from, lights_up
-from rvos_cli.shots import ShotRules, cut_from
+from rvos_cli.shots import ShotRules, cut_from, goes_on
 from rvos_cli.small_copies import SIZE, Small, comparable, likeness, small_copy
 
 RULES = ShotRules()
@@ -60,11 +62,12 @@ def main(words: Sequence[str] | None = None) -> int:
     print(f"{len(cuts)} cuts: {seen} are seen, and {elsewhere} shots begin elsewhere.")
     for name, between in (("into each other", []), ("through black", BLACK)):
         seen, elsewhere, fades = 0, 0, list(faded(clips, between))
-        for frames, ends in fades:
+        for frames, ends, _ in fades:
             late = [[place - end for place in shots(frames) if -3 <= place - end <= LATE] for end in ends]
             seen += all(late)
             elsewhere += len(shots(frames)) - sum(map(bool, late))
         print(f"{len(fades)} fades {name}: {seen} are seen, and {elsewhere} shots begin elsewhere.")
+    ends_told(faded(clips, []))
     moves = [
         move for folder in chosen.photographs for path in sorted(folder.glob("*.jpg")) for move in moved(path, look)
     ]
@@ -97,8 +100,24 @@ def shots(frames: Sequence[Small]) -> list[int]:
     return begun[1:]
 
 
-def faded(clips: Sequence[list[Small]], between: list[Small]) -> Iterator[tuple[list[Small], list[int]]]:
-    """Yield films of two clips that differ, the one fading into the other, and where shots begin behind the first."""
+def ends_told(fades: Iterable[tuple[list[Small], list[int], int]]) -> None:
+    """Say how many shots that have faded would go on with their own last frame, by the end that is told of them."""
+    told, may, total = 0, 0, 0
+    for frames, (end,), pure in fades:
+        places = [place for place in shots(frames) if -3 <= place - end <= LATE]
+        before = faded_from(frames, places[0], RULES.fades) if places else None
+        if before is not None:
+            told += goes_on(frames[before], frames[pure], RULES)
+            may += goes_on(frames[pure - 1], frames[pure], RULES)
+            total += 1
+    print(f"{total} faded shots: {told} go on with their last frame by the end that is told, {may} by the one before.")
+
+
+def faded(clips: Sequence[list[Small]], between: list[Small]) -> Iterator[tuple[list[Small], list[int], int]]:
+    """Yield films of two clips that differ, the one fading into the other.
+
+    With each, where shots begin behind the first, and the place of the last frame that shows the first alone.
+    """
     for (one, other), length in itertools.product(pairs(clips), LENGTHS):
         if min(len(one), len(other)) < length + 8:
             continue
@@ -111,7 +130,8 @@ def faded(clips: Sequence[list[Small]], between: list[Small]) -> Iterator[tuple[
             both = zip(shares, one[-length:], other, strict=False)
             mixed = [(1 - share) * leaving + share * coming for share, leaving, coming in both]
         behind = [len(one), len(one) + len(between)] if between else [len(one)]
-        yield [*one[:-length], *map(np.rint, mixed), *other[length:]], behind  # 8-bit frames hold whole numbers
+        frames = [*one[:-length], *map(np.rint, mixed), *other[length:]]  # 8-bit frames hold whole numbers
+        yield frames, behind, len(one) - length - 1
 
 
 def moved(path: Path, look: Look) -> Iterator[list[Small]]:

@@ -7,6 +7,7 @@ A pan changes a picture as much, but its frames are no mixtures.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -29,6 +30,7 @@ class FadeRules:
         likeness: and the correlation that they have less than.
         middle: shares of the second scene from which and up to which a frame counts as a mixture,
         least: of which there are so many.
+        pure: share of the second scene up to which a frame counts as one of the first.
         rest: largest mean difference of the mixtures from the straight line, as a share of the change.
         dip: least loss of variance, where 1 is that of mixtures of two pictures that have nothing in common.
         bend: how far the shares may be from rising evenly.
@@ -43,6 +45,7 @@ class FadeRules:
     likeness: float = 0.7
     middle: tuple[float, float] = (0.2, 0.8)
     least: int = 2
+    pure: float = 0.1
     rest: float = 0.38
     dip: float = 0.5
     bend: float = 0.15
@@ -60,7 +63,7 @@ def lights_up(frames: Sequence[Small], at: int, rules: FadeRules) -> bool:
 
 
 def faded_from(frames: Sequence[Small], at: int, rules: FadeRules) -> int | None:
-    """Return the place of the last frame before a fade that has just ended at ``frames[at]``; None without one.
+    """Return the place of the last pure frame before a fade that has just ended at ``frames[at]``; None without one.
 
     What comes out of a single colour is none, since nothing is there that could end.
     """
@@ -80,11 +83,12 @@ def faded_from(frames: Sequence[Small], at: int, rules: FadeRules) -> int | None
             continue
         if contrast(before) < max(rules.plain, rules.dim * contrast(here)):
             continue
-        begins = _begins(np.stack(frames[at - length : at + AHEAD + 1]), length, rules)
-        if begins is None:
+        line = _line(np.stack(frames[at - length : at + AHEAD + 1]), length, rules)
+        if line is None:
             continue
-        place = first + at - length
-        if begins >= 1:  # what is shorter began with a mixture
+        pace, start = line
+        place = first + at - length + max(0, math.floor((rules.pure - start) / pace))
+        if start + pace <= 0:  # what is shorter began with a mixture
             break
     return place
 
@@ -95,8 +99,11 @@ def _may_be_mixture(before: Small, between: Small, here: Small, rules: FadeRules
     return 0 < share < 1 and rest <= 1.5 * rules.rest
 
 
-def _begins(window: NDArray[np.float32], length: int, rules: FadeRules) -> float | None:
-    """Return where in ``window[: length + 1]`` a fade begins that is over at its end; None without one."""
+def _line(window: NDArray[np.float32], length: int, rules: FadeRules) -> tuple[float, float] | None:
+    """Return by how much a fade that ends with ``window[length]`` goes on a frame, and its share at ``window[0]``.
+
+    That is on the straight line through its mixtures, below 0 where they begin later. None without a fade.
+    """
     way = window[length] - window[0]
     passed = window - window[0]
     shares = (passed * way).sum(axis=(1, 2, 3)) / (way * way).sum()
@@ -112,7 +119,7 @@ def _begins(window: NDArray[np.float32], length: int, rules: FadeRules) -> float
     if pace <= 0 or np.abs(pace * places + start - share).max() > rules.bend:
         return None
     left = shares[length + AHEAD] - shares[length - rules.behind]
-    return float(-start / pace) if left <= rules.pace * pace * (AHEAD + rules.behind) else None
+    return (float(pace), float(start)) if left <= rules.pace * pace * (AHEAD + rules.behind) else None
 
 
 def _dip(window: NDArray[np.float32], places: NDArray[np.intp], share: NDArray[np.float32], length: int) -> float:

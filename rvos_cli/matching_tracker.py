@@ -201,7 +201,7 @@ class MatchingTracker(Tracker):
         return (self.rules.slots, room) if room > self.rules.slots else (self.rules.slots,)
 
     def _free_slots_later(self) -> int:
-        """Return how many look for objects in any other frame; behind known objects in sight they would hardly answer."""
+        """Return how many look for objects in other frames; behind known objects in sight they hardly answer."""
         return int(self.discover and self._room() > 0 and not self._whereabouts.in_sight(self.ids))
 
     def _room(self) -> int:

@@ -56,7 +56,7 @@ class Whereabouts:
 
     def in_sight(self, ids: Sequence[int]) -> bool:
         """Say whether any of these objects was seen in the last frame."""
-        return any(self.unseen(identity) == 0 for identity in ids)
+        return any(identity in self._where and self.unseen(identity) == 0 for identity in ids)
 
     def keep_in_place(self, ids: Sequence[int], seen: Seen) -> Tensor:
         """Return the logits (N, h, w) of objects that were followed, every pixel with the one it belongs to.

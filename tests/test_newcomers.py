@@ -86,8 +86,17 @@ def test_the_same_thing_comes_once():
     assert found(looks(MOVING, MOVING)) == [0]
 
 
-def entering(network: RVOS, monkeypatch: pytest.MonkeyPatch, shown: dict[int, Tensor], **options: int) -> Session:
-    """Start a session whose slots find nothing, but for looks at later frames, which find what is *shown* in them."""
+def entering(
+    network: RVOS,
+    monkeypatch: pytest.MonkeyPatch,
+    shown: dict[int, Tensor],
+    searched: dict[int, Tensor] | None = None,
+    **options: int,
+) -> Session:
+    """Start a session whose slots find nothing, but for looks at frames, which find what is *shown* in them.
+
+    A slot that searches while nobody is known finds what is *searched* in them.
+    """
     session = Session(network, options=InferenceOptions(**options))
     tracker, decode = session._tracker, network.decode
 
@@ -98,6 +107,8 @@ def entering(network: RVOS, monkeypatch: pytest.MonkeyPatch, shown: dict[int, Te
             logits[:, : len(tracker.ids)] = 6 * (2 * rest["masks"][:, : len(tracker.ids)] - 1)
         if state is None and tracker.index in shown:
             logits[0, 0] = shown[tracker.index]
+        elif state is not None and not tracker.ids and tracker.index in (searched or {}):
+            logits[0, 0] = searched[tracker.index]
         return replace(out, logits=logits)
 
     monkeypatch.setattr(network, "decode", scripted)
@@ -126,6 +137,18 @@ def test_who_moves_in_two_looks_running_gets_an_id_and_keeps_it(monkeypatch, mov
     seen = [set(np.unique(session.step(picture())).tolist()) for _ in range(first + 4)]
     assert seen[: first + 1] == [known] * (first + 1)
     assert seen[first + 1 :] == [known | {others + 1} if moves else known] * 3
+
+
+def test_slot_and_look_together_find_no_more_than_there_is_room_for(monkeypatch):
+    monkeypatch.setattr(newcomers.Motion, "of", lambda *_: 0.1)
+    network = matching_network()
+    first = Newcomers.rules.every * -(-(Newcomers.rules.since + 1) // Newcomers.rules.every)
+    looked, searched = ({k: square_in(network, left) for k in (first, first + 1)} for left in (8, 64))
+    for room, ids in ((2, (1, 2)), (1, (1,))):
+        session = entering(matching_network(), monkeypatch, looked, searched, max_objects=room)
+        for _ in range(first + 2):
+            session.step(picture())
+        assert session.objects == ids
 
 
 def test_who_moves_in_one_look_alone_gets_no_id(monkeypatch):

@@ -129,8 +129,8 @@ def finder(lite, monkeypatch):
     more than undecided.
     """
 
-    def start(script: dict[int | str, list], **options) -> Session:
-        session = Session(lite, options=InferenceOptions(**options))
+    def start(script: dict[int | str, list], *, discover: bool = True, **options) -> Session:
+        session = Session(lite, options=InferenceOptions(**options), discover=discover)
         tracker = session._tracker
 
         def scripted(plain, *seen, mirrored, slots, **rest):
@@ -194,6 +194,13 @@ def test_no_slot_searches_behind_objects_in_sight(finder):
     session = finder({0: [one], **{k: [one, two] for k in range(1, 4)}})
     assert all(set(np.unique(session.step(picture()))) == {0, 1} for _ in range(4))
     assert session.objects == (1,)
+
+
+def test_who_only_follows_finds_nobody_else(finder):
+    one, two = (32, 16), (32, 112)
+    session = finder({0: [one], 1: [NOWHERE], **{k: [NOWHERE, two] for k in range(2, 7)}}, discover=False)
+    seen = [set(np.unique(session.step(picture(), square(*one, 1) if k == 0 else None))) for k in range(7)]
+    assert seen == [{0, 1}, *[{0}] * 6]
 
 
 def test_what_is_found_in_one_frame_only_is_no_object(finder):

@@ -24,6 +24,15 @@ def seen(planes: torch.Tensor) -> Seen:
 FIRST, SECOND = (0, 40, 40, 80, 80), (1, 40, 120, 80, 144)
 
 
+def test_in_sight_is_who_was_seen_in_the_last_frame():
+    where = Whereabouts(0.5)
+    assert not where.in_sight((1, 2))  # as behind a cut
+    where.note((1, 2), seen(logits(FIRST)).cells)
+    assert where.in_sight((1, 2)) and where.in_sight((1,)) and not where.in_sight((2,))
+    where.note((1, 2), seen(logits()).cells)
+    assert not where.in_sight((1, 2))
+
+
 def test_a_bit_of_one_object_that_hangs_on_another_goes_to_that_one():
     where, planes = Whereabouts(0.5), logits(FIRST, SECOND, (0, 52, 112, 60, 120))
     where.note((1, 2), seen(planes).cells)  # so that nothing of it is far from where it was

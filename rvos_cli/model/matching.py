@@ -2,7 +2,7 @@
 
 Every position of the new frame looks for its like in reference frames and reads their masks there. Two readings are
 made: one from the kept references, wherever the like may be, and one from the last frame, where what is near counts
-more; how near is learned (docs/how_it_works.md).
+more; how near is learned.
 """
 
 from __future__ import annotations

@@ -24,7 +24,8 @@ class References:
         masks: (B, N, R, h/8, w/8), 0..1; what is left to 1 is background.
         sharpness: factor on the learned temperature. Clips of training have a few frames; the longer a video is
             remembered, the more there is that looks a little alike, and only what looks most alike should speak.
-        trusted: so many frames, from the first on, have masks that were given, or that everything began with.
+        trusted: so many frames, from the first on, have masks that were given or objects that were found,
+            or that everything began with.
         favour: so much, as a logit, these count more than the others, whose errors look, of all things, most like the
             errors that they bring forth.
         known: how much each frame counts for each object, 0..1, object by object; empty where that is 1 throughout.
