@@ -1,6 +1,6 @@
 """A video whose frames are known before their turn: each is encoded and begun beside the one before."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -76,6 +76,28 @@ def test_what_was_begun_ahead_is_used_where_the_kept_frames_stay(lite, far_ahead
     followed(lite, [picture((32, 16, RED)) for _ in range(12)], square(32, 16, 1), ahead=True)
     # At first nothing is kept; and begun so early, frame 7 does not know that frame 5 is remembered.
     assert used == [False, False, True, True, True, True, True, False, True, True, True, True]
+
+
+def test_what_was_begun_ahead_is_used_where_objects_are_looked_for_too(lite, far_ahead, monkeypatch):
+    decoded: list[tuple[int, bool]] = []  # by how many slots, and whether it was begun
+    plain = RVOS.decode
+
+    def with_one_everywhere(self, features, state, *, slots, masks=None, begun=None, **rest):
+        if rest.get("kept") is not None:
+            decoded.append((slots, begun is not None))
+        out = plain(self, features, state, slots=slots, masks=masks, begun=begun, **rest)
+        logits = torch.full_like(out.logits, -6.0)
+        logits[:, 0] = 6.0
+        return replace(out, logits=logits)
+
+    monkeypatch.setattr(RVOS, "decode", with_one_everywhere)
+    session = Session(lite)
+    for frame in session.looking_ahead(map(Pictured, [picture((32, 16, RED)) for _ in range(12)])):
+        session.step(frame.image)
+    session.close()
+    assert session.objects == (1,)
+    # Once it was begun before it was known that a frame is remembered, as above.
+    assert decoded == [(1, True)] * 6 + [(1, False)] + [(1, True)] * 4
 
 
 def test_what_was_begun_for_fewer_objects_is_not_used(lite, far_ahead):
