@@ -18,7 +18,7 @@ from __future__ import annotations
 import argparse
 import itertools
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -61,13 +61,16 @@ def main(words: Sequence[str] | None = None) -> int:
     elsewhere = sum(place != end for end, places in cuts for place in places)
     print(f"{len(cuts)} cuts: {seen} are seen, and {elsewhere} shots begin elsewhere.")
     for name, between in (("into each other", []), ("through black", BLACK)):
-        seen, elsewhere, fades = 0, 0, list(faded(clips, between))
-        for frames, ends, _ in fades:
-            late = [[place - end for place in shots(frames) if -3 <= place - end <= LATE] for end in ends]
+        seen, elsewhere, fades, told = 0, 0, list(faded(clips, between)), []
+        for frames, ends, pure in fades:
+            begun = shots(frames)
+            late = [[place for place in begun if -3 <= place - end <= LATE] for end in ends]
             seen += all(late)
-            elsewhere += len(shots(frames)) - sum(map(bool, late))
+            elsewhere += len(begun) - sum(map(bool, late))
+            told += [(frames, late[0][0], pure)] if late[0] and not between else []
         print(f"{len(fades)} fades {name}: {seen} are seen, and {elsewhere} shots begin elsewhere.")
-    ends_told(faded(clips, []))
+        if told:
+            print_ends(told)
     moves = [
         move for folder in chosen.photographs for path in sorted(folder.glob("*.jpg")) for move in moved(path, look)
     ]
@@ -100,17 +103,18 @@ def shots(frames: Sequence[Small]) -> list[int]:
     return begun[1:]
 
 
-def ends_told(fades: Iterable[tuple[list[Small], list[int], int]]) -> None:
-    """Say how many shots that have faded would go on with their own last frame, by the end that is told of them."""
-    told, may, total = 0, 0, 0
-    for frames, (end,), pure in fades:
-        places = [place for place in shots(frames) if -3 <= place - end <= LATE]
-        before = faded_from(frames, places[0], RULES.fades) if places else None
-        if before is not None:
-            told += goes_on(frames[before], frames[pure], RULES)
-            may += goes_on(frames[pure - 1], frames[pure], RULES)
-            total += 1
-    print(f"{total} faded shots: {told} go on with their last frame by the end that is told, {may} by the one before.")
+def print_ends(fades: Sequence[tuple[list[Small], int, int]]) -> None:
+    """Say how many shots that have faded would go on with their own last frame, by the end that is told of them.
+
+    Args:
+        fades: films, where each fade is told, and the last frame that shows the first scene alone.
+    """
+    told, may = 0, 0
+    for frames, place, pure in fades:
+        before = faded_from(frames, place, RULES.fades)
+        told += before is not None and goes_on(frames[before], frames[pure], RULES)
+        may += goes_on(frames[pure - 1], frames[pure], RULES)
+    print(f"{len(fades)} faded shots: {told} go on with their last frame by the end told, {may} by the one before it.")
 
 
 def faded(clips: Sequence[list[Small]], between: list[Small]) -> Iterator[tuple[list[Small], list[int], int]]:

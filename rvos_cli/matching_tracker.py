@@ -136,7 +136,7 @@ class MatchingTracker(Tracker):
 
     def _as_if_first(self, frame: EncodedFrame) -> StepOutput | None:
         """Decode a frame as if it were the first, where it is time to look for newcomers."""
-        looking = self.discover and self._room() > 0 and bool(self._found_before or self._newcomers.due(self.index))
+        looking = self._room() > 0 and bool(self._found_before or self._newcomers.due(self.index))
         if not looking or not self._newcomers.ready:
             return None
         self._before_another()
@@ -195,16 +195,19 @@ class MatchingTracker(Tracker):
         Those of a first frame are not fewer where there is room for fewer objects: what one finds in it another one may
         find in its mirror image.
         """
-        room = self._room() if self.discover else 0
+        room = self._room()
         if self.index > 0 or not room:
             return (self._free_slots_later(),)
         return (self.rules.slots, room) if room > self.rules.slots else (self.rules.slots,)
 
     def _free_slots_later(self) -> int:
         """Return how many look for objects in other frames; behind known objects in sight they hardly answer."""
-        return int(self.discover and self._room() > 0 and not self._whereabouts.in_sight(self.ids))
+        return int(self._room() > 0 and not self._whereabouts.in_sight(self.ids))
 
     def _room(self) -> int:
+        """Return how many more objects may be found."""
+        if not self.discover:
+            return 0
         return max(0, min(self.options.max_objects - len(self.ids), MAX_OBJECT_ID - self.newest_id))
 
     def _nobody(self, frame: EncodedFrame) -> Tensor:

@@ -116,7 +116,8 @@ def test_behind_a_fade_the_shot_before_is_known_by_its_last_pure_frame(count: in
         shots.take()
     assert cut.faded
     apart = [np.abs(cut.end - small_copy(frame)).mean() for frame in frames[: 40 + count]]
-    assert abs(int(np.argmin(apart)) - 39) <= 1 and np.abs(cut.begin - small_copy(second)).mean() < 5
+    assert abs(int(np.argmin(apart)) - 39) <= 1 and np.abs(cut.end - small_copy(first[-1])).mean() < 5
+    assert np.abs(cut.begin - small_copy(second)).mean() < 5
 
 
 def panned(picture: NDArray[np.uint8], count: int) -> Frames:
