@@ -45,7 +45,7 @@ class MatchingTracker(Tracker):
     def _start(self) -> None:
         self.index = -1
         self.memory = Memory()
-        self._absence = Absence()
+        self._absence = Absence(self.model.matching.temperature)
         self._whereabouts = Whereabouts(self.options.threshold)
         self.doubts = True  # whether masks may contradict what was followed
         self._from_before: frozenset[int] = frozenset()  # of another shot, and not given in this one
@@ -170,6 +170,7 @@ class MatchingTracker(Tracker):
         if out.keys is not None and self.ids:
             changed = mask is not None or len(finds.logits) > 0
             self.memory.add(seen.references(out.keys), self.index, changed=changed)
+            self._absence.begin(self._whereabouts.lost(self.ids), self.ids, self.memory.later)
         if self.discover and self.index > 0:
             self._newcomers.note(out.keys)
 
@@ -289,6 +290,7 @@ class MatchingTracker(Tracker):
         self.masks = self.masks[:, rest]
         self.state = self.state.select(rest) if self.state is not None else None
         self.memory.select(rest)
+        self._absence = self._absence.among(self.ids)
 
 
 @lru_cache(maxsize=64)

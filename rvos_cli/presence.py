@@ -1,4 +1,4 @@
-"""Whether an object is in the picture at all: asked behind a cut, where nobody knows what the camera sees.
+"""Whether an object is in the picture at all: asked of those who are out of sight, and of all behind a cut.
 
 A network that was taught to follow finds something in any picture, the likest there is. How like it is, keys tell.
 Used by ``matching_tracker.py``.
@@ -14,7 +14,7 @@ from torch import Tensor
 from rvos_cli.cells import NOWHERE
 from rvos_cli.model import References
 
-MOST_PLACES = 512  # of an object, each of which takes a processor some 9 us a frame
+MOST_PLACES = 128  # of an object, each of which takes a processor some 9 us a frame
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,11 +22,12 @@ class PresenceRules:
     """How like an object something has to be.
 
     Args:
-        likeness: the mean cosine of the likest places of a frame, each with the place of the object that it is like,
+        distance: how much less, as a logit of matching, the likest places of a frame may be like those of the object
+            than these are like themselves, on average,
         share: of which there are as many as this share of the object's.
     """
 
-    likeness: float = 0.828
+    distance: float = 7.0
     share: float = 0.3
 
 
@@ -35,7 +36,7 @@ class Appearance:
     """What an object looked like.
 
     Args:
-        keys: (P, D) of its places in some frames, evenly thinned out to 512 at most, unit length along D.
+        keys: (P, D) of its places in some frames, evenly thinned out to 128 at most, unit length along D.
         size: of how many places it is in one of them, on average.
     """
 
@@ -63,22 +64,29 @@ class Appearance:
 
 
 class Absence:
-    """The objects that nobody has seen since a cut, each until a frame shows something like it."""
+    """The objects that are missing, out of sight or behind a cut, each until a frame shows something like it."""
 
     rules = PresenceRules()
 
-    def __init__(self, missing: Mapping[int, Appearance] | None = None) -> None:
-        """Miss these ids, or nobody."""
-        self._missing = dict(missing or {})
+    def __init__(self, temperature: float, missing: Mapping[int, Appearance] | None = None) -> None:
+        """Miss these ids, or nobody; *temperature* makes logits of matching of the keys' cosines."""
+        self._temperature, self._missing = temperature, dict(missing or {})
 
     def behind_cut(self, ids: Sequence[int], references: References | None) -> Absence:
         """Return who is missing behind a cut: *ids*, which are in the references' planes, and who was before."""
-        shown = {} if references is None else {one: Appearance.of(references, n) for n, one in enumerate(ids)}
-        return Absence({**shown, **self._missing})
+        other = Absence(self._temperature, self._missing)
+        other.begin(ids, ids, references)
+        return other
+
+    def begin(self, lost: Iterable[int], ids: Sequence[int], references: References | None) -> None:
+        """Miss the *lost* ones of *ids*, which are in the references' planes, unless they are missed already."""
+        for identity in lost:
+            if references is not None and identity not in self._missing:
+                self._missing[identity] = Appearance.of(references, ids.index(identity))
 
     def among(self, ids: Iterable[int]) -> Absence:
         """Return who is missing of *ids*."""
-        return Absence({one: self._missing[one] for one in ids if one in self._missing})
+        return Absence(self._temperature, {one: self._missing[one] for one in ids if one in self._missing})
 
     @property
     def ids(self) -> frozenset[int]:
@@ -100,7 +108,7 @@ class Absence:
         """
         if keys is None or not self._missing:
             return logits
-        share, least = self.rules.share, self.rules.likeness
+        share, least = self.rules.share, 1 - self.rules.distance / self._temperature
         self.end([one for one, was in self._missing.items() if was.likeness(keys, share) > least])
         missing = [slot for slot, identity in enumerate(ids) if identity in self._missing]
         if not missing:

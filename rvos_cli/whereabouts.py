@@ -54,6 +54,10 @@ class Whereabouts:
         """Return for how many frames an object has been out of sight."""
         return self._unseen.get(identity, 0)
 
+    def lost(self, ids: Sequence[int]) -> list[int]:
+        """Return those of these objects that were not seen in the last frame."""
+        return [identity for identity in ids if self.unseen(identity) > 0]
+
     def in_sight(self, ids: Sequence[int]) -> bool:
         """Say whether any of these objects was seen in the last frame."""
         return any(identity in self._where and self.unseen(identity) == 0 for identity in ids)

@@ -13,7 +13,7 @@ from rvos_cli.config import InferenceOptions, ModelConfig
 from rvos_cli.discovery import DiscoveryRules
 from rvos_cli.model import RVOS
 from rvos_cli.model.rvos import StepOutput
-from rvos_cli.presence import Absence, Appearance
+from rvos_cli.presence import Absence, Appearance, PresenceRules
 from rvos_cli.session import Session
 
 
@@ -179,13 +179,33 @@ def test_pieces_are_given_to_nobody_who_is_missing(finder, monkeypatch):
     here, ghost = (32, 16), (32, 112)
     session = finder({0: [here, ghost], 1: [here, ghost]}, max_objects=2)
     session.step(picture(), square(*here, 1) + square(*ghost, 2))
-    session._tracker._absence = Absence({2: Appearance(torch.zeros(0, 16), 1.0)})  # like nothing
+    session._tracker._absence = Absence(99.0, {2: Appearance(torch.zeros(0, 16), 1.0)})  # like nothing
     shared = []
     where = session._tracker._whereabouts
     plain = where.keep_in_place
     monkeypatch.setattr(where, "keep_in_place", lambda ids, seen: shared.append(seen.cells) or plain(ids, seen))
     session.step(picture())
     assert [[cells.any() for cells in each] for each in shared] == [[True, False]]
+
+
+def test_who_went_out_of_sight_comes_back_where_something_like_it_is(finder):
+    here = (32, 16)
+    session = finder({0: [here], 1: [NOWHERE], 2: [here], 3: [here]}, discover=False)
+    session._tracker._absence.rules = PresenceRules(distance=0.1)
+    shown, other = picture((*here, RED)), picture()
+    session.step(shown, square(*here, 1))
+    assert not any(session.step(frame).any() for frame in (other, other))  # the network says that it is there
+    assert session.step(shown).any()
+
+
+def test_nobody_waits_for_those_who_gave_up_their_slots(finder):
+    patience = DiscoveryRules().patience
+    session = finder({0: [(32, 16)], **{k: [NOWHERE] for k in range(1, patience + 2)}}, max_objects=1)
+    for _ in range(patience + 1):
+        session.step(picture())
+    assert session._tracker._absence.ids == {1}
+    session.step(picture())
+    assert session._tracker._absence.ids == set()
 
 
 def test_what_looks_alike_across_the_street_is_not_the_object(finder):

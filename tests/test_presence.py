@@ -15,7 +15,8 @@ from rvos_cli.model import References
 from rvos_cli.presence import MOST_PLACES, Absence, Appearance
 from rvos_cli.session import Session
 
-SHARE = Absence.rules.share
+SHARE, DISTANCE = Absence.rules.share, Absence.rules.distance
+SHARP = 10 * DISTANCE  # at this temperature a cosine of 0.9 is the least
 
 
 def keys(*rows: Sequence[int]) -> torch.Tensor:
@@ -51,7 +52,7 @@ def test_an_object_that_never_was_seen_is_like_nothing():
 
 def test_who_is_missing_is_nowhere_until_something_like_it_is_seen():
     logits = torch.full((2, 4, 8), 3.0)
-    absence = Absence().behind_cut((7, 9), references())
+    absence = Absence(SHARP).behind_cut((7, 9), references())
     after = absence.without_missing((7, 9), logits, keys(2, 2))
     assert (after == NOWHERE).all() and (logits == 3).all()
     after = absence.without_missing((7, 9), logits, keys(2, 1))
@@ -62,8 +63,24 @@ def test_who_is_missing_is_nowhere_until_something_like_it_is_seen():
     assert absence.without_missing((7, 9), logits, keys(2, 2)) is logits
 
 
+def test_how_like_it_has_to_be_depends_on_the_networks_temperature():
+    logits, apart = torch.zeros(2, 4, 8), torch.tensor([0.8, 0.0, 0.6]).view(1, 3, 1, 1)
+    for temperature, seen in ((DISTANCE / 0.19, False), (DISTANCE / 0.21, True)):
+        absence = Absence(temperature).behind_cut((7, 9), references())
+        after = absence.without_missing((7, 9), logits, apart)
+        assert bool((after[0] == 0).all()) is seen and (after[1] == NOWHERE).all()
+
+
+def test_who_is_missed_already_looks_as_it_did_when_it_went():
+    absence = Absence(SHARP)
+    absence.begin([7], (7, 9), references())
+    absence.begin([7], (7, 9), References(keys(2, 2).unsqueeze(2), torch.ones(1, 2, 1, 1, 2)))
+    assert absence.ids == {7}
+    assert (absence.without_missing((7, 9), torch.zeros(2, 4, 8), keys(2, 0)) == 0).all()
+
+
 def test_who_was_missing_before_a_cut_looks_as_it_did_before_that():
-    absence = Absence().behind_cut((7, 9), references())
+    absence = Absence(SHARP).behind_cut((7, 9), references())
     absence.end([9])
     again = absence.behind_cut((7, 9), References(keys(2, 2).unsqueeze(2), torch.ones(1, 2, 1, 1, 2)))
     logits = torch.zeros(2, 4, 8)
@@ -92,6 +109,23 @@ def test_what_is_followed_is_not_taken_for_something_else_behind_a_cut():
     largest = np.bincount(first_mask().ravel())[1:].argmax() + 1
     both = (view[-1][:, ::-1] == largest) & (alone[-1] == largest)
     assert both.sum() > 0.7 * (alone[-1] == largest).sum()  # seen by another camera
+
+
+def panned(frames: Sequence[Picture], away: int) -> list[Picture]:
+    """Return frames from which the camera swings away to another scene, stays as long, and comes back."""
+    width, still = frames[0].shape[1], elsewhere(1)[0]
+    ways = np.linspace(0, width, away).astype(int).tolist()
+    lefts = [*ways, *[width] * away, *reversed(ways)]
+    pairs = zip(frames, lefts, strict=True)
+    return [np.ascontiguousarray(np.hstack([frame, still])[:, left : left + width]) for frame, left in pairs]
+
+
+def test_what_goes_out_of_sight_comes_back_under_its_id():
+    frames = panned((clip() + clip()[::-1])[:24], 8)
+    session = Session(lite(), options=SMALL, first_mask=first_mask())
+    labels = labels_of(session, frames)
+    assert not np.any(labels[8:16])
+    assert set(np.unique(labels[-1])) == set(np.unique(first_mask()))
 
 
 def test_what_was_given_of_an_object_before_it_was_corrected_still_says_what_it_looks_like():

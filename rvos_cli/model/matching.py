@@ -38,6 +38,11 @@ class MatchingCue(nn.Module):
         self.quantized = False  # whether to compare in 8 bits where that can be done, see ``quantized``
         self._rounded: dict[int, tuple[Tensor, object, list[QuantizedKeys]]] = {}  # of each kind the newest
 
+    @property
+    def temperature(self) -> float:
+        """What the cosine of two keys is multiplied by to be a logit, before any sharpness."""
+        return float(self.log_temperature.detach().exp())
+
     def keys(self, x8: Tensor, x16: Tensor) -> Tensor:
         """Return keys (B, D, h/8, w/8) of unit length from the trunk's features at strides 8 and 16."""
         return unit_keys(self.project(x8, x16))

@@ -46,7 +46,7 @@ class PreparedCue(MatchingCue):
         """Read as *cue* does, in *dtype*."""
         nn.Module.__init__(self)
         self._cue, self._dtype = cue, dtype
-        self._alike = float(cue.log_temperature.detach().exp())
+        self._alike = cue.temperature
         self._near = [float(x) for x in torch.exp(-2 * cue.log_reach.detach())]
         self._places: dict[tuple[int, int, int], tuple[Tensor, ...]] = {}  # graphs read them: none is ever dropped
 
