@@ -7,9 +7,10 @@ Enters: folders of frames, with true masks beside them or below ``Annotations`` 
 of photographs. Leaves: a Markdown table on stdout. In one kind of film the camera swings from one clip past a
 photograph to the next clip (by name), stays there, and swings back; in the other a wall, a strip of a photograph wider
 than the object, passes in front of it. Both are followed from the true mask and segmented without any; of what is
-found, the object that fits the first frames best counts. Scored are J before it is out of sight; the share of the
-picture that is taken for it while it is; how much of the next clip's object is; in how many films the object that fits
-that one best is the same; and J of the object when it is back (and, behind a wall, while it comes out).
+found, the object that fits the first frames best counts; films in which nothing is found there are left out. Scored
+are J before it is out of sight; the share of the picture that is taken for it while it is; how much of the next clip's
+object is, while the camera stays there; in how many films the object that fits that one best is the same; and J of the
+object while it comes out behind a wall, and when it is back.
 """
 
 from __future__ import annotations
@@ -66,7 +67,8 @@ class Film:
         object: where it is, (H, W) each,
         other: and where what comes in instead is.
         begin: the frames by which the object is known,
-        away: those in which it is out of sight and the other in sight,
+        away: those in which it is out of sight,
+        visited: those of them in which the other may be scored,
         coming: in which it is coming back,
         back: and in which it is back.
     """
@@ -76,6 +78,7 @@ class Film:
     other: list[Mask]
     begin: Sequence[int]
     away: Sequence[int]
+    visited: Sequence[int]
     coming: Sequence[int]
     back: Sequence[int]
 
@@ -97,17 +100,19 @@ def main(words: Sequence[str] | None = None) -> int:
     print(f"`{shown_command('out_of_sight.py', sys.argv[1:])}`\n")
     print("| film | | films | before | taken for it: of the picture | of the other | films | coming back | back |")
     print("| --- | --- | --- | --- | --- | --- | --- | --- | --- |")
-    for kind, films in (("swing", list(swings(clips, photographs))), ("wall", list(walls(clips, photographs)))):
-        for way in ("track", "segment"):
-            print_row(kind, way, [measure(model, film, given=way == "track") for film in films])
+    for kind, films in (("swing", swings(clips, photographs)), ("wall", walls(clips, photographs))):
+        rows = [[measure(model, film, given=given) for given in (True, False)] for film in films]
+        for way, scores in zip(("track", "segment"), zip(*rows, strict=True), strict=True):
+            print_row(kind, way, scores)
     return 0
 
 
-def print_row(kind: str, way: str, rows: Sequence[tuple[float, ...]]) -> None:
+def print_row(kind: str, way: str, scores: Sequence[tuple[float, ...] | None]) -> None:
     """Print a row of the table."""
-    before, picture, other, same, coming, back = np.mean(rows, axis=0).tolist()
-    told = f"{other:.3f} | {round(same * len(rows))}" if kind == "swing" else " | "
-    came = f"{coming:.3f}" if kind == "wall" else ""
+    rows = [row for row in scores if row is not None]
+    before, picture, other, same, coming, back = np.mean(rows, axis=0).tolist() if rows else [0.0] * 6
+    told = " | " if np.isnan(other) else f"{other:.3f} | {round(same * len(rows))}"
+    came = "" if np.isnan(coming) else f"{coming:.3f}"
     print(f"| {kind} | {way} | {len(rows)} | {before:.3f} | {picture:.2%} | {told} | {came} | {back:.3f} |", flush=True)
 
 
@@ -134,7 +139,7 @@ def swings(clips: Sequence[Clip], photographs: Sequence[Picture]) -> Iterator[Fi
     width = SIZE[1]
     way = np.linspace(0, 2 * width, SWING).astype(int).tolist()
     lefts = [*[0] * STAY, *way, *[2 * width] * STAY, *way[::-1], *[0] * STAY]
-    away = range(STAY + SWING + 2, 2 * STAY + SWING)
+    visited = range(STAY + SWING + 2, 2 * STAY + SWING)
     back = range(len(lefts) - 9, len(lefts))
     for place, (one, other) in enumerate(pairwise(clips)):
         photograph, nothing = photographs[place % len(photographs)], np.zeros(SIZE, np.bool_)
@@ -145,16 +150,19 @@ def swings(clips: Sequence[Clip], photographs: Sequence[Picture]) -> Iterator[Fi
             frames.append(np.ascontiguousarray(panorama([first, photograph, second])[:, window]))
             objects.append(np.hstack([its, nothing, nothing])[:, window])
             others.append(np.hstack([nothing, nothing, theirs])[:, window])
-        yield Film(frames, objects, others, range(4, STAY), away, (), back)
+        away = [time for time, there in enumerate(objects) if time >= STAY and not there.any()]
+        yield Film(frames, objects, others, range(4, STAY), away, visited, (), back)
 
 
 def panorama(scenes: Sequence[Picture]) -> Picture:
-    """Return scenes (H, W, 3) side by side, without visible seams."""
+    """Return scenes (H, W, 3) side by side, each fading over the seam into the mirror image of its margin."""
     wide = np.hstack(scenes).astype(np.float32)
     share = np.linspace(0, 1, 2 * SEAM)[None, :, None]
     for place, (left, right) in enumerate(pairwise(scenes), start=1):
         seam = slice(place * SIZE[1] - SEAM, place * SIZE[1] + SEAM)
-        wide[:, seam] = (1 - share) * left[:, -2 * SEAM :] + share * right[:, : 2 * SEAM]
+        ending, beginning = left[:, -SEAM:], right[:, :SEAM]
+        ending, beginning = np.hstack([ending, ending[:, ::-1]]), np.hstack([beginning[:, ::-1], beginning])
+        wide[:, seam] = (1 - share) * ending + share * beginning
     return wide.astype(np.uint8)
 
 
@@ -167,33 +175,37 @@ def walls(clips: Sequence[Clip], photographs: Sequence[Picture]) -> Iterator[Fil
         width, end = min(SIZE[1] - 2 * SEAM, int(1.15 * widest) + 20), count - BEHIND
         frames, objects = [], []
         for time, (frame, things) in enumerate(zip(clip.frames[:count], clip.things[:count], strict=True)):
-            left = SIZE[1] - int((time - BEFORE) / (end - BEFORE) * (SIZE[1] + width))
-            wall = slice(max(0, left), max(0, left + width)) if BEFORE <= time <= end else slice(0)
+            left = SIZE[1] - int(np.clip((time - BEFORE) / (end - BEFORE), 0, 1) * (SIZE[1] + width))
+            wall, seen = slice(max(0, left), max(0, left + width)), slice(max(0, -left), min(width, SIZE[1] - left))
             frame, things = frame.copy(), things.copy()
-            frame[:, wall], things[:, wall] = photographs[place % len(photographs)][:, wall], False
+            frame[:, wall], things[:, wall] = photographs[place % len(photographs)][:, :width][:, seen], False
             frames.append(frame)
             objects.append(things)
         shares = [seen.sum() / max(1, whole.sum()) for seen, whole in zip(objects, clip.things[:count], strict=True)]
         hidden = [time for time, share in enumerate(shares) if share < HIDDEN]
-        if len(hidden) >= 2:
+        if len(hidden) >= 2 and hidden[-1] < end:
             begin, coming, back = range(1, BEFORE), range(hidden[-1] + 1, end + 1), range(end + 1, count)
-            yield Film(frames, objects, objects, begin, hidden, coming, back)
+            yield Film(frames, objects, objects, begin, hidden, (), coming, back)
 
 
-def measure(model: rvos.Segmenter, film: Film, *, given: bool) -> tuple[float, ...]:
-    """Return the scores of a film, followed from the true mask if that is *given*."""
+def measure(model: rvos.Segmenter, film: Film, *, given: bool) -> tuple[float, ...] | None:
+    """Return the scores of a film, followed from the true mask if that is *given*; None where nothing is found."""
     first = film.object[0].astype(np.uint8) if given else None
     labels = [frame.labels for frame in model.stream(film.frames, first_mask=first)]
     known, before = best_of([(labels[time], film.object[time]) for time in film.begin])
-    away = [(labels[time] == known if known else np.zeros(SIZE, np.bool_), film.other[time]) for time in film.away]
-    picture = float(np.mean([taken.mean() for taken, _ in away]))
-    other = float(np.mean([(taken & there).sum() / max(1, there.sum()) for taken, there in away]))
-    best, fits = best_of([(labels[time], film.other[time]) for time in film.away])
-    coming, back = (
-        of_one([(labels[time], film.object[time]) for time in times], known) if times else 0.0
-        for times in (film.coming, film.back)
-    )
-    return before, picture, other, float(known > 0 and best == known and fits > 0.3), coming, back
+    if not known:
+        return None
+    picture = float(np.mean([(labels[time] == known).mean() for time in film.away]))
+    other, same, coming = np.nan, 0.0, np.nan
+    if film.visited:
+        pairs = [(labels[time], film.other[time]) for time in film.visited]
+        other = float(np.mean([((found == known) & there).sum() / max(1, there.sum()) for found, there in pairs]))
+        best, fits = best_of(pairs)
+        same = float(best == known and fits > 0.3)
+    if film.coming:
+        coming = of_one([(labels[time], film.object[time]) for time in film.coming], known)
+    back = of_one([(labels[time], film.object[time]) for time in film.back], known)
+    return before, picture, other, same, coming, back
 
 
 if __name__ == "__main__":

@@ -78,6 +78,7 @@ class MatchingTracker(Tracker):
         """Return the same behind frames that showed another scene, too: only what was given or found is believed."""
         other = copy.copy(self)
         other.memory = self.memory.trusted()
+        other._absence = self._absence.among(())  # who went while it faded was seen in mixtures last
         return other.behind_cut()
 
     def step(self, frame: EncodedFrame, mask: Labels | None) -> Seen:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from rvos_cli.cells import NOWHERE
@@ -22,13 +23,13 @@ class PresenceRules:
     """How like an object something has to be.
 
     Args:
-        distance: how much less, as a logit of matching, the likest places of a frame may be like those of the object
-            than these are like themselves, on average,
-        share: of which there are as many as this share of the object's.
+        alike: any of these pairs is enough: as many of the likest places of a frame as the first says, a share of the
+            object's, are less like those of the object than these are like themselves by no more than the second, a
+            logit of matching, on average. What is seen in part, or smaller, has fewer places, which have to be more
+            alike.
     """
 
-    distance: float = 7.0
-    share: float = 0.3
+    alike: tuple[tuple[float, float], ...] = ((0.3, 7.0), (0.05, 5.75))
 
 
 @dataclass(frozen=True)
@@ -52,15 +53,22 @@ class Appearance:
         inside = masks > 0.5 * masks.amax().clamp(min=1e-3)  # of the smallest ones no place is full
         keys = references.keys[0].flatten(1).T[inside].float()
         frames = sum(shares)  # others may show it elsewhere than they say
-        return cls(keys[:: -(-len(keys) // MOST_PLACES) or 1], len(keys) / max(1, frames))
+        return cls(keys[:: -(-len(keys) // MOST_PLACES) or 1].clone(), len(keys) / max(1, frames))
 
-    def likeness(self, keys: Tensor, share: float) -> float:
-        """Return how like it the likest places of a frame with keys (1, D, h/8, w/8) are, -1..1; see the rules."""
+    def likeness(self, keys: Tensor, shares: Sequence[float]) -> list[float]:
+        """Return how like it the likest places of a frame with keys (1, D, h/8, w/8) are, -1..1.
+
+        Args:
+            keys: the frame's, unit length along D.
+            shares: as many of them as these shares of the object's places, 0..1; there is an answer to each.
+        """
         if not len(self.keys):
-            return -1.0
+            return [-1.0] * len(shares)
         best = (self.keys @ keys[0].flatten(1).float()).amax(dim=0)
-        count = min(len(best), max(1, round(share * self.size)))
-        return float(best.topk(count).values.mean())
+        counts = [min(len(best), max(1, round(share * self.size))) for share in shares]
+        likest = best.topk(max(counts)).values
+        means: list[float] = torch.stack([likest[:count].mean() for count in counts]).tolist()
+        return means
 
 
 class Absence:
@@ -108,11 +116,16 @@ class Absence:
         """
         if keys is None or not self._missing:
             return logits
-        share, least = self.rules.share, 1 - self.rules.distance / self._temperature
-        self.end([one for one, was in self._missing.items() if was.likeness(keys, share) > least])
+        self.end([one for one, was in self._missing.items() if self._alike(was, keys)])
         missing = [slot for slot, identity in enumerate(ids) if identity in self._missing]
         if not missing:
             return logits
         logits = logits.clone()
         logits[missing] = logits[missing].clamp(max=NOWHERE)
         return logits
+
+    def _alike(self, was: Appearance, keys: Tensor) -> bool:
+        """Say whether a frame with these keys shows something like what an object was."""
+        shares, distances = zip(*self.rules.alike, strict=True)
+        pairs = zip(was.likeness(keys, shares), distances, strict=True)
+        return any((1 - likeness) * self._temperature < distance for likeness, distance in pairs)

@@ -15,7 +15,7 @@ from rvos_cli.model import References
 from rvos_cli.presence import MOST_PLACES, Absence, Appearance
 from rvos_cli.session import Session
 
-SHARE, DISTANCE = Absence.rules.share, Absence.rules.distance
+(SHARE, DISTANCE), (FEW, CLOSER) = Absence.rules.alike
 SHARP = 10 * DISTANCE  # at this temperature a cosine of 0.9 is the least
 
 
@@ -35,8 +35,8 @@ def test_an_object_is_like_a_frame_that_shows_it():
     first, second = (Appearance.of(references(), slot) for slot in (0, 1))
     assert (first.keys.shape, first.size) == ((2, 3), 2)
     frame = keys(2, 2, 0, 2)
-    assert first.likeness(frame, SHARE) == 1 and second.likeness(frame, SHARE) == 0
-    assert first.likeness(frame, 1.0) == 0.5  # one of the two places that it should fill
+    assert first.likeness(frame, [SHARE]) == [1] and second.likeness(frame, [SHARE]) == [0]
+    assert first.likeness(frame, [FEW, 1.0]) == [1, 0.5]  # one of the two places that it should fill
 
 
 def test_a_large_object_is_remembered_by_some_of_its_places():
@@ -47,7 +47,7 @@ def test_a_large_object_is_remembered_by_some_of_its_places():
 
 def test_an_object_that_never_was_seen_is_like_nothing():
     unseen = References(references().keys, torch.zeros(1, 1, 1, 1, 6))
-    assert Appearance.of(unseen, 0).likeness(keys(0, 1, 2), SHARE) == -1
+    assert Appearance.of(unseen, 0).likeness(keys(0, 1, 2), [SHARE, FEW]) == [-1, -1]
 
 
 def test_who_is_missing_is_nowhere_until_something_like_it_is_seen():
@@ -71,12 +71,24 @@ def test_how_like_it_has_to_be_depends_on_the_networks_temperature():
         assert bool((after[0] == 0).all()) is seen and (after[1] == NOWHERE).all()
 
 
+def test_of_what_is_seen_in_part_a_few_places_have_to_be_more_alike():
+    masks = torch.zeros(1, 2, 1, 10, 10)
+    masks[0, 0] = 1
+    large = References(torch.eye(3)[0].view(1, 3, 1, 1, 1).expand(1, 3, 1, 10, 10), masks)
+    frame = torch.eye(3)[1].view(1, 3, 1, 1).repeat(1, 1, 10, 10)
+    for cosine, seen in ((1 - 1.02 * CLOSER / SHARP, False), (1 - 0.98 * CLOSER / SHARP, True)):
+        frame[0, :, 0, : round(FEW * 100)] = torch.tensor([cosine, 0.0, (1 - cosine**2) ** 0.5]).view(3, 1)
+        absence = Absence(SHARP).behind_cut((7, 9), large)
+        after = absence.without_missing((7, 9), torch.zeros(2, 4, 8), frame)
+        assert bool((after[0] == 0).all()) is seen
+
+
 def test_who_is_missed_already_looks_as_it_did_when_it_went():
     absence = Absence(SHARP)
     absence.begin([7], (7, 9), references())
     absence.begin([7], (7, 9), References(keys(2, 2).unsqueeze(2), torch.ones(1, 2, 1, 1, 2)))
     assert absence.ids == {7}
-    assert (absence.without_missing((7, 9), torch.zeros(2, 4, 8), keys(2, 0)) == 0).all()
+    assert (absence.without_missing((7, 9), torch.zeros(2, 4, 8), keys(0, 0)) == 0).all()
 
 
 def test_who_was_missing_before_a_cut_looks_as_it_did_before_that():
@@ -84,7 +96,7 @@ def test_who_was_missing_before_a_cut_looks_as_it_did_before_that():
     absence.end([9])
     again = absence.behind_cut((7, 9), References(keys(2, 2).unsqueeze(2), torch.ones(1, 2, 1, 1, 2)))
     logits = torch.zeros(2, 4, 8)
-    after = again.without_missing((7, 9), logits, keys(2, 0))
+    after = again.without_missing((7, 9), logits, keys(2, 0))  # the second one has looked like axis 2 since
     assert (after == 0).all()
     assert (absence.without_missing((7, 9), logits, keys(2, 2))[0] == NOWHERE).all()
 
