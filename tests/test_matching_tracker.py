@@ -208,6 +208,14 @@ def test_nobody_waits_for_those_who_gave_up_their_slots(finder):
     assert session.objects == () and session._tracker._absence.ids == set()
 
 
+def test_who_went_while_a_shot_faded_is_known_as_before_it(finder):
+    session = finder({0: [(32, 16)]}, discover=False)
+    session.step(picture((32, 16, RED)), square(32, 16, 1))
+    session._tracker._absence = Absence(99.0, {1: Appearance(torch.zeros(0, 16), 1.0)})  # as a mixture of two scenes
+    assert len(session._tracker.behind_cut()._absence._missing[1].keys) == 0
+    assert len(session._tracker.behind_fade()._absence._missing[1].keys) > 0
+
+
 def test_what_looks_alike_across_the_street_is_not_the_object(finder):
     here, there = (32, 0), (32, 128)
     session = finder({0: [here], 1: [here], 2: [(here, there)]}, max_objects=1)
