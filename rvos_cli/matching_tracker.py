@@ -220,8 +220,7 @@ class MatchingTracker(Tracker):
         masks = self._nobody(frame)[None] if self.masks is None else self.masks
         if slots > known:
             masks = torch.cat([masks, masks.new_zeros(1, slots - known, *frame.size)], dim=1)
-        memory = self.memory
-        first = memory.kept is None or known == 0
+        memory, first = self.memory, self.memory.kept is None or known == 0
         kept, slots_begun, begun = frame.begun or (None, 0, None)
         return self.model.decode(
             frame.features,
