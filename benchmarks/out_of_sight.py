@@ -45,9 +45,8 @@ Mask = NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class Clip:
-    """A clip of one name: frames (H, W, 3), and where its things are, (H, W) each."""
+    """A clip: frames (H, W, 3), and where its things are, (H, W) each."""
 
-    name: str
     frames: list[Picture]
     things: list[Mask]
 
@@ -123,7 +122,7 @@ def small_clip(folder: Path) -> Clip:
     size = SIZE[::-1]
     pictures = [np.asarray(Image.fromarray(frame).resize(size, Image.Resampling.BOX)) for frame in frames[::step]]
     masks = [np.asarray(Image.fromarray(mask).resize(size, Image.Resampling.NEAREST)) for mask in labels[::step]]
-    return Clip(folder.name, pictures, [(mask > 0) & (mask < 255) for mask in masks])
+    return Clip(pictures, [(mask > 0) & (mask < 255) for mask in masks])
 
 
 def scenery(path: Path) -> Picture:

@@ -15,7 +15,7 @@ from torch import Tensor
 from rvos_cli.cells import NOWHERE
 from rvos_cli.model import References
 
-MOST_PLACES = 128  # of an object, each of which takes a processor some 9 us a frame
+MOST_PLACES = 128  # of an object, each of which takes two cores some 7 us a frame
 
 
 @dataclass(frozen=True, kw_only=True)
