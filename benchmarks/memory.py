@@ -85,10 +85,10 @@ def without_network(video: Path, output: Path) -> int:
 
     from rvos_cli.pipeline import run
     from rvos_cli.sinks import MaskFolder, ObjectFolders, OverlayVideo, Sink
-    from rvos_cli.sources import open_source
+    from rvos_cli.sources import Frame, open_source
 
-    def step(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        red, green, blue = (image[..., channel] >> 7 for channel in range(3))
+    def step(frame: Frame) -> NDArray[np.uint8]:
+        red, green, blue = (frame.image[..., channel] >> 7 for channel in range(3))
         labels: NDArray[np.uint8] = np.where(red > green, 1, np.where(blue > green, 2, 0)).astype(np.uint8)
         return labels
 

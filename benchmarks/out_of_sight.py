@@ -7,7 +7,8 @@ Enters: folders of frames, with true masks beside them or below ``Annotations`` 
 of photographs. Leaves: a Markdown table on stdout. In one kind of film the camera swings from one clip past a
 photograph to the next clip (by name), stays there, and swings back; in the other a wall, a strip of a photograph wider
 than the object, passes in front of it. Both are followed from the true mask and segmented without any; of what is
-found, the object that fits the first frames best counts; films in which nothing is found there are left out. Scored
+found, the object that fits the first frames best counts; films in which nothing is found there are left out. Behind a
+wall it is followed once more with an empty mask in the middle of the frames in which it is out of sight. Scored
 are J before it is out of sight; the share of the picture that is taken for it while it is; how much of the next clip's
 object is, while the camera stays there; in how many films the object that fits that one best is the same; and J of the
 object while it comes out behind a wall, and when it is back.
@@ -22,6 +23,7 @@ from dataclasses import dataclass
 from datetime import date
 from itertools import pairwise
 from pathlib import Path
+from typing import Literal, TypeAlias
 
 import numpy as np
 import torch
@@ -41,6 +43,7 @@ WALLED, BEFORE, BEHIND = 40, 6, 8  # frames of a film with a wall, without it at
 HIDDEN = 0.02  # of an object are seen at most where it counts as out of sight
 Picture = NDArray[np.uint8]
 Mask = NDArray[np.bool_]
+Way: TypeAlias = Literal["track", "track, told", "segment"]
 
 
 @dataclass(frozen=True)
@@ -99,9 +102,10 @@ def main(words: Sequence[str] | None = None) -> int:
     print(f"`{shown_command('out_of_sight.py', sys.argv[1:])}`\n")
     print("| film | | films | before | taken for it: of the picture | of the other | films | coming back | back |")
     print("| --- | --- | --- | --- | --- | --- | --- | --- | --- |")
+    ways: dict[str, tuple[Way, ...]] = {"swing": ("track", "segment"), "wall": ("track", "track, told", "segment")}
     for kind, films in (("swing", swings(clips, photographs)), ("wall", walls(clips, photographs))):
-        rows = [[measure(model, film, given=given) for given in (True, False)] for film in films]
-        for way, scores in zip(("track", "segment"), zip(*rows, strict=True), strict=True):
+        rows = [[measure(model, film, way) for way in ways[kind]] for film in films]
+        for way, scores in zip(ways[kind], zip(*rows, strict=True), strict=True):
             print_row(kind, way, scores)
     return 0
 
@@ -187,10 +191,12 @@ def walls(clips: Sequence[Clip], photographs: Sequence[Picture]) -> Iterator[Fil
             yield Film(frames, objects, objects, begin, hidden, (), coming, back)
 
 
-def measure(model: rvos.Segmenter, film: Film, *, given: bool) -> tuple[float, ...] | None:
-    """Return the scores of a film, followed from the true mask if that is *given*; None where nothing is found."""
-    first = film.object[0].astype(np.uint8) if given else None
-    labels = [frame.labels for frame in model.stream(film.frames, first_mask=first)]
+def measure(model: rvos.Segmenter, film: Film, way: Way) -> tuple[float, ...] | None:
+    """Return the scores of a film; None where nothing is found."""
+    first = None if way == "segment" else film.object[0].astype(np.uint8)
+    middle = film.away[len(film.away) // 2]
+    nobody = {middle: np.zeros(SIZE, np.uint8)} if way == "track, told" else None
+    labels = [frame.labels for frame in model.stream(film.frames, first_mask=first, frame_masks=nobody)]
     known, before = best_of([(labels[time], film.object[time]) for time in film.begin])
     if not known:
         return None

@@ -1,34 +1,199 @@
-"""The masks that a caller gives with the frames of a stream: any form of them enters, the mask of each frame leaves.
+"""The masks that a caller gives with a video: any form of them enters, the mask of each frame leaves.
 
-Used by ``segmenter.py``.
+Used by ``segmenter.py``; reads through ``masks.py``.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Mapping, Sized
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rvos_cli.errors import MaskError
+from rvos_cli.errors import MaskError, UsageError
 from rvos_cli.mask_colours import OPAQUE, Colours
-from rvos_cli.masks import FirstMask, read_first_mask
-from rvos_cli.sources import SourceInfo
+from rvos_cli.masks import FirstMask, mask_files, read_first_mask
+from rvos_cli.sources import FrameSource
 
 Mask: TypeAlias = str | Path | NDArray[np.uint8]
 Masks: TypeAlias = Mapping[int, Mask] | Iterable[Mask | None]
+MasksByFrame: TypeAlias = str | Path | Mapping[int, Mask]  # the path is that of a folder
 
 
-def fitting(mask: Mask, info: SourceInfo, index: int = 0, colours: Colours | None = None) -> FirstMask:
-    """Read a mask as that of frame *index* of the source; *colours* tells those of earlier masks, and then of this."""
-    what = f"the mask of frame {index}" if index else "the first mask"
-    size = info.height, info.width
-    return read_first_mask(mask, size, unscaled=info.unscaled, what=what, colours=colours)
+@dataclass(frozen=True, eq=False)
+class GivenMasks:
+    """The masks that a caller gives with a video.
+
+    Args:
+        first_mask: of the first frame.
+        masks: of any frames; they say nothing of objects that they do not name.
+        frame_masks: instead, whole masks of any frames: an object that one does not name is not in that frame.
+
+    Raises:
+        UsageError: *masks* is one mask, or there are *frame_masks*, too.
+    """
+
+    first_mask: Mask | None = None
+    masks: Masks | None = None
+    frame_masks: MasksByFrame | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what means something else, or two things."""
+        if isinstance(self.masks, (str, os.PathLike)) or (isinstance(self.masks, np.ndarray) and _is_one(self.masks)):
+            raise UsageError("masks= is one mask", cure="give it as first_mask=, or as {frame index: mask}")
+        if self.masks is not None and self.frame_masks is not None:
+            raise UsageError("masks= and frame_masks= are both given", cure="give one of them")
+
+    @property
+    def task(self) -> Literal["segment", "track"]:
+        """What is to be done: without a mask objects are found, with any the given ones are followed."""
+        none = self.first_mask is None and self.masks is None and self.frame_masks is None
+        return "segment" if none else "track"
+
+    @property
+    def paths(self) -> tuple[Path | None, Path | None] | None:
+        """The file of the first mask and the folder of masks; None if anything is given that is neither."""
+        first, folder = _path(self.first_mask), _path(self.frame_masks)
+        missing = (first is None) != (self.first_mask is None) or (folder is None) != (self.frame_masks is None)
+        return None if missing or self.masks is not None else (first, folder)
 
 
-def per_frame(masks: Masks | None) -> Callable[[int], Mask | None]:
+class VideoMasks:
+    """The masks of one video's frames; of those in colours, a colour is the same object throughout.
+
+    Attributes:
+        whole: whether the mask of a frame says all of it.
+    """
+
+    def __init__(self, given: GivenMasks, source: FrameSource) -> None:
+        """Match what is given with the frames of *source*.
+
+        Raises:
+            MaskError: a folder of masks has none, one that is of no frame, or two of one.
+        """
+        self.whole = given.frame_masks is not None
+        self._info, self._argument = source.info, "frame_masks" if self.whole else "masks="
+        self._colours: Colours = {}
+        self._first, self._masks = given.first_mask, given.masks
+        if isinstance(given.frame_masks, Mapping):
+            self._masks = given.frame_masks
+        elif given.frame_masks is not None:
+            self._masks = _of_folder(Path(os.path.expanduser(given.frame_masks)), source)
+        self._next = _per_frame(self._masks)
+
+    def at(self, index: int) -> FirstMask | None:
+        """Return the mask of frame 0, 1, 2, ..., asked for in this order, or None.
+
+        Raises:
+            MaskError: it cannot be used, or frame 0 has two.
+        """
+        given = self._given(index)
+        if given is None:
+            return None
+        return read_first_mask(
+            given,
+            (self._info.height, self._info.width),
+            unscaled=self._info.unscaled,
+            what=f"the mask of frame {index}" if index else "the first mask",
+            colours=self._colours,
+            may_be_empty=self.whole and given is not self._first,
+        )
+
+    def labels(self, index: int) -> NDArray[np.uint8] | None:
+        """Return the labels of ``at(index)``."""
+        mask = self.at(index)
+        return None if mask is None else mask.labels
+
+    def check(self) -> tuple[tuple[int, ...], tuple[str, ...]]:
+        """Read all of a mapping or folder beforehand; return the objects' ids and what had to be changed, in words.
+
+        Raises:
+            MaskError: one of them cannot be used, or they name no object.
+        """
+        masks = [mask for index in self._indices() if (mask := self.at(index)) is not None]
+        ids = {identity for mask in masks for identity in mask.ids}
+        if masks and not ids:
+            raise MaskError(f"{self._argument} has no object", cure="paint each object with its own id")
+        return tuple(sorted(ids)), tuple(line for mask in masks for line in mask.warnings)
+
+    def files(self) -> list[Path]:
+        """Return the files of a mapping or folder, in the order of the frames."""
+        masks = (self._given(index) for index in self._indices())
+        return [path for mask in masks if (path := _path(mask)) is not None]
+
+    def unused(self, frames: int) -> list[str]:
+        """Tell of each mask of another frame than the first *frames*, as far as it is known which there are."""
+        if isinstance(self._masks, Mapping):
+            given: Iterable[tuple[int, Mask | None]] = self._masks.items()
+        else:
+            given = enumerate(self._masks) if isinstance(self._masks, Sized) else ()
+        return [
+            f"{self._argument} has one of frame {index!r}, and {self._info.name} has frames 0 to {frames - 1}"
+            for index, mask in given
+            if index not in range(frames) and not _says_nothing(mask)
+        ]
+
+    def _given(self, index: int) -> Mask | None:
+        given = self._next(index)
+        if index or self._first is None:
+            return given
+        if given is not None:
+            raise MaskError(
+                f"{self._argument} has one of frame 0, and the first mask is another", cure="give one of them"
+            )
+        return self._first
+
+    def _indices(self) -> list[int]:
+        """Return 0 and the indices of a mapping, in order."""
+        known = list(self._masks) if isinstance(self._masks, Mapping) else []
+        for index in known:
+            if not isinstance(index, (int, np.integer)) or index < 0:
+                raise MaskError(f"{self._argument} has one of frame {index!r}", cure="frames are counted from 0")
+        return sorted({0, *known})
+
+
+def _is_one(masks: NDArray[np.uint8]) -> bool:
+    """Whether an array is a single mask, (H, W) or of colours (H, W, 3 or 4), and not one for each frame."""
+    return masks.ndim == 2 or (masks.ndim == 3 and masks.shape[2] in (3, 4) and masks.dtype == np.uint8)
+
+
+def _path(given: object) -> Path | None:
+    return Path(os.path.expanduser(given)) if isinstance(given, (str, os.PathLike)) else None
+
+
+def _of_folder(folder: Path, source: FrameSource) -> dict[int, Mask]:
+    """Return the masks in *folder*, named as the frames' results are, by the frames' indices.
+
+    Raises:
+        MaskError: there is none, or one that is of no frame, or two of one.
+    """
+    try:
+        files = mask_files(folder)
+    except OSError as error:
+        raise MaskError(
+            f"the folder of masks {folder} cannot be read ({error.strerror or error})", cure="check the path"
+        ) from error
+    if not files:
+        raise MaskError(f"the folder {folder} has no PNG masks", cure="put them in, named as in masks/ of the results")
+    masks: dict[int, Mask] = {}
+    for file in files:
+        index = source.index_of(file.stem)
+        if index is None:
+            raise MaskError(
+                f"{file} is named after no frame of {source.info.name}",
+                cure="name it as rvos names that frame's mask in masks/",
+            )
+        other = masks.setdefault(index, file)
+        if other != file:
+            raise MaskError(f"{other} and {file} are of one frame", cure="remove one of them")
+    return masks
+
+
+def _per_frame(masks: Mapping[int, Mask] | Iterable[Mask | None] | None) -> Callable[[int], Mask | None]:
     """Return the function that gives the mask of frame 0, 1, 2, ... when it is called in this order."""
     if masks is None:
         return lambda index: None
@@ -38,11 +203,6 @@ def per_frame(masks: Masks | None) -> Callable[[int], Mask | None]:
     return lambda index: next(some, None)
 
 
-def is_one(masks: NDArray[np.uint8]) -> bool:
-    """Whether an array is a single mask, (H, W) or of colours (H, W, 3 or 4), and not one for each frame."""
-    return masks.ndim == 2 or (masks.ndim == 3 and masks.shape[2] in (3, 4) and masks.dtype == np.uint8)
-
-
 def _says_nothing(mask: Mask | None) -> bool:
     if not isinstance(mask, np.ndarray):
         return mask is None
@@ -50,14 +210,3 @@ def _says_nothing(mask: Mask | None) -> bool:
         opaque = mask[..., 3] >= OPAQUE  # black paint on a transparent ground is an object
         return not (mask[..., :3] if opaque.all() else opaque).any()
     return not mask.any()
-
-
-def require_used(masks: Masks | None, frames: int, name: str) -> None:
-    """Refuse masks of other frames than the first *frames*, as far as it is known beforehand which there are."""
-    if isinstance(masks, Mapping):
-        given: Iterable[tuple[int, Mask | None]] = masks.items()
-    else:
-        given = enumerate(masks) if isinstance(masks, Sized) else ()
-    for index, mask in given:
-        if index not in range(frames) and not _says_nothing(mask):
-            raise MaskError(f"masks= has one of frame {index!r}, and {name} has frames 0 to {frames - 1}")

@@ -45,7 +45,9 @@ def labels_of_image(image: Image.Image, name: str, colours: Colours | None = Non
     if image.mode == "1":
         return Values(np.asarray(image).astype(np.uint8))
     if image.mode == "P" and not _background_elsewhere(image):
-        return _from_ids(np.asarray(image), name, smoothed=_has_grey_palette(image))
+        values = _from_ids(np.asarray(image), name, smoothed=_has_grey_palette(image))
+        _note_palette(image, values.labels, {} if colours is None else colours)
+        return values
     if image.mode == "L" or image.mode.startswith("I") or image.mode == "F":
         return labels_of_array(np.asarray(image), name, colours)
     transparent = "A" in image.mode or "transparency" in image.info
@@ -86,6 +88,16 @@ def _background_elsewhere(image: Image.Image) -> bool:
     used = np.unique(np.asarray(image))
     dark = [int(index) for index in used if index < len(colours) and not colours[index].any()]
     return bool(colours[0].any()) and bool(dark)
+
+
+def _note_palette(image: Image.Image, labels: NDArray[np.uint8], known: Colours) -> None:
+    """Note in which colours a palette image shows its ids: a later mask may have been saved without the palette."""
+    flat = image.getpalette("RGB") or []
+    for identity in np.unique(labels).tolist():
+        red, green, blue = flat[3 * identity : 3 * identity + 3] or (0, 0, 0)
+        code = red << 16 | green << 8 | blue
+        if identity and code:
+            known.setdefault(code, identity)
 
 
 def _has_grey_palette(image: Image.Image) -> bool:

@@ -50,8 +50,9 @@ def read_first_mask(
     unscaled: tuple[int, int] | None = None,
     what: str = "the first mask",
     colours: Colours | None = None,
+    may_be_empty: bool = False,
 ) -> FirstMask:
-    """Read the mask of a video's first frame; *size* is the video's displayed (height, width).
+    """Read the mask of a video's first frame, or another; *size* is the video's displayed (height, width).
 
     Ids are a palette image's indices or a grey image's values. One value beside 0 that only means "on" (True, 1, 255,
     65535 in 16 bits) is object 1. Colours are numbered from 1 in the order in which they first appear, row by row;
@@ -63,6 +64,7 @@ def read_first_mask(
         unscaled: (height, width) of a frame before its pixels were made square; a mask of this size is scaled, too.
         what: it is, in messages.
         colours: the ids of colours in earlier masks of the same video, by their codes; those of this one are added.
+        may_be_empty: whether it may name no object.
 
     Raises:
         MaskError: it is missing, unreadable, empty, of another shape, or does not tell its objects apart.
@@ -74,7 +76,7 @@ def read_first_mask(
     else:
         name = what
         values = labels_of_array(np.asarray(mask), name, colours)
-    if not _ids(values.labels):
+    if not may_be_empty and not _ids(values.labels):
         raise MaskError(f"{what} is empty: {name} has no object", cure="paint each object with its own id")
     return _fitted(values, size, unscaled, name)
 
@@ -95,6 +97,16 @@ def read_labels(path: str | os.PathLike[str]) -> Labels:
     if labels.dtype != np.uint8 and labels.dtype != np.bool_ and (labels.min() < 0 or labels.max() > 255):
         raise MaskError(f"{name} has values beyond 255", cure="save it as an 8-bit palette PNG")
     return np.array(labels, np.uint8, order="C")
+
+
+def mask_files(folder: Path) -> list[Path]:
+    """Return the PNG files directly in *folder*, by name.
+
+    Raises:
+        OSError: the folder cannot be read.
+    """
+    found = [path for path in folder.iterdir() if path.suffix.lower() == ".png" and not path.name.startswith(".")]
+    return sorted(path for path in found if path.is_file())
 
 
 def write_indexed_png(path: str | os.PathLike[str], labels: Labels) -> None:
@@ -154,7 +166,7 @@ def _fitted(values: Values, size: tuple[int, int], unscaled: tuple[int, int] | N
         )
         labels = np.asarray(Image.fromarray(labels).resize((size[1], size[0]), Image.Resampling.NEAREST))
     ids = _ids(labels)
-    if not ids:
+    if before and not ids:
         raise MaskError(f"no object of {name} is left at {size[1]}x{size[0]}", cure="paint a mask of the video's size")
     lost = sorted(set(before) - set(ids))
     if lost:

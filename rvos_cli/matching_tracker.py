@@ -7,7 +7,7 @@ for. Driven by ``session.py``.
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
@@ -81,19 +81,12 @@ class MatchingTracker(Tracker):
         other._absence = self._absence.among(())  # who went while it faded was seen in mixtures last
         return other.behind_cut()
 
-    def step(self, frame: EncodedFrame, mask: Labels | None) -> Seen:
+    def step(self, frame: EncodedFrame, mask: Labels | None, *, whole: bool = False) -> Seen:
         """Advance one frame; see ``Tracker.step``."""
         self.index += 1
         self.memory.advance()
         self._make_room()
-        if mask is not None:
-            given = frozenset(np.unique(mask).tolist())
-            if self.doubts:
-                self.memory.doubt(self._contradicted(mask, given, frame))
-            self._from_before -= given
-            self._take(mask, frame.size)
-            self.newest_id = max((self.newest_id, *self.ids))
-            self._absence.end(given)
+        gone = frozenset[int]() if mask is None else self._go_by(mask, frame, whole=whole)
         known = len(self.ids)
         searching = self._free_slots()
         if known + searching[0] == 0:
@@ -101,7 +94,7 @@ class MatchingTracker(Tracker):
         fresh = self._as_if_first(frame)
         for free in searching:
             out = self._decode(frame, known + free, known)
-            seen = self._seen(self._absence.without_missing(self.ids, out.logits[0], out.keys), self.ids, frame)
+            seen = self._seen(self._absence.without_missing(self.ids, out.logits[0], out.keys, gone), self.ids, frame)
             followed = self._whereabouts.keep_in_place(self.ids, seen)
             sources, found = self._search(seen, followed, frame)
             if free - 1 not in sources:
@@ -113,13 +106,28 @@ class MatchingTracker(Tracker):
         self._admit(len(finds.logits))
         if followed is not seen.logits or len(finds.logits):
             seen = self._seen(torch.cat([followed, finds.logits]), self.ids, frame)
-        self._remember(seen, out, mask, finds)
+        self._remember(seen, out, finds, mask, whole=whole)
         return seen
 
-    def _contradicted(self, mask: Labels, given: frozenset[int], frame: EncodedFrame) -> list[int]:
-        """Return the slots of objects *given* by a mask elsewhere than where this shot's frames let expect them."""
-        known = given - self._from_before
-        named = [slot for slot, identity in enumerate(self.ids) if identity in known]
+    def _go_by(self, mask: Labels, frame: EncodedFrame, *, whole: bool) -> frozenset[int]:
+        """Take what a mask says of the objects; return the ids of those that are gone, as a *whole* one tells."""
+        given = frozenset(np.unique(mask[mask > 0]).tolist())
+        gone = frozenset(self.ids) - given if whole else frozenset[int]()
+        if self.doubts:
+            wrong = self._contradicted(mask, (given - self._from_before) | (gone - self._absence.ids), frame)
+            self.memory.doubt([slot for slot in wrong if self.ids[slot] in given])
+            self.memory.doubt([slot for slot in wrong if self.ids[slot] in gone], gone=True)
+        self._from_before -= given
+        self._take(mask, frame.size, whole=whole)
+        self.newest_id = max((self.newest_id, *self.ids))
+        self._absence.end(given)
+        for identity in gone:
+            self._whereabouts.forget(identity)
+        return gone
+
+    def _contradicted(self, mask: Labels, ids: Collection[int], frame: EncodedFrame) -> list[int]:
+        """Return the slots of those of *ids* that a mask has elsewhere than where frames before let expect them."""
+        named = [slot for slot, identity in enumerate(self.ids) if identity in ids]
         if not named or self.memory.kept is None:
             return []
         self._before_another()
@@ -160,11 +168,11 @@ class MatchingTracker(Tracker):
         state = RecurrentState(finds.state.slots + fresh.state.select(slots).slots)
         return Finds(torch.cat([finds.logits, torch.stack(planes)]), state)
 
-    def _remember(self, seen: Seen, out: StepOutput, mask: Labels | None, finds: Finds) -> None:
+    def _remember(self, seen: Seen, out: StepOutput, finds: Finds, mask: Labels | None, *, whole: bool) -> None:
         """Keep what the next frames need; the last of ``ids`` are those of *finds*."""
         known = len(self.ids) - len(finds.logits)
         if mask is not None and self.masks is not None:
-            seen = seen.corrected(self._as_given(mask, seen.masks))
+            seen = seen.corrected(self._as_given(mask, seen.masks, whole=whole))
         self._whereabouts.note(self.ids, seen.cells)
         self.state = RecurrentState(out.state.select(range(known)).slots + finds.state.slots)
         self.masks = seen.masks[None]

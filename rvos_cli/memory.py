@@ -87,10 +87,11 @@ class Memory:
             self.kept = self.next = self.later = self.later.select(objects)
             self.last = self.last.select(objects)
 
-    def doubt(self, objects: Sequence[int]) -> None:
+    def doubt(self, objects: Sequence[int], *, gone: bool = False) -> None:
         """Believe little of frames that are trusted, and nothing of the others, where some objects are concerned.
 
-        Which of it was right nobody says: what was given may have been wrong, or right until the object was lost.
+        Which of it was right nobody says: what was given may have been wrong, or right until the object was lost. Of
+        those who are *gone* it was right.
         """
         if self.later is None or not objects:
             return
@@ -98,7 +99,8 @@ class Memory:
         for place, row in enumerate(rows):
             for one in objects:
                 if one < len(row):
-                    row[one] = math.exp(-self.rules.doubt) if place < self.later.trusted else 0.0
+                    trusted = row[one] if gone else math.exp(-self.rules.doubt)
+                    row[one] = trusted if place < self.later.trusted else 0.0
         self.later = replace(self.later, known=tuple(map(tuple, rows)))
 
     def add(self, newest: References, index: int, *, changed: bool) -> None:

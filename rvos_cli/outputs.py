@@ -20,6 +20,7 @@ from typing import Any
 from rvos_cli.config import InferenceOptions, OutputOptions
 from rvos_cli.errors import BusyError, OutputError
 from rvos_cli.locks import FileLock
+from rvos_cli.masks import mask_files
 from rvos_cli.results import RunSummary
 from rvos_cli.sinks import MaskFolder, ObjectFolders, OverlayVideo, Sink, write_summary
 from rvos_cli.sources import SourceInfo, image_names
@@ -42,7 +43,7 @@ class OutputFolder:
     Args:
         folder: where the outputs go; made when needed.
         options: which outputs are written, and whether older ones may be replaced.
-        inputs: paths that must never be touched (the video or frame folder, the first mask).
+        inputs: paths that must never be touched (the video or frame folder, the masks).
 
     Raises:
         BusyError: another run is writing there.
@@ -214,6 +215,7 @@ def run_digest(
     input: Path,
     *,
     first_mask: Path | None,
+    frame_masks: Path | None,
     mode: str,
     inference: InferenceOptions,
     outputs: OutputOptions,
@@ -222,14 +224,16 @@ def run_digest(
     """Name the work of one run: 64 hexadecimal digits that change with anything that changes the result.
 
     A video or image counts by its name, length and time of change, a frame folder by those of its frames, a first
-    mask by its content. Where the input lies does not count.
+    mask by its content, a folder of masks by their names and contents. Where the input lies does not count.
 
     Raises:
         OSError: a file cannot be read.
     """
     files = sorted(input / name for name in image_names(input)) if input.is_dir() else [input]
     facts: list[Any] = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in files]
-    facts.append(hashlib.sha256(first_mask.read_bytes()).hexdigest() if first_mask else None)
+    facts.append(_content(first_mask) if first_mask else None)
+    if frame_masks is not None:
+        facts.append([(path.name, _content(path)) for path in mask_files(frame_masks)])
     facts += [mode, asdict(inference), outputs.overlay, outputs.masks, outputs.objects, weights_sha256]
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
@@ -301,6 +305,10 @@ def _real(path: Path) -> Path:
 
 def _is_unfinished(folder: Path) -> bool:
     return os.path.isfile(folder / UNFINISHED / MARK)  # not Path.is_file(), which raises where it may not look
+
+
+def _content(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _count(folder: Path) -> int:

@@ -1,6 +1,6 @@
 """Decode, compute and write at the same time.
 
-Enters: a source, a step from picture to labels, sinks. Leaves: the number of frames, when all of them are written.
+Enters: a source, a step from frame to labels, sinks. Leaves: the number of frames, when all of them are written.
 The source runs in one thread, each sink in one of its own, the step in the caller's; between them stand short queues,
 so memory does not grow when one of them is slow.
 """
@@ -86,7 +86,7 @@ class _Channel(Generic[ItemT]):
 
 def run(
     source: FrameSource,
-    step: Callable[[NDArray[np.uint8]], NDArray[np.uint8]],
+    step: Callable[[Frame], NDArray[np.uint8]],
     sinks: Sequence[Sink],
     *,
     on_frame: Callable[[FrameMasks], None] | None = None,
@@ -101,7 +101,7 @@ def run(
 
     Args:
         source: the frames, read in a thread.
-        step: (H, W, 3) uint8 RGB to (H, W) uint8 labels, called in the caller's thread in display order.
+        step: a frame to its (H, W) uint8 labels, called in the caller's thread in display order.
         sinks: each gets every frame, in order, in a thread of its own.
         on_frame: called in the caller's thread after each step, before the frame is written.
         before: gives the frames that it is given, each at once or after having seen some more; in the caller's thread.
@@ -122,7 +122,7 @@ def run(
         _decoding(source, queue_size, stop) as frames,
     ):
         for frame in before(frames):
-            masks = with_labels(frame, step(frame.image))
+            masks = with_labels(frame, step(frame))
             if on_frame is not None:
                 on_frame(masks)
             for channel in channels:

@@ -6,7 +6,6 @@ Enters: a name or path of weights, then videos. Leaves: outputs in a folder with
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -19,9 +18,8 @@ from numpy.typing import NDArray
 
 from rvos_cli.config import DEFAULT_WEIGHTS, InferenceOptions, OutputOptions
 from rvos_cli.device import choose_device, choose_dtype
-from rvos_cli.errors import DeviceError, InputError, MaskError, UsageError
-from rvos_cli.given_masks import Mask, Masks, fitting, is_one, per_frame, require_used
-from rvos_cli.mask_colours import Colours
+from rvos_cli.errors import DeviceError, InputError, MaskError
+from rvos_cli.given_masks import GivenMasks, Mask, Masks, MasksByFrame, VideoMasks
 from rvos_cli.model import RVOS
 from rvos_cli.model.compiled import WORTH_COMPILING, CompiledRVOS
 from rvos_cli.model.compiling import can_compile
@@ -33,7 +31,7 @@ from rvos_cli.pipeline import run, with_labels
 from rvos_cli.preprocess import network_input
 from rvos_cli.results import FrameMasks, ObjectTally, RunSummary
 from rvos_cli.session import Session
-from rvos_cli.sources import FrameSource, open_source
+from rvos_cli.sources import Frame, FrameSource, open_source
 from rvos_cli.version import __version__
 from rvos_cli.weights import Weights, build_model, load_weights, require_task
 
@@ -143,13 +141,14 @@ class Segmenter:
         """
         inference = InferenceOptions(size=size, max_objects=max_objects, threshold=threshold, half=self.half)
         outputs = OutputOptions(overlay=overlay, masks=masks, objects=objects, force=force)
-        return self._write(input, None, output, inference, outputs, progress or _silent, notice or _silent)
+        return self._write(input, GivenMasks(), output, inference, outputs, progress or _silent, notice or _silent)
 
     def track(
         self,
         input: Input,
         *,
-        first_mask: Mask,
+        first_mask: Mask | None = None,
+        frame_masks: MasksByFrame | None = None,
         output: str | Path | None = None,
         size: int | None = None,
         threshold: float = InferenceOptions.threshold,
@@ -160,23 +159,28 @@ class Segmenter:
         progress: Progress | None = None,
         notice: Notice | None = None,
     ) -> RunSummary:
-        """Follow the objects of the first frame's mask; write the outputs.
+        """Follow the objects of the first frame's mask, or of masks of any frames; write the outputs.
 
         Args:
             input: as for ``segment``.
             first_mask: an image file or an (H, W) array: palette or grey ids, one binary object, or RGB colours.
-            output: as for ``segment``, and so are all the others; ``found`` tells the mask's ids at the start.
+            frame_masks: whole masks of any frames, for objects that appear later or to correct some: a folder of PNGs
+                that are named as in ``masks/`` of the results, or a mapping from the frame's index. An object that one
+                does not name is not in that frame. In masks of colours, a colour is the same object throughout.
+            output: as for ``segment``, and so are all the others; ``found`` tells the masks' ids at the start.
 
         Raises:
             WeightsError: these weights cannot follow a mask.
-            MaskError: the mask is empty, unreadable or of another shape.
+            MaskError: there is no mask, or one is empty, unreadable, of another shape or of no frame. Where only the
+                end of the video tells that there is no such frame, that is a warning.
             InputError, OutputError, UsageError, DeviceError: as for ``segment``.
         """
-        if first_mask is None:  # what image readers return for a missing file
+        given = GivenMasks(first_mask, frame_masks=frame_masks)
+        if given.task == "segment":  # what image readers return for a missing file
             raise MaskError("there is no first mask", cure="give a file or an array, or let segment() find the objects")
         inference = InferenceOptions(size=size, threshold=threshold, half=self.half)
         outputs = OutputOptions(overlay=overlay, masks=masks, objects=objects, force=force)
-        return self._write(input, first_mask, output, inference, outputs, progress or _silent, notice or _silent)
+        return self._write(input, given, output, inference, outputs, progress or _silent, notice or _silent)
 
     def stream(
         self,
@@ -184,13 +188,14 @@ class Segmenter:
         *,
         first_mask: Mask | None = None,
         masks: Masks | None = None,
+        frame_masks: MasksByFrame | None = None,
         size: int | None = None,
         max_objects: int = InferenceOptions.max_objects,
         threshold: float = InferenceOptions.threshold,
     ) -> Iterator[FrameMasks]:
         """Yield the masks frame by frame as they are computed; memory does not grow with the video.
 
-        Without a mask the objects are found, with ``first_mask`` or ``masks`` the given ones are followed.
+        Without a mask the objects are found, with any the given ones are followed.
 
         Args:
             input: as for ``segment``; an iterable of arrays is read one array at a time and may be endless. Some frames
@@ -200,6 +205,7 @@ class Segmenter:
             masks: masks of later frames, for objects that appear late or to correct one: a mapping from the frame's
                 index, or an iterable with one mask, or None or an array without an object, for each frame. In masks of
                 colours, a colour is the same object throughout.
+            frame_masks: as for ``track``; instead of ``masks``, which say nothing of objects that they do not name.
             size: network short side in pixels; None takes the weights' own.
             max_objects: most objects to follow at a time, where no mask is given.
             threshold: a pixel belongs to an object above this probability.
@@ -212,48 +218,29 @@ class Segmenter:
             MaskError: a mask cannot be used; one of a frame that does not come is told when all others are through.
             DeviceError: the GPU has not enough memory.
         """
-        if isinstance(masks, (str, os.PathLike)) or (isinstance(masks, np.ndarray) and is_one(masks)):
-            raise UsageError("masks= is one mask", cure="give it as first_mask=, or as {frame index: mask}")
+        given = GivenMasks(first_mask, masks, frame_masks)
         options = InferenceOptions(size=size, max_objects=max_objects, threshold=threshold, half=self.half)
-        require_task(self._weights, "segment" if first_mask is None and masks is None else "track")
-        return self._frames(input, first_mask, masks, options)
+        require_task(self._weights, given.task)
+        return self._frames(input, given, options)
 
-    def _frames(
-        self, input: Input, first_mask: Mask | None, masks: Masks | None, options: InferenceOptions
-    ) -> Iterator[FrameMasks]:
-        given_at, frames = per_frame(masks), 0
-        colours: Colours = {}
+    def _frames(self, input: Input, given: GivenMasks, options: InferenceOptions) -> Iterator[FrameMasks]:
+        frames = 0
         with _memory_errors(), ExitStack() as stack:
             source = stack.enter_context(open_source(input))
-            session = self._session(options, None, source.info.frames, discover=first_mask is None and masks is None)
+            masks = VideoMasks(given, source)
+            session = self._session(options, source.info.frames, discover=given.task == "segment")
             stack.callback(session.close)
             live = source.info.kind == "arrays" and source.info.frames is None  # the next may need this one's masks
             for frame in source if live else session.looking_ahead(iter(source)):
-                given = given_at(frame.index)
-                if frame.index == 0 and first_mask is not None:
-                    if given is not None:
-                        raise MaskError(
-                            "masks= has one of frame 0, and first_mask= is another", cure="give one of them"
-                        )
-                    given = first_mask
-                mask = None if given is None else fitting(given, source.info, frame.index, colours).labels
-                labels = session.step(frame.image, mask)
-                yield with_labels(frame, labels)
+                yield with_labels(frame, session.step(frame.image, masks.labels(frame.index), whole=masks.whole))
                 frames = frame.index + 1
-            require_used(masks, frames, source.info.name)
+            for line in masks.unused(frames):
+                raise MaskError(line)
 
-    def _session(
-        self, options: InferenceOptions, first_mask: NDArray[np.uint8] | None, frames: int | None, *, discover: bool
-    ) -> Session:
+    def _session(self, options: InferenceOptions, frames: int | None, *, discover: bool) -> Session:
         network, faster = self._networks(frames)
         return Session(
-            network,
-            options=options,
-            device=self.device,
-            dtype=self._dtype,
-            first_mask=first_mask,
-            discover=discover,
-            faster=faster,
+            network, options=options, device=self.device, dtype=self._dtype, discover=discover, faster=faster
         )
 
     def _networks(self, frames: int | None) -> tuple[RVOS, CompiledRVOS | GraphedRVOS | None]:
@@ -273,7 +260,7 @@ class Segmenter:
     def _write(
         self,
         input: Input,
-        first_mask: Mask | None,
+        given: GivenMasks,
         output: str | Path | None,
         inference: InferenceOptions,
         options: OutputOptions,
@@ -281,30 +268,29 @@ class Segmenter:
         notice: Notice,
     ) -> RunSummary:
         """Run one video from its source to its outputs and return the summary that was written last."""
-        require_task(self._weights, "segment" if first_mask is None else "track")
+        require_task(self._weights, given.task)
         with ExitStack() as stack:
             source = stack.enter_context(open_source(input))
-            mask = None if first_mask is None else fitting(first_mask, source.info)
-            mask_path = Path(os.path.expanduser(first_mask)) if isinstance(first_mask, (str, Path)) else None
+            masks = VideoMasks(given, source)
+            ids, warnings = masks.check()
+            inputs = [path for path in (source.info.path, *masks.files()) if path is not None]
             target = DEFAULT_ROOT / source.info.stem if output is None else output
-            inputs = [path for path in (source.info.path, mask_path) if path is not None]
             folder = stack.enter_context(OutputFolder(target, options=options, inputs=inputs))
             digest = ""
-            if len(inputs) == 1 + (mask is not None):  # arrays have no name to be known by again
-                digest = self.digest(inputs[0], first_mask=mask_path, inference=inference, outputs=options)
-            if mask is not None:
-                notice("found", found_line(mask.ids))
-                for line in mask.warnings:
-                    notice("warning", line)
-            labels = None if mask is None else mask.labels
-            session = self._session(inference, labels, source.info.frames, discover=mask is None)
+            if source.info.path is not None and given.paths is not None:  # what is in memory cannot be known again
+                digest = self.digest(source.info.path, *given.paths, inference=inference, outputs=options)
+            if given.task == "track":
+                notice("found", found_line(ids))
+            for line in warnings:
+                notice("warning", line)
+            session = self._session(inference, source.info.frames, discover=given.task == "segment")
             stack.callback(session.close)
-            tally = ObjectTally(() if mask is None else mask.ids)
+            tally = ObjectTally(ids)
             start = time.perf_counter()
             with _memory_errors():
-                frames, trouble = _run(source, session, folder, tally, progress)
+                frames, trouble = _run(source, session, masks, folder, tally, progress)
             seconds = time.perf_counter() - start
-            trouble = [*source.warnings, *trouble]
+            trouble = [*source.warnings, *trouble, *masks.unused(frames)]
             for line in trouble:
                 notice("warning", line)
             summary = RunSummary(
@@ -320,8 +306,8 @@ class Segmenter:
                 weights=self.name,
                 weights_sha256=self.sha256,
                 version=__version__,
-                mode="segment" if first_mask is None else "track",
-                warnings=(*(mask.warnings if mask else ()), *trouble),
+                mode=given.task,
+                warnings=(*warnings, *trouble),
                 options=self._used(inference),
                 digest=digest,
                 path="" if source.info.path is None else str(source.info.path.resolve()),
@@ -339,13 +325,20 @@ class Segmenter:
         }
 
     def digest(
-        self, input: Path, *, first_mask: Path | None, inference: InferenceOptions, outputs: OutputOptions
+        self,
+        input: Path,
+        first_mask: Path | None,
+        frame_masks: Path | None = None,
+        *,
+        inference: InferenceOptions,
+        outputs: OutputOptions,
     ) -> str:
         """Name the work that these weights would do on *input*; see ``outputs.run_digest``."""
         return run_digest(
             input,
             first_mask=first_mask,
-            mode="segment" if first_mask is None else "track",
+            frame_masks=frame_masks,
+            mode=GivenMasks(first_mask, frame_masks=frame_masks).task,
             inference=inference,
             outputs=outputs,
             weights_sha256=self.sha256,
@@ -353,9 +346,17 @@ class Segmenter:
 
 
 def _run(
-    source: FrameSource, session: Session, folder: OutputFolder, tally: ObjectTally, progress: Progress
+    source: FrameSource,
+    session: Session,
+    masks: VideoMasks,
+    folder: OutputFolder,
+    tally: ObjectTally,
+    progress: Progress,
 ) -> tuple[int, list[str]]:
     """Drive the frames through the session into the sinks; return how many they were and what the sinks warn of."""
+
+    def step(frame: Frame) -> NDArray[np.uint8]:
+        return session.step(frame.image, masks.labels(frame.index), whole=masks.whole)
 
     def count(frame: FrameMasks) -> None:
         tally.add(frame)
@@ -363,7 +364,7 @@ def _run(
 
     with ExitStack() as stack:
         sinks = [stack.enter_context(sink) for sink in folder.sinks(source.info, tally.expected)]
-        frames = run(source, session.step, sinks, on_frame=count, before=session.looking_ahead)
+        frames = run(source, step, sinks, on_frame=count, before=session.looking_ahead)
         if not frames:
             raise InputError(f"{source.info.name} holds no frame that can be decoded", cure="check that it plays")
     return frames, [line for sink in sinks for line in sink.warnings]

@@ -181,12 +181,13 @@ class Session:
             self._tracker.discover = True
 
     @torch.inference_mode()
-    def step(self, image: NDArray[np.uint8], mask: Labels | None = None) -> Labels:
+    def step(self, image: NDArray[np.uint8], mask: Labels | None = None, *, whole: bool = False) -> Labels:
         """Advance one frame.
 
         Args:
             image: (H, W, 3) uint8 RGB; the same size in every frame.
             mask: (H, W) uint8 labels of objects to follow from this frame on, known or new.
+            whole: whether the mask says all of the frame: what it does not name is not in there.
 
         Returns:
             (H, W) uint8, 0 = background, k = object k; what *mask* names is where it says, and nowhere else.
@@ -195,10 +196,10 @@ class Session:
         mask = mask if first is None else first
         size = (image.shape[0], image.shape[1])
         idle = self._idle
-        if idle and mask is None:
+        if idle and (mask is None or not mask.any()):
             return np.zeros(size, np.uint8)
-        labels = self._followed(image, mask)
-        if mask is not None and idle:
+        labels = self._followed(image, mask, whole=whole)
+        if mask is not None and (idle or whole):
             labels = np.array(mask, np.uint8)  # it says where everything is, and so where nothing is
         elif mask is not None:
             labels = np.where(mask > 0, mask, np.where(np.isin(labels, mask), 0, labels))  # all of what it names
@@ -206,7 +207,7 @@ class Session:
             self._tracker.note_shown(image, labels)
         return labels
 
-    def _followed(self, image: NDArray[np.uint8], mask: Labels | None) -> Labels:
+    def _followed(self, image: NDArray[np.uint8], mask: Labels | None, *, whole: bool) -> Labels:
         """Advance one frame and return the network's own labels."""
         with self._arithmetic(), self._threads():
             if not self._view(image).holds(image, mask):
@@ -215,7 +216,7 @@ class Session:
             seen, self._opening = self._opening, None
             if seen is None or mask is not None:
                 frame = self._encode(image, network, view)
-                seen = self._tracker.step(frame, None if mask is None else view.area.of(mask))
+                seen = self._tracker.step(frame, None if mask is None else view.area.of(mask), whole=whole)
             return view.area.framed(seen.labels())
 
     def _view(self, image: NDArray[np.uint8]) -> View:

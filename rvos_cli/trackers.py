@@ -75,8 +75,8 @@ class Tracker(ABC):
         """Set what this kind of tracker keeps besides."""
 
     @abstractmethod
-    def step(self, frame: EncodedFrame, mask: Labels | None) -> Seen:
-        """Advance one frame and return what is seen of ``ids``."""
+    def step(self, frame: EncodedFrame, mask: Labels | None, *, whole: bool = False) -> Seen:
+        """Advance one frame and return what is seen of ``ids``; a *whole* mask tells who is not in it, too."""
 
     def pause(self) -> None:
         """Make all that is held its own: until the next step graphs may compute frames of other trackers."""
@@ -103,8 +103,8 @@ class Tracker(ABC):
     def _seen(self, logits: Tensor, ids: tuple[int, ...], frame: EncodedFrame) -> Seen:
         return self.look(logits, ids, frame.source, self.options.threshold)
 
-    def _take(self, mask: Labels, size: tuple[int, int]) -> None:
-        """Give every object of *mask* a slot and make the mask its last one."""
+    def _take(self, mask: Labels, size: tuple[int, int], *, whole: bool) -> None:
+        """Give every object of *mask* a slot and make the mask its last one; nothing the last one of those gone."""
         named = tuple(int(identity) for identity in np.unique(mask) if identity)
         fresh = tuple(identity for identity in named if identity not in self.ids)
         self.ids += fresh
@@ -116,7 +116,7 @@ class Tracker(ABC):
             return
         masks = torch.cat([self.masks, given[:, self.masks.shape[1] :]], dim=1)
         for slot, identity in enumerate(self.ids):
-            if identity in named:
+            if whole or identity in named:
                 masks[:, slot] = given[:, slot]
         self.masks = masks
 
@@ -124,11 +124,11 @@ class Tracker(ABC):
         """Return where *mask* has each of these objects, (1, N, h, w), 0..1."""
         return mask_tensor(mask, ids, size, self.device)
 
-    def _as_given(self, mask: Labels, masks: Tensor) -> Tensor:
-        """Return the known objects' masks (N, h, w), those named in *mask* as given."""
+    def _as_given(self, mask: Labels, masks: Tensor, *, whole: bool) -> Tensor:
+        """Return the known objects' masks (N, h, w), those named in *mask*, or all if it is *whole*, as given."""
         named = {int(identity) for identity in np.unique(mask)}
         given = masks if self.masks is None else self.masks[0]
-        chosen = [given[slot] if self.ids[slot] in named else masks[slot] for slot in range(len(masks))]
+        chosen = [given[slot] if whole or self.ids[slot] in named else masks[slot] for slot in range(len(masks))]
         return torch.stack(chosen)
 
 
@@ -140,17 +140,17 @@ class PublishedTracker(Tracker):
             self.ids = tuple(range(1, min(self.model.config.slots, self.options.max_objects) + 1))
         self._given = 0  # frames since a mask was given; the first two see it, as published
 
-    def step(self, frame: EncodedFrame, mask: Labels | None) -> Seen:
+    def step(self, frame: EncodedFrame, mask: Labels | None, *, whole: bool = False) -> Seen:
         """Advance one frame; see ``Tracker.step``."""
         if mask is not None:
-            self._take(mask, frame.size)
+            self._take(mask, frame.size, whole=whole)
             self._given = 0
         out = self.model.decode(frame.features, self.state, slots=len(self.ids), masks=self.masks)
         self.state = out.state
         self._given += 1
         seen = self._seen(out.logits[0], self.ids, frame)
         if self.model.config.mask_input and mask is not None and self.ids:
-            self.masks = self._as_given(mask, seen.masks)[None]
+            self.masks = self._as_given(mask, seen.masks, whole=whole)[None]
         elif self.model.config.mask_input and self._given > 1:
             self.masks = seen.masks[None]
         return seen

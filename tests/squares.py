@@ -34,8 +34,8 @@ def square_labels(index: int = 0, *, right: bool = True) -> media.Image:
 class ColourSession:
     """Stands in for the network where only what is around it is tested: it knows the squares by their colours."""
 
-    def __init__(self, *_: object, first_mask: media.Image | None = None, **__: object) -> None:
-        self.ids = None if first_mask is None else set(np.unique(first_mask).tolist()) - {0}
+    def __init__(self, *_: object, discover: bool, **__: object) -> None:
+        self.ids: set[int] | None = None if discover else set()
 
     def close(self) -> None:
         """There is nothing to end."""
@@ -44,7 +44,7 @@ class ColourSession:
         """It needs no second opinion."""
         return frames
 
-    def step(self, image: media.Image, mask: media.Image | None = None) -> media.Image:
+    def step(self, image: media.Image, mask: media.Image | None = None, *, whole: bool = False) -> media.Image:
         if mask is not None and self.ids is not None:
             self.ids |= set(np.unique(mask).tolist()) - {0}
         nearest = np.stack(
@@ -52,4 +52,4 @@ class ColourSession:
         ).argmin(axis=0)
         if self.ids is not None:
             nearest = np.where(np.isin(nearest, sorted(self.ids)), nearest, 0)
-        return nearest.astype(np.uint8)
+        return nearest.astype(np.uint8) if mask is None or not whole else mask

@@ -1,15 +1,19 @@
 """A mask that contradicts what was followed until then: the demo clip and the shipped network."""
 
+from __future__ import annotations
+
 import functools
 
 import numpy as np
 import pytest
 import small_demo
+from PIL import Image
 from small_demo import SMALL, Picture
 
 from rvos_cli.session import Session
 
 CORRECTED, FRAMES = 6, 16
+HIDDEN, TOLD = range(6, 11), 7  # the frames in which the largest object is behind a wall, and that in which it is said
 
 
 def followed(masks: dict[int, Picture]) -> tuple[Session, list[Picture]]:
@@ -67,4 +71,66 @@ def test_the_first_mask_behind_a_cut_contradicts_nothing_that_was_before_it():
     assert all(set(shares(session, slot)) == {1.0} for slot in range(3))
     session.step(frames[2], small_demo.first_mask())
     assert all(min(shares(session, slot)) < 0.1 for slot in range(2))
+    session.close()
+
+
+def walled() -> list[Picture]:
+    """Return the clip with something of the colours of brick where the largest object is, for a while."""
+    coarse = np.random.default_rng(3).integers(0, 256, (9, 18, 3), dtype=np.uint8)
+    frames = [frame.copy() for frame in small_demo.clip()[:FRAMES]]
+    wall = np.asarray(Image.fromarray(coarse).resize(frames[0].shape[1::-1], Image.Resampling.BICUBIC))
+    for index in HIDDEN:
+        rows, columns = (np.flatnonzero((right()[index] == 1).any(axis=axis)) for axis in (1, 0))
+        box = slice(max(0, rows[0] - 8), rows[-1] + 9), slice(max(0, columns[0] - 8), columns[-1] + 9)
+        frames[index][box] = wall[box]
+    return frames
+
+
+def behind_wall(told: Picture | None, *, whole: bool) -> tuple[Session, list[Picture]]:
+    """Follow all in the film with the wall, *told* in one of its frames where they are."""
+    session = Session(small_demo.lite(), options=SMALL, discover=False)
+    masks = {0: small_demo.first_mask(), TOLD: told}
+    labels = [session.step(frame, masks.get(index), whole=whole) for index, frame in enumerate(walled())]
+    session.close()
+    return session, labels
+
+
+def test_who_is_gone_by_a_whole_mask_is_missing_until_seen_again():
+    without = np.where(right()[TOLD] == 1, 0, right()[TOLD]).astype(np.uint8)
+    behind = HIDDEN[TOLD - HIDDEN[0] + 1 :]
+    _, untold = behind_wall(None, whole=True)
+    assert all((untold[index] == 1).any() for index in behind)  # the wall has its id
+    _, unsaid = behind_wall(without, whole=False)
+    assert all((unsaid[index] == 1).any() for index in behind)  # such a mask says nothing of it
+    session, labels = behind_wall(without, whole=True)
+    assert np.array_equal(labels[TOLD], without)
+    assert not any((labels[index] == 1).any() for index in behind)
+    for index in range(HIDDEN[-1] + 1, FRAMES):
+        for identity in (1, 2, 3):
+            here, there = labels[index] == identity, right()[index] == identity
+            assert (here & there).sum() > 0.8 * (here | there).sum(), (index, identity)
+    given, *_ = shares(session, 0)
+    assert given == 1.0  # what was given of it is believed as before
+    assert all(set(shares(session, slot)) == {1.0} for slot in (1, 2))
+
+
+def test_of_who_is_gone_nothing_is_read_that_was_seen_since_it_was_given():
+    session = Session(small_demo.lite(), options=SMALL, discover=False)
+    frames, first = small_demo.clip(), small_demo.first_mask()
+    for index, frame in enumerate(frames[:9]):  # the sixth is remembered
+        session.step(frame, first if index == 0 else None)
+    session.step(frames[9], np.where(right()[9] == 1, 0, right()[9]).astype(np.uint8), whole=True)
+    kept = session._tracker.memory.later
+    assert kept.trusted == 2 and kept.shares_of(0) == (1.0, 1.0, 0.0) and kept.shares_of(1) == (1.0, 1.0, 1.0)
+    session.step(frames[10])
+    assert session._tracker.memory.later.shares_of(0)[0] == 1.0
+    session.close()
+
+
+def test_a_whole_mask_of_nobody_before_there_is_anybody_says_nothing():
+    session = Session(small_demo.lite(), options=SMALL, discover=False)
+    frames, first = small_demo.clip(), small_demo.first_mask()
+    assert not session.step(frames[0], np.zeros_like(first), whole=True).any()
+    assert session.objects == ()
+    assert np.array_equal(session.step(frames[1], first, whole=True), first)
     session.close()

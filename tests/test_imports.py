@@ -32,7 +32,7 @@ ALLOWED = {
     "overlay": {"errors", "png"},
     "sinks": {*VALUES, "masks", "overlay", "png", "sources", "whole_files"},
     "pipeline": {"results", "sources", "sinks"},
-    "outputs": {*VALUES, "sinks", "sources"},
+    "outputs": {*VALUES, "masks", "sinks", "sources"},
     "compile_cache": {"folders", "whole_files"},
     "model": {"compile_cache", "config", "graphs"},
     "preprocess": {"config"},

@@ -90,8 +90,8 @@ class Recorder(Sink):
         self.ended = "aborted"
 
 
-def step(image: np.ndarray) -> np.ndarray:
-    return np.array(image[..., 0])
+def step(frame: Frame) -> np.ndarray:
+    return np.array(frame.image[..., 0])
 
 
 @pytest.fixture(autouse=True)
@@ -132,9 +132,9 @@ def test_short_sources_and_no_sinks(count: int, sinks: int) -> None:
 def test_step_runs_in_the_callers_thread() -> None:
     names: set[str] = set()
 
-    def watched(image: np.ndarray) -> np.ndarray:
+    def watched(frame: Frame) -> np.ndarray:
         names.add(threading.current_thread().name)
-        return step(image)
+        return step(frame)
 
     run(Source(5), watched, [Recorder()], on_frame=lambda _: names.add(threading.current_thread().name))
     assert names == {threading.current_thread().name}
@@ -156,11 +156,11 @@ def test_stages_overlap() -> None:
             super().write(frame)
             written.release()
 
-    def waiting(image: np.ndarray) -> np.ndarray:
+    def waiting(frame: Frame) -> np.ndarray:
         index = len(met)
         ahead = {0: 2, count - 1: 0}.get(index, 1)  # the first step waits for its own frame and the second one
         met.append(all(made.acquire(timeout=20) for _ in range(ahead)) and (index == 0 or written.acquire(timeout=20)))
-        return step(image)
+        return step(frame)
 
     run(Announcing(count), waiting, [Noting()])
     assert met == [True] * count
@@ -172,9 +172,9 @@ def test_a_slow_stage_never_makes_the_queues_grow(slow: str, queue_size: int) ->
     source = Source(150, pause=0.002 if slow == "source" else 0)
     sinks = [Recorder(pause=0.002 if slow == "sink" else 0), Recorder()]
 
-    def paced(image: np.ndarray) -> np.ndarray:
+    def paced(frame: Frame) -> np.ndarray:
         time.sleep(0.002 if slow == "step" else 0)
-        return step(image)
+        return step(frame)
 
     run(source, paced, sinks, queue_size=queue_size)
     assert source.made == 150
@@ -183,10 +183,10 @@ def test_a_slow_stage_never_makes_the_queues_grow(slow: str, queue_size: int) ->
     assert source.alive <= 1  # numpy may keep the last one for a moment
 
 
-def failing_step(image: np.ndarray) -> np.ndarray:
-    if image[0, 0, 0] == 7:
+def failing_step(frame: Frame) -> np.ndarray:
+    if frame.image[0, 0, 0] == 7:
         raise ArithmeticError("not a number")
-    return step(image)
+    return step(frame)
 
 
 @pytest.mark.parametrize(
@@ -227,10 +227,10 @@ def test_a_failing_source_still_gives_the_frames_before_it_to_the_step() -> None
 def test_an_interrupt_in_the_step_stops_all_and_the_sinks_abort() -> None:
     source, sink = Source(10**9), Recorder()
 
-    def interrupted(image: np.ndarray) -> np.ndarray:
-        if image[0, 0, 0] == 5:
+    def interrupted(frame: Frame) -> np.ndarray:
+        if frame.image[0, 0, 0] == 5:
             raise KeyboardInterrupt
-        return step(image)
+        return step(frame)
 
     def attempt() -> None:
         with pytest.raises(KeyboardInterrupt), sink:
@@ -263,9 +263,9 @@ def test_a_sink_that_fails_on_the_last_frame_is_told() -> None:
 def test_a_real_video_goes_through_all_sinks(tmp_path: Path) -> None:
     video = encode(tmp_path / "in.mp4", 30, (96, 128), sound=True)
 
-    def found(image: np.ndarray) -> np.ndarray:
-        labels = np.zeros(image.shape[:2], np.uint8)
-        labels[30:60, 40:90] = 1 + (index_of(image) >= 20)
+    def found(frame: Frame) -> np.ndarray:
+        labels = np.zeros(frame.image.shape[:2], np.uint8)
+        labels[30:60, 40:90] = 1 + (index_of(frame.image) >= 20)
         return labels
 
     with open_source(video) as source, ExitStack() as stack:

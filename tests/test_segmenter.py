@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -32,8 +33,8 @@ def test_videos_that_are_long_enough_run_compiled_with_the_same_masks(
     used: list[bool] = []
 
     class Watched(Session):
-        def step(self, image: NDArray[np.uint8], mask: NDArray[np.uint8] | None = None) -> NDArray[np.uint8]:
-            labels = super().step(image, mask)
+        def step(self, image: NDArray[np.uint8], *given: Any, **options: Any) -> NDArray[np.uint8]:
+            labels = super().step(image, *given, **options)
             used.append(isinstance(self._tracker.model, CompiledRVOS))
             return labels
 

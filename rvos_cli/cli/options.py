@@ -45,11 +45,20 @@ Input = Annotated[
     path_argument(metavar="INPUT", help="A video file, a folder of images, or an image.", show_default=False),
 ]
 FirstMask = Annotated[
-    Path,
+    Path | None,
     path_option(
         "--first-mask",
         metavar="PNG",
         help="Mask of the first frame: palette or grey ids, one binary object, or RGB colours.",
+        show_default=False,
+    ),
+]
+FrameMasks = Annotated[
+    Path | None,
+    path_option(
+        "--frame-masks",
+        metavar="DIR",
+        help="Folder of corrected masks of any frames, whole, and named as in masks/ of the results.",
         show_default=False,
     ),
 ]

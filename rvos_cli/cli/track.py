@@ -5,11 +5,13 @@ from __future__ import annotations
 from rvos_cli.cli import options
 from rvos_cli.cli.console import Talk
 from rvos_cli.config import DEFAULT_WEIGHTS, InferenceOptions
+from rvos_cli.errors import UsageError
 
 
 def track(
     input: options.Input,
-    first_mask: options.FirstMask,
+    first_mask: options.FirstMask = None,
+    frame_masks: options.FrameMasks = None,
     output: options.Output = None,
     force: options.Force = False,
     overlay: options.Overlay = True,
@@ -25,6 +27,8 @@ def track(
     verbose: options.Verbose = False,
 ) -> None:
     """Follow the objects of the first frame's mask through the video (one-shot)."""
+    if first_mask is None and frame_masks is None:
+        raise UsageError("there is no mask", cure="give that of the first frame with --first-mask")
     InferenceOptions(size=size, threshold=threshold)
     talk = Talk(as_json=as_json, quiet=quiet, verbose=verbose)
     model = talk.load(weights, device=device, half=half)
@@ -32,6 +36,7 @@ def track(
         summary = model.track(
             input,
             first_mask=first_mask,
+            frame_masks=frame_masks,
             output=output,
             size=size,
             threshold=threshold,

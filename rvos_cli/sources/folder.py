@@ -38,6 +38,7 @@ class FolderSource(ClosingSource):
         super().__init__()
         self._folder, self._files = _list_images(path) if path.is_dir() else (path.parent, [path.name])
         _refuse_equal_stems(self._files, self._folder)
+        self._indices = {Path(file).stem: index for index, file in enumerate(self._files)}
         height, width, _ = read_image(self._folder / self._files[0]).shape
         for file in self._files:
             self._look(self._folder / file, (height, width))
@@ -71,6 +72,10 @@ class FolderSource(ClosingSource):
             if image.shape[:2] != (self.info.height, self.info.width):
                 raise _other_size(path, image.shape[:2], (self.info.height, self.info.width))
             yield Frame(index, Path(file).stem, Fraction(index) / NOMINAL_RATE, image)
+
+    def index_of(self, name: str) -> int | None:
+        """Return which image has this stem, or None."""
+        return self._indices.get(name)
 
     def _look(self, path: Path, size: tuple[int, int]) -> None:
         """Check a header; width and height may still be exchanged by an orientation tag, which reading settles."""

@@ -95,6 +95,9 @@ class FrameSource(Protocol):
     def warnings(self) -> list[str]:
         """One line for each thing that is not as it should be."""
 
+    def index_of(self, name: str) -> int | None:
+        """Return the index of the frame of this ``Frame.name``; None if no frame can have it."""
+
     def __iter__(self) -> Iterator[Frame]:
         """Read from the first frame on; raises InputError where a frame cannot be read and the rest is useless."""
 
@@ -111,7 +114,7 @@ class FrameSource(Protocol):
 
 
 class ClosingSource:
-    """The part that all sources share: warnings without repetition, ``close`` and the context manager."""
+    """The part that sources share: warnings without repetition, names, ``close`` and the context manager."""
 
     def __init__(self) -> None:
         """Start open and without warnings."""
@@ -122,6 +125,10 @@ class ClosingSource:
         """Add *line* once, however often the source is read."""
         if line not in self.warnings:
             self.warnings.append(line)
+
+    def index_of(self, name: str) -> int | None:
+        """Return the number that *name* is, as frames without names of their own are numbered from 00000; or None."""
+        return int(name) if name.isascii() and name.isdecimal() else None
 
     def close(self) -> None:
         """End an iteration that still runs at its next frame."""

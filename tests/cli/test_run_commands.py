@@ -34,6 +34,18 @@ def test_track_prints_the_ids_and_where_the_results_lie(rvos, clip, first_mask, 
     assert np.array_equal(read_labels(Path("out/masks/00000.png")), square_labels())
 
 
+def test_track_goes_by_masks_of_any_frames(rvos, clip, tiny_weights):
+    Path("fixes").mkdir()
+    write_indexed_png("fixes/00001.png", square_labels(1, right=False))
+    write_indexed_png("fixes/00003.png", square_labels(3))
+    done = rvos("track", clip, "--frame-masks", "fixes", "--weights", tiny_weights, "--device", "cpu", "-o", "out")
+    assert done.code == 0
+    assert done.out.splitlines()[0] == "found 2 objects: ids 1, 2"
+    assert not read_labels("out/masks/00000.png").any()
+    for index, right in ((1, False), (3, True)):
+        assert np.array_equal(read_labels(f"out/masks/{index:05d}.png"), square_labels(index, right=right))
+
+
 def test_json_is_the_only_thing_on_stdout(rvos, clip, first_mask, quick):
     done = rvos("track", clip, "--first-mask", first_mask, *quick, "--json")
     summary = json.loads(done.out)
@@ -95,6 +107,8 @@ def test_an_image_is_a_video_of_one_frame(rvos, frame_folder, quick):
         (("track", "clip.mp4", "--first-mask", "missing.png"), ";"),
         (("track", "clip.mp4", "--first-mask", "black.png"), ";"),
         (("track", "clip.mp4", "--first-mask", "tall.png"), ";"),
+        (("track", "clip.mp4", "--frame-masks", "empty"), "put them in, named as in masks/"),
+        (("track", "clip.mp4", "--frame-masks", "missing"), "check the path"),
         (("segment", "clip.mp4", "--weights", "no-such-weights"), "weights"),
         (("segment", "clip.mp4", "--device", "cuda:99"), ";"),
         (("batch", "missing"), "folder"),
