@@ -3,9 +3,10 @@
     python benchmarks/corrections.py --data ../shared/data/dev
 
 Enters: DAVIS sequences, all their objects at once. Leaves: a Markdown table on stdout. The first mask lacks the lower
-half of every object, is too wide by a twentieth of the frame's height, or lies somewhere else; in the ninth frame the
-true mask is given, and J&F of the fifteen frames behind it are scored, object by object. Beside it: the same
-without that mask, with a right first mask, and begun with that frame by who knows nothing of those before.
+half of every object, is too wide by a twentieth of the frame's height, or lies somewhere else; in the 21st frame the
+true mask is given, and J&F of the nineteen frames before it and the fifteen behind it are scored, object by object.
+Beside it: the same without that mask, with a right first mask, and begun with that frame by who knows nothing of those
+before. Before it the mask is given as one that says all of its frame.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from speed_machine import processor, shown_command
 import rvos_cli as rvos
 from rvos_cli.errors import RvosError
 
-CORRECTED, SCORED = 8, 15
+CORRECTED, SCORED = 20, 15
 Wrong = Callable[[Labels], Labels]
 
 
@@ -43,8 +44,10 @@ def main(words: Sequence[str] | None = None) -> int:
     model = rvos.load_model(chosen.weights, device=chosen.device)
     print(f"{date.today()}, {processor()}, torch {torch.__version__}, {chosen.weights} {model.sha256[:8]}\n")
     print(f"`{shown_command('corrections.py', sys.argv[1:])}`\n")
-    print("| first mask | sequences | not corrected | corrected | begun there |")
-    print("| --- | --- | --- | --- | --- |")
+    print(
+        "| first mask | sequences | before: not corrected | corrected | behind: not corrected | corrected | begun there |"
+    )
+    print("| --- | --- | --- | --- | --- | --- | --- |")
     for what, wrong in FIRST_MASKS.items():
         scores = np.mean([measure(model, clip, wrong) for clip in clips], axis=0)
         print(f"| {what} | {len(clips)} | {' | '.join(f'{x:.3f}' for x in scores)} |", flush=True)
@@ -52,18 +55,20 @@ def main(words: Sequence[str] | None = None) -> int:
 
 
 def measure(model: rvos.Segmenter, clip: Clip, wrong: Wrong) -> tuple[float, ...]:
-    """Return the mean J&F of a clip's objects: not corrected, corrected, and begun there."""
+    """Return the mean J&F of a clip's objects: before the mask not corrected and corrected, and behind it; begun there."""
     count = CORRECTED + 1 + SCORED
     frames = [np.asarray(Image.open(path).convert("RGB")) for path in sorted(clip.frames.glob("*.jpg"))[:count]]
     truths = [np.where(labels == 255, 0, labels).astype(np.uint8) for labels in islice(clip.labels(), count)]
     first, right = wrong(truths[0]), truths[CORRECTED]
-    runs = (
-        list(model.stream(frames, first_mask=first))[CORRECTED:],
-        list(model.stream(frames, first_mask=first, masks={CORRECTED: right}))[CORRECTED:],
-        list(model.stream(frames[CORRECTED:], first_mask=right)),
-    )
+    plain = list(model.stream(frames, first_mask=first))
+    corrected = list(model.stream(frames, first_mask=first, masks={CORRECTED: right}))
+    whole = list(model.stream(frames[: CORRECTED + 1], first_mask=first, frame_masks={CORRECTED: right}))
+    begun = list(model.stream(frames[CORRECTED:], first_mask=right))
+    before, behind = truths[:CORRECTED], truths[CORRECTED:]
+    pairs = [(run[:CORRECTED], before) for run in (plain, whole)]
+    pairs += [(run, behind) for run in (plain[CORRECTED:], corrected[CORRECTED:], begun)]
     ids = [one for one in np.unique(right).tolist() if one]
-    return tuple(float(np.mean([score(run, truths[CORRECTED:], one) for one in ids])) for run in runs)
+    return tuple(float(np.mean([score(run, truth, one) for one in ids])) for run, truth in pairs)
 
 
 def half(labels: Labels) -> Labels:

@@ -20,6 +20,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -83,11 +84,17 @@ def without_network(video: Path, output: Path) -> int:
     import numpy as np
     from numpy.typing import NDArray
 
-    from rvos_cli.pipeline import run
+    from rvos_cli.pipeline import run, with_labels
+    from rvos_cli.results import FrameMasks
     from rvos_cli.sinks import MaskFolder, ObjectFolders, OverlayVideo, Sink
     from rvos_cli.sources import Frame, open_source
 
-    def step(frame: Frame) -> NDArray[np.uint8]:
+    def follow(frames: Iterator[Frame]) -> Iterator[FrameMasks]:
+        for frame in frames:
+            yield with_labels(frame, labels_of(frame))
+            del frame
+
+    def labels_of(frame: Frame) -> NDArray[np.uint8]:
         red, green, blue = (frame.image[..., channel] >> 7 for channel in range(3))
         labels: NDArray[np.uint8] = np.where(red > green, 1, np.where(blue > green, 2, 0)).astype(np.uint8)
         return labels
@@ -100,7 +107,7 @@ def without_network(video: Path, output: Path) -> int:
         ]
         for sink in sinks:
             stack.enter_context(sink)
-        return run(source, step, sinks)
+        return run(source, follow, sinks)
 
 
 def main() -> int:

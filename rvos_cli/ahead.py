@@ -101,6 +101,11 @@ class Ahead(Generic[ResultT]):
             if _same(coming.arguments, arguments):
                 return coming.answer.result()
 
+    def settle(self) -> None:
+        """Wait until the thread has done what was announced; until the next announcement nothing runs beside."""
+        if self._thread is not None:
+            self._thread.submit(int).result()
+
     def _compute(self, coming: _Coming[ResultT]) -> None:
         try:
             answer = self._function(*coming.arguments)
@@ -167,6 +172,9 @@ class AheadOnGPU(Generic[ResultT]):
             if _same(announced, arguments):
                 return answer
         return self._function([arguments])[0]
+
+    def settle(self) -> None:
+        """There is no thread to wait for."""
 
     def close(self) -> None:
         """Forget what was announced, and the function; no call may follow."""

@@ -6,7 +6,8 @@ Used by ``segmenter.py``; reads through ``masks.py``.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping, Sized
+from bisect import bisect_right
+from collections.abc import Callable, Collection, Iterable, Mapping, Sized
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeAlias
@@ -16,8 +17,8 @@ from numpy.typing import NDArray
 
 from rvos_cli.errors import MaskError, UsageError
 from rvos_cli.mask_colours import OPAQUE, Colours
-from rvos_cli.masks import FirstMask, mask_files, read_first_mask
-from rvos_cli.sources import FrameSource
+from rvos_cli.masks import FirstMask, read_first_mask
+from rvos_cli.sources import FrameSource, image_names
 
 Mask: TypeAlias = str | Path | NDArray[np.uint8]
 Masks: TypeAlias = Mapping[int, Mask] | Iterable[Mask | None]
@@ -34,7 +35,7 @@ class GivenMasks:
         frame_masks: instead, whole masks of any frames: an object that one does not name is not in that frame.
 
     Raises:
-        UsageError: *masks* is one mask, or there are *frame_masks*, too.
+        UsageError: *masks* is one mask, or there are *frame_masks*, too, or these are neither a folder nor a mapping.
     """
 
     first_mask: Mask | None = None
@@ -47,6 +48,10 @@ class GivenMasks:
             raise UsageError("masks= is one mask", cure="give it as first_mask=, or as {frame index: mask}")
         if self.masks is not None and self.frame_masks is not None:
             raise UsageError("masks= and frame_masks= are both given", cure="give one of them")
+        if not isinstance(self.frame_masks, (str, os.PathLike, Mapping, type(None))):
+            raise UsageError(
+                f"frame_masks= is a {type(self.frame_masks).__name__}", cure="give a folder, or {frame index: mask}"
+            )
 
     @property
     def task(self) -> Literal["segment", "track"]:
@@ -73,17 +78,20 @@ class VideoMasks:
         """Match what is given with the frames of *source*.
 
         Raises:
-            MaskError: a folder of masks has none, one that is of no frame, or two of one.
+            MaskError: there are whole masks, but none or one that is of no frame or the second of one.
         """
         self.whole = given.frame_masks is not None
         self._info, self._argument = source.info, "frame_masks" if self.whole else "masks="
-        self._colours: Colours = {}
+        self._colours = Colours(of_results=self.whole)
         self._first, self._masks = given.first_mask, given.masks
         if isinstance(given.frame_masks, Mapping):
             self._masks = given.frame_masks
         elif given.frame_masks is not None:
             self._masks = _of_folder(Path(os.path.expanduser(given.frame_masks)), source)
         self._next = _per_frame(self._masks)
+        self._whole = [index for index in self._indices() if self._given(index) is not None] if self.whole else []
+        if self.whole and not self._whole:
+            raise MaskError("frame_masks has no mask", cure="give one of some frame")
 
     def at(self, index: int) -> FirstMask | None:
         """Return the mask of frame 0, 1, 2, ..., asked for in this order, or None.
@@ -94,19 +102,34 @@ class VideoMasks:
         given = self._given(index)
         if given is None:
             return None
-        return read_first_mask(
+        first = index == 0 and self._first is not None  # which is numbered as if it were alone
+        colours = Colours() if first else self._colours
+        mask = read_first_mask(
             given,
             (self._info.height, self._info.width),
             unscaled=self._info.unscaled,
             what=f"the mask of frame {index}" if index else "the first mask",
-            colours=self._colours,
-            may_be_empty=self.whole and given is not self._first,
+            colours=colours,
         )
+        if first:
+            self._colours.learn(colours)
+        if self.whole:
+            self._colours.note_ids(mask.ids)
+        return mask
 
     def labels(self, index: int) -> NDArray[np.uint8] | None:
         """Return the labels of ``at(index)``."""
         mask = self.at(index)
         return None if mask is None else mask.labels
+
+    def is_whole(self, index: int) -> bool:
+        """Return whether there is a whole mask of this frame."""
+        return self.next_whole(index - 1) == index
+
+    def next_whole(self, index: int) -> int | None:
+        """Return the next frame behind this one of which there is a whole mask."""
+        place = bisect_right(self._whole, index)
+        return self._whole[place] if place < len(self._whole) else None
 
     def check(self) -> tuple[tuple[int, ...], tuple[str, ...]]:
         """Read all of a mapping or folder beforehand; return the objects' ids and what had to be changed, in words.
@@ -114,11 +137,21 @@ class VideoMasks:
         Raises:
             MaskError: one of them cannot be used, or they name no object.
         """
-        masks = [mask for index in self._indices() if (mask := self.at(index)) is not None]
-        ids = {identity for mask in masks for identity in mask.ids}
-        if masks and not ids:
-            raise MaskError(f"{self._argument} has no object", cure="paint each object with its own id")
-        return tuple(sorted(ids)), tuple(line for mask in masks for line in mask.warnings)
+        known, before, warnings = set[int](), set[int](), list[str]()
+        for index in self._indices():
+            if (mask := self.at(index)) is None:
+                continue
+            new, gone = set(mask.ids) - known, before - set(mask.ids)
+            if new and gone:
+                warnings.append(
+                    f"in the mask of frame {index}, {_named(new)} new and {_named(gone)} gone: see that its editor has "
+                    "kept the ids"
+                )
+            warnings += mask.warnings
+            known, before = known | new, set(mask.ids)
+        if self.whole and not known:
+            raise MaskError("frame_masks has no object", cure="paint each object with its own id")
+        return tuple(sorted(known)), tuple(warnings)
 
     def files(self) -> list[Path]:
         """Return the files of a mapping or folder, in the order of the frames."""
@@ -126,16 +159,23 @@ class VideoMasks:
         return [path for mask in masks if (path := _path(mask)) is not None]
 
     def unused(self, frames: int) -> list[str]:
-        """Tell of each mask of another frame than the first *frames*, as far as it is known which there are."""
+        """Tell of each mask of another frame than the first *frames*, as far as it is known which there are.
+
+        Raises:
+            MaskError: all whole masks are such, so that nobody was followed.
+        """
         if isinstance(self._masks, Mapping):
             given: Iterable[tuple[int, Mask | None]] = self._masks.items()
         else:
             given = enumerate(self._masks) if isinstance(self._masks, Sized) else ()
-        return [
+        lines = [
             f"{self._argument} has one of frame {index!r}, and {self._info.name} has frames 0 to {frames - 1}"
             for index, mask in given
             if index not in range(frames) and not _says_nothing(mask)
         ]
+        if self.whole and self._whole[0] >= frames:
+            raise MaskError(lines[0])
+        return lines
 
     def _given(self, index: int) -> Mask | None:
         given = self._next(index)
@@ -161,6 +201,10 @@ def _is_one(masks: NDArray[np.uint8]) -> bool:
     return masks.ndim == 2 or (masks.ndim == 3 and masks.shape[2] in (3, 4) and masks.dtype == np.uint8)
 
 
+def _named(ids: Collection[int]) -> str:
+    return f"object{'s' * (len(ids) > 1)} {', '.join(map(str, sorted(ids)))} {'are' if len(ids) > 1 else 'is'}"
+
+
 def _path(given: object) -> Path | None:
     return Path(os.path.expanduser(given)) if isinstance(given, (str, os.PathLike)) else None
 
@@ -172,13 +216,13 @@ def _of_folder(folder: Path, source: FrameSource) -> dict[int, Mask]:
         MaskError: there is none, or one that is of no frame, or two of one.
     """
     try:
-        files = mask_files(folder)
+        files = [folder / name for name in image_names(folder)]
     except OSError as error:
         raise MaskError(
             f"the folder of masks {folder} cannot be read ({error.strerror or error})", cure="check the path"
         ) from error
     if not files:
-        raise MaskError(f"the folder {folder} has no PNG masks", cure="put them in, named as in masks/ of the results")
+        raise MaskError(f"the folder {folder} has no masks", cure="put them in, named as in masks/ of the results")
     masks: dict[int, Mask] = {}
     for file in files:
         index = source.index_of(file.stem)

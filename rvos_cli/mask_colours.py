@@ -6,8 +6,9 @@ Beside ``masks.py``, which checks size and emptiness; Pillow and numpy only.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, TypeAlias
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +16,7 @@ from PIL import Image
 
 from rvos_cli.config import MAX_OBJECT_ID
 from rvos_cli.errors import MaskError
+from rvos_cli.png import DAVIS_PALETTE
 
 IGNORED = 255  # a pixel of a DAVIS annotation that belongs to nobody
 OPAQUE = 128
@@ -23,7 +25,63 @@ COUNTED = 20  # ids up to this are such, however much is white: an edge has brig
 FLAT = "save it as PNG without smoothing, one flat colour or grey value per object"
 
 
-Colours: TypeAlias = dict[int, int]  # 0xRRGGBB of colours that are objects -> ids
+class Colours:
+    """Which object each colour is, in all masks of a video; a colour is 0xRRGGBB."""
+
+    def __init__(self, *, of_results: bool = False) -> None:
+        """Know no colour yet; or those of the palette, where masks are edited results of rvos."""
+        shown = DAVIS_PALETTE[1 : MAX_OBJECT_ID + 1].tolist() if of_results else []
+        self.of_results = of_results
+        self._shown = {_code(colour): identity for identity, colour in enumerate(shown, start=1)}
+        self._seen: dict[int, int] = {}
+        self._highest = 0
+
+    def note_ids(self, ids: Iterable[int]) -> None:
+        """Number new colours from behind these ids on."""
+        self._highest = max((self._highest, *ids))
+
+    def learn(self, other: Colours) -> None:
+        """Learn what colours mean elsewhere, where results have no such colours."""
+        self._seen = {**other._seen, **self._seen}
+        self.note_ids((other._highest,))
+
+    def note_palette(self, image: Image.Image, ids: Iterable[int]) -> None:
+        """Note in which colours a palette image shows its ids: a later mask may have been saved without the palette."""
+        palette = _palette_of(image)
+        for identity in ids:
+            if 0 < identity < len(palette) and (code := _code(palette[identity])):
+                self._seen.setdefault(code, identity)
+        self.note_ids(ids)
+
+    def tell_other_ids(self, image: Image.Image) -> bool:
+        """Say whether a palette image shows objects in colours of results that belong to other ids than its indices."""
+        palette = _palette_of(image)
+        used = [index for index in np.unique(np.asarray(image)).tolist() if 0 < index < len(palette)]
+        ids = [self._shown.get(_code(palette[index])) for index in used]
+        return None not in ids and ids != used
+
+    def all_shown(self, codes: NDArray[Any]) -> bool:
+        """Say whether results have all these colours."""
+        return all(code in self._shown for code in np.unique(codes).tolist() if code)
+
+    def id_of(self, code: int) -> int:
+        """Return the id of a colour, a new one if it has none."""
+        if code in self._shown:
+            return self._shown[code]
+        if code not in self._seen:
+            self.note_ids((self._highest + 1,))
+            self._seen[code] = self._highest
+        return self._seen[code]
+
+
+def _code(colour: Sequence[int]) -> int:
+    red, green, blue = colour
+    return red << 16 | green << 8 | blue
+
+
+def _palette_of(image: Image.Image) -> list[list[int]]:
+    flat = image.getpalette("RGB") or []
+    return [flat[place : place + 3] for place in range(0, len(flat), 3)]
 
 
 @dataclass(frozen=True)
@@ -44,9 +102,14 @@ def labels_of_image(image: Image.Image, name: str, colours: Colours | None = Non
         return _blurred(np.asarray(image.convert("RGB")), name)
     if image.mode == "1":
         return Values(np.asarray(image).astype(np.uint8))
+    colours = colours or Colours()
+    if image.mode == "P" and colours.tell_other_ids(image):
+        values = _from_colours(np.asarray(image.convert("RGB")), name, colours)
+        return replace(values, warnings=(*values.warnings, f"{name} has another palette; its colours say who is who"))
     if image.mode == "P" and not _background_elsewhere(image):
-        values = _from_ids(np.asarray(image), name, smoothed=_has_grey_palette(image))
-        _note_palette(image, values.labels, {} if colours is None else colours)
+        indices = np.asarray(image)
+        values = _from_ids(indices, name, smoothed=_has_grey_palette(image))
+        colours.note_palette(image, np.intersect1d(indices, values.labels).tolist())
         return values
     if image.mode == "L" or image.mode.startswith("I") or image.mode == "F":
         return labels_of_array(np.asarray(image), name, colours)
@@ -90,16 +153,6 @@ def _background_elsewhere(image: Image.Image) -> bool:
     return bool(colours[0].any()) and bool(dark)
 
 
-def _note_palette(image: Image.Image, labels: NDArray[np.uint8], known: Colours) -> None:
-    """Note in which colours a palette image shows its ids: a later mask may have been saved without the palette."""
-    flat = image.getpalette("RGB") or []
-    for identity in np.unique(labels).tolist():
-        red, green, blue = flat[3 * identity : 3 * identity + 3] or (0, 0, 0)
-        code = red << 16 | green << 8 | blue
-        if identity and code:
-            known.setdefault(code, identity)
-
-
 def _has_grey_palette(image: Image.Image) -> bool:
     colours = np.array(image.getpalette("RGB"), np.uint8).reshape(-1, 3)
     return bool((colours == np.arange(len(colours), dtype=np.uint8)[:, None]).all())
@@ -138,22 +191,23 @@ def _from_ids(values: NDArray[Any], name: str, *, smoothed: bool = True) -> Valu
 
 def _from_colours(array: NDArray[np.uint8], name: str, known: Colours | None) -> Values:
     """Read (H, W, 3) or (H, W, 4) colours; such as are not *known* are numbered by first appearance, and then are."""
+    known = known or Colours()
     seen = array[..., 3] >= OPAQUE if array.shape[2] == 4 else np.ones(array.shape[:2], np.bool_)
     red, green, blue = (array[..., channel].astype(np.int32) for channel in range(3))
     codes = np.where(seen, red << 16 | green << 8 | blue, 0)
-    if not codes.any() and seen.any() and not seen.all():
+    if not codes.any() and seen.any() and not seen.all() and not known.of_results:
         return Values(seen.astype(np.uint8))  # black paint on a transparent ground
-    if not ((red != green) | (green != blue))[seen].any():
+    grey = not ((red != green) | (green != blue))[seen].any()
+    if grey and not (codes.any() and known.all_shown(codes)):
         return _from_ids(codes & 0xFF, name)
     present, first, inverse = np.unique(codes, return_index=True, return_inverse=True)
     order = [int(rank) for rank in np.argsort(first) if present[rank]]
     thin = len(order) - int(np.count_nonzero(_solid(codes)))
     if len(order) > MAX_OBJECT_ID or (thin >= SMOOTHED and 2 * thin > len(order)):
         raise MaskError(f"{name} has {len(order)} colours, so its objects cannot be told apart", cure=FLAT)
-    known = {} if known is None else known
     numbers = np.zeros(len(present), np.uint8)
     for rank in order:
-        number = known.setdefault(int(present[rank]), 1 + max(known.values(), default=0))
+        number = known.id_of(int(present[rank]))
         if number > MAX_OBJECT_ID:
             raise MaskError(f"{name} and the masks before it have more than {MAX_OBJECT_ID} colours", cure="give ids")
         numbers[rank] = number

@@ -50,7 +50,6 @@ def read_first_mask(
     unscaled: tuple[int, int] | None = None,
     what: str = "the first mask",
     colours: Colours | None = None,
-    may_be_empty: bool = False,
 ) -> FirstMask:
     """Read the mask of a video's first frame, or another; *size* is the video's displayed (height, width).
 
@@ -63,8 +62,8 @@ def read_first_mask(
         size: (height, width); a mask of another size is scaled by nearest neighbour if its shape agrees.
         unscaled: (height, width) of a frame before its pixels were made square; a mask of this size is scaled, too.
         what: it is, in messages.
-        colours: the ids of colours in earlier masks of the same video, by their codes; those of this one are added.
-        may_be_empty: whether it may name no object.
+        colours: the ids of colours in earlier masks of the same video; those of this one are added. A mask that is made
+            from rvos's own results may be empty.
 
     Raises:
         MaskError: it is missing, unreadable, empty, of another shape, or does not tell its objects apart.
@@ -76,7 +75,7 @@ def read_first_mask(
     else:
         name = what
         values = labels_of_array(np.asarray(mask), name, colours)
-    if not may_be_empty and not _ids(values.labels):
+    if not _ids(values.labels) and not (colours is not None and colours.of_results):
         raise MaskError(f"{what} is empty: {name} has no object", cure="paint each object with its own id")
     return _fitted(values, size, unscaled, name)
 
@@ -97,16 +96,6 @@ def read_labels(path: str | os.PathLike[str]) -> Labels:
     if labels.dtype != np.uint8 and labels.dtype != np.bool_ and (labels.min() < 0 or labels.max() > 255):
         raise MaskError(f"{name} has values beyond 255", cure="save it as an 8-bit palette PNG")
     return np.array(labels, np.uint8, order="C")
-
-
-def mask_files(folder: Path) -> list[Path]:
-    """Return the PNG files directly in *folder*, by name.
-
-    Raises:
-        OSError: the folder cannot be read.
-    """
-    found = [path for path in folder.iterdir() if path.suffix.lower() == ".png" and not path.name.startswith(".")]
-    return sorted(path for path in found if path.is_file())
 
 
 def write_indexed_png(path: str | os.PathLike[str], labels: Labels) -> None:

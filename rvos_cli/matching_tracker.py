@@ -61,6 +61,14 @@ class MatchingTracker(Tracker):
         other.state, other.masks = None, None if self.masks is None else torch.zeros_like(self.masks)
         return other
 
+    def turned(self) -> MatchingTracker:
+        """Return another one that may go on from here as well, back through the frames, and looks for nobody."""
+        other = copy.copy(self)
+        other.memory, other._whereabouts = copy.copy(self.memory), self._whereabouts.copy()
+        other._shown, other._absence, other.discover = dict(self._shown), self._absence.among(self.ids), False
+        other.pause()
+        return other
+
     def pause(self) -> None:
         """See ``Tracker.pause``; where things were in its last frames says nothing when it goes on."""
         super().pause()
@@ -86,7 +94,8 @@ class MatchingTracker(Tracker):
         self.index += 1
         self.memory.advance()
         self._make_room()
-        gone = frozenset[int]() if mask is None else self._go_by(mask, frame, whole=whole)
+        if mask is not None:
+            self._go_by(mask, frame, whole=whole)
         known = len(self.ids)
         searching = self._free_slots()
         if known + searching[0] == 0:
@@ -94,7 +103,7 @@ class MatchingTracker(Tracker):
         fresh = self._as_if_first(frame)
         for free in searching:
             out = self._decode(frame, known + free, known)
-            seen = self._seen(self._absence.without_missing(self.ids, out.logits[0], out.keys, gone), self.ids, frame)
+            seen = self._seen(self._absence.without_missing(self.ids, out.logits[0], out.keys), self.ids, frame)
             followed = self._whereabouts.keep_in_place(self.ids, seen)
             sources, found = self._search(seen, followed, frame)
             if free - 1 not in sources:
@@ -109,8 +118,8 @@ class MatchingTracker(Tracker):
         self._remember(seen, out, finds, mask, whole=whole)
         return seen
 
-    def _go_by(self, mask: Labels, frame: EncodedFrame, *, whole: bool) -> frozenset[int]:
-        """Take what a mask says of the objects; return the ids of those that are gone, as a *whole* one tells."""
+    def _go_by(self, mask: Labels, frame: EncodedFrame, *, whole: bool) -> None:
+        """Take what a mask says of the objects, and a *whole* one of those who are gone."""
         given = frozenset(np.unique(mask[mask > 0]).tolist())
         gone = frozenset(self.ids) - given if whole else frozenset[int]()
         if self.doubts:
@@ -123,7 +132,6 @@ class MatchingTracker(Tracker):
         self._absence.end(given)
         for identity in gone:
             self._whereabouts.forget(identity)
-        return gone
 
     def _contradicted(self, mask: Labels, ids: Collection[int], frame: EncodedFrame) -> list[int]:
         """Return the slots of those of *ids* that a mask has elsewhere than where frames before let expect them."""

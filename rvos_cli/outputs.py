@@ -20,7 +20,6 @@ from typing import Any
 from rvos_cli.config import InferenceOptions, OutputOptions
 from rvos_cli.errors import BusyError, OutputError
 from rvos_cli.locks import FileLock
-from rvos_cli.masks import mask_files
 from rvos_cli.results import RunSummary
 from rvos_cli.sinks import MaskFolder, ObjectFolders, OverlayVideo, Sink, write_summary
 from rvos_cli.sources import SourceInfo, image_names
@@ -233,7 +232,7 @@ def run_digest(
     facts: list[Any] = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in files]
     facts.append(_content(first_mask) if first_mask else None)
     if frame_masks is not None:
-        facts.append([(path.name, _content(path)) for path in mask_files(frame_masks)])
+        facts.append([(name, _content(frame_masks / name)) for name in image_names(frame_masks)])
     facts += [mode, asdict(inference), outputs.overlay, outputs.masks, outputs.objects, weights_sha256]
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 

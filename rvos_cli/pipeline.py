@@ -1,7 +1,7 @@
 """Decode, compute and write at the same time.
 
-Enters: a source, a step from frame to labels, sinks. Leaves: the number of frames, when all of them are written.
-The source runs in one thread, each sink in one of its own, the step in the caller's; between them stand short queues,
+Enters: a source, what follows its frames, sinks. Leaves: the number of frames, when all of them are written.
+The source runs in one thread, each sink in one of its own, the rest in the caller's; between them stand short queues,
 so memory does not grow when one of them is slow.
 """
 
@@ -86,14 +86,13 @@ class _Channel(Generic[ItemT]):
 
 def run(
     source: FrameSource,
-    step: Callable[[Frame], NDArray[np.uint8]],
+    follow: Callable[[Iterator[Frame]], Iterator[FrameMasks]],
     sinks: Sequence[Sink],
     *,
     on_frame: Callable[[FrameMasks], None] | None = None,
-    before: Callable[[Iterator[Frame]], Iterator[Frame]] = iter,
     queue_size: int = QUEUE_SIZE,
 ) -> int:
-    """Send every frame of *source* through *step* into all *sinks*.
+    """Send every frame of *source* through *follow* into all *sinks*.
 
     Neither the source nor the sinks are closed: that is the caller's part, and tells the sinks whether to finish or
     to abort. A failure anywhere, an interrupt included, stops all stages after the frame they are at; no thread is
@@ -101,10 +100,9 @@ def run(
 
     Args:
         source: the frames, read in a thread.
-        step: a frame to its (H, W) uint8 labels, called in the caller's thread in display order.
+        follow: from frames in display order to the same with their labels, in the caller's thread.
         sinks: each gets every frame, in order, in a thread of its own.
-        on_frame: called in the caller's thread after each step, before the frame is written.
-        before: gives the frames that it is given, each at once or after having seen some more; in the caller's thread.
+        on_frame: called in the caller's thread for each frame that has its labels, before it is written.
         queue_size: frames that may wait before the step, and before each sink.
 
     Returns:
@@ -121,14 +119,13 @@ def run(
         _writing(sinks, queue_size, stop) as channels,
         _decoding(source, queue_size, stop) as frames,
     ):
-        for frame in before(frames):
-            masks = with_labels(frame, step(frame))
+        for frame in follow(frames):
             if on_frame is not None:
-                on_frame(masks)
+                on_frame(frame)
             for channel in channels:
-                channel.put(masks)
+                channel.put(frame)
             count += 1
-            del frame, masks
+            del frame
     stop.raise_failure()
     return count
 

@@ -6,7 +6,7 @@ Used by ``matching_tracker.py``.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -106,20 +106,18 @@ class Absence:
         for identity in ids:
             self._missing.pop(identity, None)
 
-    def without_missing(
-        self, ids: Sequence[int], logits: Tensor, keys: Tensor | None, gone: Collection[int] = ()
-    ) -> Tensor:
+    def without_missing(self, ids: Sequence[int], logits: Tensor, keys: Tensor | None) -> Tensor:
         """Return logits (S, h, w) with nothing of the missing; those that the frame is like are missed no more.
 
         Args:
             ids: of the objects in the first of the S slots.
             logits: what the network sees in a frame.
             keys: the frame's, (1, D, h/8, w/8), unit length along D.
-            gone: the ids of objects that are known not to be in there, whatever it is like.
         """
-        if keys is not None:
-            self.end([one for one, was in self._missing.items() if one not in gone and self._alike(was, keys)])
-        missing = [slot for slot, identity in enumerate(ids) if identity in self._missing or identity in gone]
+        if keys is None or not self._missing:
+            return logits
+        self.end([one for one, was in self._missing.items() if self._alike(was, keys)])
+        missing = [slot for slot, identity in enumerate(ids) if identity in self._missing]
         if not missing:
             return logits
         logits = logits.clone()

@@ -20,6 +20,7 @@ from rvos_cli.config import DEFAULT_WEIGHTS, InferenceOptions, OutputOptions
 from rvos_cli.device import choose_device, choose_dtype
 from rvos_cli.errors import DeviceError, InputError, MaskError
 from rvos_cli.given_masks import GivenMasks, Mask, Masks, MasksByFrame, VideoMasks
+from rvos_cli.hindsight import with_hindsight
 from rvos_cli.model import RVOS
 from rvos_cli.model.compiled import WORTH_COMPILING, CompiledRVOS
 from rvos_cli.model.compiling import can_compile
@@ -231,9 +232,10 @@ class Segmenter:
             session = self._session(options, source.info.frames, discover=given.task == "segment")
             stack.callback(session.close)
             live = source.info.kind == "arrays" and source.info.frames is None  # the next may need this one's masks
-            for frame in source if live else session.looking_ahead(iter(source)):
-                yield with_labels(frame, session.step(frame.image, masks.labels(frame.index), whole=masks.whole))
+            for frame in _followed(iter(source), session, masks, live=live):
                 frames = frame.index + 1
+                yield frame
+                del frame
             for line in masks.unused(frames):
                 raise MaskError(line)
 
@@ -345,6 +347,20 @@ class Segmenter:
         )
 
 
+def _followed(
+    frames: Iterator[Frame], session: Session, masks: VideoMasks, *, live: bool = False
+) -> Iterator[FrameMasks]:
+    """Yield frames with the labels of all that is followed; of *live* ones none is looked at before its turn."""
+
+    def followed() -> Iterator[FrameMasks]:
+        for frame in frames if live else session.looking_ahead(frames):
+            labels = session.step(frame.image, masks.labels(frame.index), whole=masks.whole)
+            yield with_labels(frame, labels)
+            del frame, labels  # they must not stay alive while the next one is awaited
+
+    return with_hindsight(followed(), masks, session.back)
+
+
 def _run(
     source: FrameSource,
     session: Session,
@@ -355,8 +371,8 @@ def _run(
 ) -> tuple[int, list[str]]:
     """Drive the frames through the session into the sinks; return how many they were and what the sinks warn of."""
 
-    def step(frame: Frame) -> NDArray[np.uint8]:
-        return session.step(frame.image, masks.labels(frame.index), whole=masks.whole)
+    def follow(frames: Iterator[Frame]) -> Iterator[FrameMasks]:
+        return _followed(frames, session, masks)
 
     def count(frame: FrameMasks) -> None:
         tally.add(frame)
@@ -364,7 +380,7 @@ def _run(
 
     with ExitStack() as stack:
         sinks = [stack.enter_context(sink) for sink in folder.sinks(source.info, tally.expected)]
-        frames = run(source, step, sinks, on_frame=count, before=session.looking_ahead)
+        frames = run(source, follow, sinks, on_frame=count)
         if not frames:
             raise InputError(f"{source.info.name} holds no frame that can be decoded", cure="check that it plays")
     return frames, [line for sink in sinks for line in sink.warnings]

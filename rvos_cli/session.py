@@ -72,6 +72,7 @@ class Session:
         self._first_mask = first_mask
         self._discover = first_mask is None if discover is None else discover
         self._faster, self._frames = faster, 0
+        self._since_cut = 0  # frames
         self._model = model
         self._at_once = AT_ONCE
         self._encode: Ahead[EncodedFrame] | AheadOnGPU[EncodedFrame]
@@ -129,6 +130,7 @@ class Session:
     def _begin_shot(self, shots: Shots[FrameT], cut: Cut) -> None:
         """Go on with an earlier shot if the next frame may follow it; or look for objects anew, or for the given."""
         shots.begin()
+        self._since_cut = 0
         first, ended = shots.coming(1)[0], self._tracker
         ended.pause()
         if cut.faded and isinstance(ended, MatchingTracker):
@@ -192,6 +194,7 @@ class Session:
         Returns:
             (H, W) uint8, 0 = background, k = object k; what *mask* names is where it says, and nowhere else.
         """
+        self._since_cut += 1
         first, self._first_mask = self._first_mask, None
         mask = mask if first is None else first
         size = (image.shape[0], image.shape[1])
@@ -206,6 +209,25 @@ class Session:
         if not self._view(image).area.whole:
             self._tracker.note_shown(image, labels)
         return labels
+
+    @torch.inference_mode()
+    def back(self, images: Sequence[NDArray[np.uint8]]) -> Iterator[Labels]:
+        """Yield the labels (H, W) of frames before the last step's, as its objects are followed back through them.
+
+        Args:
+            images: (H, W, 3) uint8 RGB, the newest first; those of other shots are left out, and published networks,
+                which remember no frame, follow nobody back.
+        """
+        if not isinstance(self._tracker, MatchingTracker):
+            return
+        self._encode.settle()
+        tracker = self._tracker.turned()
+        tracker.model, tracker.look = self._model, Seen  # what is faster may be at the next frame
+        for image in images[: self._since_cut - 1]:
+            view = self._view(image)
+            with self._arithmetic(), self._threads():
+                labels = tracker.step(self._encoded(image, self._model, view), None).labels()
+            yield view.area.framed(labels)
 
     def _followed(self, image: NDArray[np.uint8], mask: Labels | None, *, whole: bool) -> Labels:
         """Advance one frame and return the network's own labels."""

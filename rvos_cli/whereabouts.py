@@ -5,6 +5,7 @@ Used by ``matching_tracker.py``; what is near and what hangs together is found i
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -45,6 +46,12 @@ class Whereabouts:
         self.least = math.log(threshold / (1 - threshold))  # as a logit
         self._where: dict[int, Cells] = {}
         self._unseen: dict[int, int] = {}
+
+    def copy(self) -> Whereabouts:
+        """Return another one that knows the same."""
+        other = copy.copy(self)
+        other._where, other._unseen = dict(self._where), dict(self._unseen)
+        return other
 
     def forget(self, identity: int) -> None:
         """Know no more where an object was."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import media
 import numpy as np
@@ -43,6 +43,10 @@ class ColourSession:
     def looking_ahead(self, frames: Iterator[Frame]) -> Iterator[Frame]:
         """It needs no second opinion."""
         return frames
+
+    def back(self, images: Sequence[media.Image]) -> Iterator[media.Image]:
+        """It sees on the way back what it saw on the way there."""
+        return map(self.step, images)
 
     def step(self, image: media.Image, mask: media.Image | None = None, *, whole: bool = False) -> media.Image:
         if mask is not None and self.ids is not None:

@@ -37,6 +37,23 @@ def test_nothing_is_read_before_it_is_asked_for():
     assert read == [0, 1]
 
 
+def test_what_was_announced_is_done_when_it_has_settled():
+    done, go = list[int](), threading.Event()
+
+    def slow(number: int) -> int:
+        go.wait(20)
+        done.append(number)
+        return number
+
+    ahead: Ahead[int] = Ahead(slow, lambda _: False)
+    ahead.settle()
+    ahead.announce(1)
+    threading.Timer(0.05, go.set).start()
+    ahead.settle()
+    assert done == [1] and ahead(1) == 1
+    ahead.close()
+
+
 def test_a_failure_to_read_comes_when_those_before_it_are_taken():
     ahead = ReadAhead(failing())
     assert ahead.peek(9) == [0, 1, 2]

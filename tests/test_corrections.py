@@ -127,6 +127,22 @@ def test_of_who_is_gone_nothing_is_read_that_was_seen_since_it_was_given():
     session.close()
 
 
+def test_of_who_was_missed_already_what_was_seen_is_believed_and_nothing_is_known_of_the_place():
+    session = Session(small_demo.lite(), options=SMALL, discover=False)
+    frames, first = small_demo.clip(), small_demo.first_mask()
+    for index, frame in enumerate(frames[:9]):
+        session.step(frame, first if index == 0 else None)
+    empty = np.full_like(frames[0], 90)
+    assert not any(session.step(empty).any() for _ in range(2))
+    assert session._tracker._absence.ids == {1, 2, 3} <= set(session._tracker._whereabouts._where)
+    session.step(empty, np.zeros_like(first), whole=True)
+    assert session._tracker._whereabouts._where == {}  # it may come back anywhere
+    kept = session._tracker.memory.later
+    assert kept.trusted < len(kept) and all(set(kept.shares_of(slot)) == {1.0} for slot in range(3))
+    assert set(np.unique(session.step(frames[9]))) == {0, 1, 2, 3}
+    session.close()
+
+
 def test_a_whole_mask_of_nobody_before_there_is_anybody_says_nothing():
     session = Session(small_demo.lite(), options=SMALL, discover=False)
     frames, first = small_demo.clip(), small_demo.first_mask()

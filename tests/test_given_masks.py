@@ -12,12 +12,14 @@ from squares import FRAMES, HEIGHT, WIDTH, square_labels
 import rvos_cli as rvos
 from rvos_cli.given_masks import GivenMasks, VideoMasks
 from rvos_cli.masks import read_labels, write_indexed_png
+from rvos_cli.png import DAVIS_PALETTE
 from rvos_cli.segmenter import Segmenter
 from rvos_cli.sources import open_source
 
 ONLY_LEFT = square_labels(right=False)
 ONLY_RIGHT = np.where(square_labels(2) == 2, 2, 0).astype(np.uint8)
-SEEN = [[1], [1], *[[1, 2]] * (FRAMES - 2)]
+MINE = np.array([(0, 0, 0), (255, 0, 0), (0, 0, 255), (255, 255, 0)], np.uint8)
+SEEN = [[1], *[[1, 2]] * (FRAMES - 1)]  # who is named in frame 2 is seen on the way back to frame 0, which says no
 
 
 @pytest.fixture
@@ -46,7 +48,7 @@ def test_track_goes_by_a_folder_of_masks(
     )
     assert told == [("found", "found 2 objects: ids 1, 2")]
     assert seen_in(tmp_path / "out") == SEEN
-    assert [(each.id, each.first_frame) for each in summary.objects] == [(1, 0), (2, 2)]
+    assert [(each.id, each.first_frame) for each in summary.objects] == [(1, 0), (2, 1)]
     assert (summary.mode, summary.warnings) == ("track", ())
     assert sorted(path.name for path in (tmp_path / "out" / "objects").iterdir()) == ["01", "02"]
 
@@ -70,13 +72,13 @@ def test_where_a_mask_is_given_it_is_what_is_written(tiny_model: Segmenter, clip
     assert np.array_equal(read_labels(tmp_path / "out" / "masks" / "00004.png"), drawn)
 
 
-def test_before_the_first_mask_there_is_nobody(
+def test_the_first_mask_may_be_of_a_later_frame(
     tiny_model: Segmenter, colours: None, clip: Path, folder: Path, tmp_path: Path
 ):
     (folder / "00000.png").unlink()
     write_indexed_png(folder / "00002.png", ONLY_RIGHT)
     tiny_model.track(clip, frame_masks=folder, output=tmp_path / "out")
-    assert seen_in(tmp_path / "out") == [[], [], *[[2]] * (FRAMES - 2)]
+    assert seen_in(tmp_path / "out") == [[2]] * FRAMES
 
 
 def test_the_images_of_a_folder_name_their_masks(
@@ -141,7 +143,7 @@ def test_a_bad_mask_of_any_frame_is_told_before_anything_is_done(
 
 def test_a_folder_without_masks_or_that_is_none_is_refused(tiny_model: Segmenter, clip: Path, tmp_path: Path):
     (tmp_path / "empty").mkdir()
-    with pytest.raises(rvos.MaskError, match="empty has no PNG masks"):
+    with pytest.raises(rvos.MaskError, match="empty has no masks"):
         tiny_model.track(clip, frame_masks=tmp_path / "empty")
     for path in (tmp_path / "nowhere", clip):
         with pytest.raises(rvos.MaskError, match=f"the folder of masks {path} cannot be read"):
@@ -181,9 +183,9 @@ def test_a_mask_that_lost_its_palette_keeps_its_ids(clip: Path, folder: Path):
             image.convert("RGB").save(folder / f"{name}.png")
     with open_source(clip) as source:
         masks = VideoMasks(GivenMasks(frame_masks=folder), source)
-        assert masks.check() == ((1, 2, 3), ())
+        assert masks.check() == ((1, 2, 7), ())
         assert np.array_equal(masks.labels(2), ONLY_RIGHT)
-        assert np.array_equal(masks.labels(4), np.where(drawn == 7, 3, drawn))  # a colour that no palette had
+        assert np.array_equal(masks.labels(4), drawn)
         assert masks.labels(3) is None
 
 
@@ -195,6 +197,114 @@ def test_stream_takes_the_folder_too(tiny_model: Segmenter, colours: None, clip:
 def test_masks_that_name_some_and_whole_masks_are_not_given_together(tiny_model: Segmenter, clip: Path, folder: Path):
     with pytest.raises(rvos.UsageError, match="masks= and frame_masks= are both given"):
         tiny_model.stream(clip, masks={0: ONLY_LEFT}, frame_masks=folder)
+
+
+def given(clip: Path, folder: Path, first: np.ndarray | None = None) -> VideoMasks:
+    with open_source(clip) as source:
+        return VideoMasks(GivenMasks(first, frame_masks=folder), source)
+
+
+def save(path: Path, labels: np.ndarray, palette: np.ndarray | None, mode: str = "P") -> None:
+    image = Image.fromarray(labels)
+    if palette is not None:
+        image.putpalette(palette.tobytes())
+    image.convert(mode).save(path)
+
+
+def test_the_colours_of_results_mean_what_they_mean_there_whatever_else_is_given(clip: Path, folder: Path):
+    """The mask of frame 2 is a result without its first object, as an editor may save it; row by row, 3 comes first."""
+    result = np.where(np.arange(HEIGHT)[:, None] < 12, 3, ONLY_RIGHT).astype(np.uint8)
+    save(folder / "00002.png", result, DAVIS_PALETTE, "RGB")
+    (folder / "00000.png").unlink()
+    first = np.where(result == 3, 3, square_labels()).astype(np.uint8)
+    for mask in (first, MINE[first], None):
+        masks = given(clip, folder, mask)
+        masks.check()
+        assert np.array_equal(masks.labels(2), result)
+
+
+def test_other_colours_mean_what_they_mean_in_the_first_mask_or_somebody_new(clip: Path, folder: Path):
+    first = np.where(np.arange(HEIGHT)[:, None] < 12, 3, square_labels()).astype(np.uint8)
+    mine = MINE[np.array([0, 2, 3, 1])[first]]  # in its first row 1, which is called 1
+    for name in ("00000", "00002"):
+        (folder / f"{name}.png").unlink()
+    Image.fromarray(MINE[np.where(ONLY_RIGHT == 2, 3, 0)]).save(folder / "00003.png")
+    Image.fromarray(np.array([(0, 0, 0), (1, 2, 3)], np.uint8)[ONLY_RIGHT // 2]).save(folder / "00004.png")
+    masks = given(clip, folder, mine)
+    masks.check()
+    assert masks.labels(0)[0, 0] == 1
+    assert masks.labels(3).max() == masks.labels(0)[80, 100] == 3  # where the second square is
+    assert masks.labels(4).max() == 4
+
+
+def test_a_palette_that_an_editor_made_smaller_is_read_by_its_colours_with_a_warning(clip: Path, folder: Path):
+    palette = np.zeros((256, 3), np.uint8)
+    palette[1] = DAVIS_PALETTE[2]
+    save(folder / "00002.png", (ONLY_RIGHT // 2).astype(np.uint8), palette)
+    ids, warnings = given(clip, folder, None).check()
+    assert ids == (1, 2)
+    assert any("has another palette; its colours say who is who" in line for line in warnings)
+    write_indexed_png(folder / "00003.png", np.where(ONLY_RIGHT == 2, 7, 0).astype(np.uint8))  # 7 is grey
+    with Image.open(folder / "00003.png") as image:
+        image.convert("RGB").save(folder / "00003.png")
+    assert given(clip, folder).check()[0] == (1, 2, 7)
+
+
+def test_a_mask_of_others_than_before_is_told(clip: Path, folder: Path):
+    with Image.open(folder / "00002.png") as image:
+        image.convert("L").save(folder / "00002.png")
+    _, (line,) = given(clip, folder).check()
+    assert line == (
+        "in the mask of frame 2, objects 38, 75 are new and object 1 is gone: see that its editor has kept the ids"
+    )
+
+
+def test_what_was_erased_is_no_object(clip: Path, folder: Path):
+    paint = np.zeros((HEIGHT, WIDTH, 4), np.uint8)
+    paint[..., 3] = 255
+    paint[20:60, 10:50, 3] = 0
+    Image.fromarray(paint).save(folder / "00002.png")
+    masks = given(clip, folder)
+    assert masks.check()[0] == (1,) and not masks.labels(2).any()
+
+
+@pytest.mark.parametrize("suffix", ["bmp", "tif", "webp", "PNG"])
+def test_masks_may_be_any_images(clip: Path, folder: Path, suffix: str):
+    (folder / "00002.png").unlink()
+    Image.fromarray(np.where(ONLY_RIGHT, 255, 0).astype(np.uint8)).save(folder / f"00002.{suffix}", lossless=True)
+    (folder / "._00004.png").write_bytes(b"what the system keeps")
+    masks = given(clip, folder)
+    assert masks.check()[0] == (1,) and np.array_equal(masks.labels(2) > 0, ONLY_RIGHT > 0)
+
+
+@pytest.mark.parametrize("masks", [ONLY_LEFT, [ONLY_LEFT], iter([ONLY_LEFT])])
+def test_masks_without_their_frames_are_refused(tiny_model: Segmenter, clip: Path, masks: object):
+    for verb in (tiny_model.track, tiny_model.stream):
+        with pytest.raises(rvos.UsageError, match=r"give a folder, or \{frame index: mask\}"):
+            verb(clip, frame_masks=masks)
+
+
+@pytest.mark.parametrize("masks", [{}, {3: None}])
+def test_no_mask_at_all_is_told(tiny_model: Segmenter, clip: Path, masks: dict[int, np.ndarray]):
+    with pytest.raises(rvos.MaskError, match="frame_masks has no mask"):
+        tiny_model.track(clip, frame_masks=masks)
+    with pytest.raises(rvos.MaskError, match="frame_masks has no mask"):
+        next(tiny_model.stream(clip, frame_masks=masks))
+
+
+def test_an_empty_first_mask_is_refused_as_ever(tiny_model: Segmenter, clip: Path, folder: Path):
+    (folder / "00000.png").unlink()
+    with pytest.raises(rvos.MaskError, match="the first mask is empty"):
+        tiny_model.track(clip, first_mask=np.zeros_like(ONLY_LEFT), frame_masks=folder)
+
+
+def test_masks_that_are_all_behind_the_end_replace_no_results(
+    tiny_model: Segmenter, colours: None, clip: Path, folder: Path, tmp_path: Path
+):
+    tiny_model.track(clip, frame_masks=folder, output=tmp_path / "out")
+    with pytest.raises(rvos.MaskError, match="has one of frame 50, and"):
+        tiny_model.track(clip, frame_masks={50: ONLY_LEFT}, output=tmp_path / "out", force=True)
+    assert seen_in(tmp_path / "out") == SEEN
 
 
 def test_empty_masks_say_that_nobody_is_there(tiny_model: Segmenter, clip: Path, folder: Path, tmp_path: Path):

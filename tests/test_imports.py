@@ -26,13 +26,13 @@ ALLOWED = {
     "sources": {"errors", "threads", "unreadable"},
     "folders": set(),
     "whole_files": {"errors"},
-    "mask_colours": {"config", "errors"},
+    "mask_colours": {"config", "errors", "png"},
     "png": set(),
     "masks": {"errors", "config", "mask_colours", "png", "unreadable", "whole_files"},
     "overlay": {"errors", "png"},
     "sinks": {*VALUES, "masks", "overlay", "png", "sources", "whole_files"},
     "pipeline": {"results", "sources", "sinks"},
-    "outputs": {*VALUES, "masks", "sinks", "sources"},
+    "outputs": {*VALUES, "sinks", "sources"},
     "compile_cache": {"folders", "whole_files"},
     "model": {"compile_cache", "config", "graphs"},
     "preprocess": {"config"},
@@ -76,6 +76,7 @@ ALLOWED = {
     "evaluation": {*VALUES, "png", "sources", "unreadable", "whole_files"},
 }
 ALLOWED["given_masks"] = {"errors", "mask_colours", "masks", "sources"}
+ALLOWED["hindsight"] = {"given_masks", "results"}
 ALLOWED["segmenter"] = set(ALLOWED) - {"training", "evaluation"}
 ALLOWED["batch_plan"] = {"config", "errors", "outputs", "segmenter", "sources", "unreadable"}
 ALLOWED["batch"] = {*VALUES, "batch_plan", "outputs", "segmenter"}
@@ -101,7 +102,7 @@ UNKNOWN = {
         for part in (
             *("sinks", "pipeline", "outputs", "manifest", "weights_file", "fetch", "continuity"),
             *("compile_cache", "fades", "folders", "png", "shots", "small_copies", "whole_files"),
-            *("evaluation", "exposure", "given_masks", "locks", "picture_area", "unreadable", "views"),
+            *("evaluation", "exposure", "given_masks", "hindsight", "locks", "picture_area", "unreadable", "views"),
         )
     },
     **{

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from media import decode, encode, index_of
 
-from rvos_cli.pipeline import QUEUE_SIZE, run
+from rvos_cli.pipeline import QUEUE_SIZE, run, with_labels
 from rvos_cli.results import FrameMasks
 from rvos_cli.sinks import MaskFolder, ObjectFolders, OverlayVideo, Sink
 from rvos_cli.sources import Frame, SourceInfo, open_source
@@ -94,6 +94,15 @@ def step(frame: Frame) -> np.ndarray:
     return np.array(frame.image[..., 0])
 
 
+def each(step: Callable[[Frame], np.ndarray]) -> Callable[[Iterator[Frame]], Iterator[FrameMasks]]:
+    def follow(frames: Iterator[Frame]) -> Iterator[FrameMasks]:
+        for frame in frames:
+            yield with_labels(frame, step(frame))
+            del frame
+
+    return follow
+
+
 @pytest.fixture(autouse=True)
 def no_thread_is_left() -> Iterator[None]:
     before = set(threading.enumerate())
@@ -115,7 +124,7 @@ def within(seconds: float, action: Callable[[], object]) -> None:
 def test_every_sink_gets_every_frame_in_order() -> None:
     sinks = [Recorder(), Recorder(pause=0.002)]
     told: list[int] = []
-    assert run(Source(50), step, sinks, on_frame=lambda frame: told.append(frame.index)) == 50
+    assert run(Source(50), each(step), sinks, on_frame=lambda frame: told.append(frame.index)) == 50
     for sink in sinks:
         assert sink.seen == list(range(50))
         assert len(sink.threads) == 1
@@ -126,7 +135,7 @@ def test_every_sink_gets_every_frame_in_order() -> None:
 @pytest.mark.parametrize("count", [0, 1, 2])
 @pytest.mark.parametrize("sinks", [0, 1])
 def test_short_sources_and_no_sinks(count: int, sinks: int) -> None:
-    assert run(Source(count), step, [Recorder() for _ in range(sinks)]) == count
+    assert run(Source(count), each(step), [Recorder() for _ in range(sinks)]) == count
 
 
 def test_step_runs_in_the_callers_thread() -> None:
@@ -136,7 +145,7 @@ def test_step_runs_in_the_callers_thread() -> None:
         names.add(threading.current_thread().name)
         return step(frame)
 
-    run(Source(5), watched, [Recorder()], on_frame=lambda _: names.add(threading.current_thread().name))
+    run(Source(5), each(watched), [Recorder()], on_frame=lambda _: names.add(threading.current_thread().name))
     assert names == {threading.current_thread().name}
 
 
@@ -162,7 +171,7 @@ def test_stages_overlap() -> None:
         met.append(all(made.acquire(timeout=20) for _ in range(ahead)) and (index == 0 or written.acquire(timeout=20)))
         return step(frame)
 
-    run(Announcing(count), waiting, [Noting()])
+    run(Announcing(count), each(waiting), [Noting()])
     assert met == [True] * count
 
 
@@ -176,7 +185,7 @@ def test_a_slow_stage_never_makes_the_queues_grow(slow: str, queue_size: int) ->
         time.sleep(0.002 if slow == "step" else 0)
         return step(frame)
 
-    run(source, paced, sinks, queue_size=queue_size)
+    run(source, each(paced), sinks, queue_size=queue_size)
     assert source.made == 150
     # Two queues, and one frame each in the hands of the source, the step and the slowest sink.
     assert source.most_alive <= 2 * queue_size + 3
@@ -205,7 +214,7 @@ def test_a_failure_anywhere_stops_all_and_is_raised_as_it_is(stage: str, kind: t
         with pytest.raises(kind) as caught, ExitStack() as stack:
             for sink in sinks:
                 stack.enter_context(sink)
-            run(source, failing_step if stage == "step" else step, sinks, on_frame=on_frame)
+            run(source, each(failing_step if stage == "step" else step), sinks, on_frame=on_frame)
         where = {"source": "__iter__", "step": "failing_step", "sink": "write", "on_frame": "on_frame"}[stage]
         assert traceback.extract_tb(caught.value.__traceback__)[-1].name == where
         assert caught.value.__context__ is None
@@ -220,7 +229,7 @@ def test_a_failure_anywhere_stops_all_and_is_raised_as_it_is(stage: str, kind: t
 def test_a_failing_source_still_gives_the_frames_before_it_to_the_step() -> None:
     told: list[int] = []
     with pytest.raises(OSError, match="torn"):
-        run(Source(20, fail_at=12), step, [Recorder()], on_frame=lambda frame: told.append(frame.index))
+        run(Source(20, fail_at=12), each(step), [Recorder()], on_frame=lambda frame: told.append(frame.index))
     assert told == list(range(12))
 
 
@@ -234,7 +243,7 @@ def test_an_interrupt_in_the_step_stops_all_and_the_sinks_abort() -> None:
 
     def attempt() -> None:
         with pytest.raises(KeyboardInterrupt), sink:
-            run(source, interrupted, [sink])
+            run(source, each(interrupted), [sink])
 
     within(10, attempt)
     assert sink.ended == "aborted"
@@ -249,7 +258,7 @@ def test_an_interrupt_while_waiting_gets_through(slow: str) -> None:
     timer.start()
     start = time.perf_counter()
     with pytest.raises(KeyboardInterrupt), sink:
-        run(source, step, [sink])
+        run(source, each(step), [sink])
     timer.join()
     assert time.perf_counter() - start < 3
     assert sink.ended == "aborted"
@@ -257,7 +266,7 @@ def test_an_interrupt_while_waiting_gets_through(slow: str) -> None:
 
 def test_a_sink_that_fails_on_the_last_frame_is_told() -> None:
     with pytest.raises(ValueError, match="disk is full"):
-        run(Source(9), step, [Recorder(fail_at=8, pause=0.01)])
+        run(Source(9), each(step), [Recorder(fail_at=8, pause=0.01)])
 
 
 def test_a_real_video_goes_through_all_sinks(tmp_path: Path) -> None:
@@ -276,7 +285,7 @@ def test_a_real_video_goes_through_all_sinks(tmp_path: Path) -> None:
         ]
         for sink in sinks:
             stack.enter_context(sink)
-        assert run(source, found, sinks) == 30
+        assert run(source, each(found), sinks) == 30
     assert len(decode(tmp_path / "overlay.mp4", (96, 128))) == 30
     names = [f"{index:05d}.png" for index in range(30)]
     for folder in ("masks", "objects/01", "objects/02"):

@@ -142,6 +142,20 @@ def test_published_one_shot_sees_what_was_not_given_later_as_it_was_last():
     assert torch.equal(after[:, 1], mask_tensor(square(32, 112, 5), (5,), after.shape[-2:], after.device)[:, 0])
 
 
+def test_published_one_shot_sees_nothing_of_who_is_gone_by_a_whole_mask():
+    torch.manual_seed(0)
+    config = ModelConfig(trunk="resnet34", hidden_size=16, key_dim=0, slots=3, mask_input=True, size=64)
+    session, both = Session(RVOS(config).eval(), discover=False), square(32, 16, 3) + square(32, 112, 5)
+    assert not session.step(picture((32, 16, RED)), np.zeros_like(both), whole=True).any()  # of nobody
+    assert session.objects == ()
+    session.step(picture((32, 16, RED)), both, whole=True)
+    assert session.objects == (3, 5)
+    labels = session.step(picture((32, 16, RED)), square(32, 16, 3), whole=True)
+    assert np.array_equal(labels, square(32, 16, 3))
+    assert session._tracker.masks[:, 0].any() and not session._tracker.masks[:, 1].any()
+    assert not list(session.back([picture((32, 16, RED))]))  # it remembers no frame to go back by
+
+
 def test_published_zero_shot_has_as_many_objects_as_slots():
     torch.manual_seed(0)
     config = ModelConfig(trunk="resnet34", hidden_size=16, key_dim=0, slots=3, mask_input=False, size=64)
