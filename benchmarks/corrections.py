@@ -44,9 +44,7 @@ def main(words: Sequence[str] | None = None) -> int:
     model = rvos.load_model(chosen.weights, device=chosen.device)
     print(f"{date.today()}, {processor()}, torch {torch.__version__}, {chosen.weights} {model.sha256[:8]}\n")
     print(f"`{shown_command('corrections.py', sys.argv[1:])}`\n")
-    print(
-        "| first mask | sequences | before: not corrected | corrected | behind: not corrected | corrected | begun there |"
-    )
+    print("| first mask | sequences | before it: not corrected | corrected | behind: not | corrected | begun there |")
     print("| --- | --- | --- | --- | --- | --- | --- |")
     for what, wrong in FIRST_MASKS.items():
         scores = np.mean([measure(model, clip, wrong) for clip in clips], axis=0)
@@ -55,7 +53,7 @@ def main(words: Sequence[str] | None = None) -> int:
 
 
 def measure(model: rvos.Segmenter, clip: Clip, wrong: Wrong) -> tuple[float, ...]:
-    """Return the mean J&F of a clip's objects: before the mask not corrected and corrected, and behind it; begun there."""
+    """Return the mean J&F of a clip's objects: before the mask not corrected and corrected, behind it, begun there."""
     count = CORRECTED + 1 + SCORED
     frames = [np.asarray(Image.open(path).convert("RGB")) for path in sorted(clip.frames.glob("*.jpg"))[:count]]
     truths = [np.where(labels == 255, 0, labels).astype(np.uint8) for labels in islice(clip.labels(), count)]
