@@ -35,7 +35,7 @@ class HindsightRules:
 
     frames: int = 100
     size: int = 512 * 2**20
-    agreement: float = 0.85
+    agreement: float = 0.8
     patience: int = 10
 
     def room(self, frame: FrameMasks) -> int:
