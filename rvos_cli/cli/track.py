@@ -26,9 +26,9 @@ def track(
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
 ) -> None:
-    """Follow the objects of the first frame's mask through the video (one-shot)."""
+    """Follow the objects of the first frame's mask, or of edited masks of any frames, through the video."""
     if first_mask is None and frame_masks is None:
-        raise UsageError("there is no mask", cure="give that of the first frame with --first-mask")
+        raise UsageError("there is no mask", cure="give --first-mask, or a folder with --frame-masks")
     InferenceOptions(size=size, threshold=threshold)
     talk = Talk(as_json=as_json, quiet=quiet, verbose=verbose)
     model = talk.load(weights, device=device, half=half)
