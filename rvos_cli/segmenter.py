@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Literal, TypeAlias
 
@@ -19,8 +20,8 @@ from numpy.typing import NDArray
 from rvos_cli.config import DEFAULT_WEIGHTS, InferenceOptions, OutputOptions
 from rvos_cli.device import choose_device, choose_dtype
 from rvos_cli.errors import DeviceError, InputError, MaskError
+from rvos_cli.following import follow
 from rvos_cli.given_masks import GivenMasks, Mask, Masks, MasksByFrame, VideoMasks
-from rvos_cli.hindsight import with_hindsight
 from rvos_cli.model import RVOS
 from rvos_cli.model.compiled import WORTH_COMPILING, CompiledRVOS
 from rvos_cli.model.compiling import can_compile
@@ -28,11 +29,11 @@ from rvos_cli.model.folding import fold_norms
 from rvos_cli.model.graphed import WORTH_GRAPHS, GraphedRVOS, for_gpu
 from rvos_cli.model.quantized import can_quantize
 from rvos_cli.outputs import DEFAULT_ROOT, OutputFolder, run_digest
-from rvos_cli.pipeline import run, with_labels
+from rvos_cli.pipeline import run
 from rvos_cli.preprocess import network_input
 from rvos_cli.results import FrameMasks, ObjectTally, RunSummary
 from rvos_cli.session import Session
-from rvos_cli.sources import Frame, FrameSource, open_source
+from rvos_cli.sources import FrameSource, open_source
 from rvos_cli.version import __version__
 from rvos_cli.weights import Weights, build_model, load_weights, require_task
 
@@ -167,7 +168,8 @@ class Segmenter:
             first_mask: an image file or an (H, W) array: palette or grey ids, one binary object, or RGB colours.
             frame_masks: whole masks of any frames, for objects that appear later or to correct some: a folder of PNGs
                 that are named as in ``masks/`` of the results, or a mapping from the frame's index. An object that one
-                does not name is not in that frame. In masks of colours, a colour is the same object throughout.
+                does not name is not in that frame. They put right the frames before them, too. Colours are those of the
+                results, others the same object throughout.
             output: as for ``segment``, and so are all the others; ``found`` tells the masks' ids at the start.
 
         Raises:
@@ -206,7 +208,8 @@ class Segmenter:
             masks: masks of later frames, for objects that appear late or to correct one: a mapping from the frame's
                 index, or an iterable with one mask, or None or an array without an object, for each frame. In masks of
                 colours, a colour is the same object throughout.
-            frame_masks: as for ``track``; instead of ``masks``, which say nothing of objects that they do not name.
+            frame_masks: as for ``track``; instead of ``masks``, which say nothing of objects that they do not name, nor
+                of frames before, which wait for it here (but not those of an iterator).
             size: network short side in pixels; None takes the weights' own.
             max_objects: most objects to follow at a time, where no mask is given.
             threshold: a pixel belongs to an object above this probability.
@@ -232,7 +235,7 @@ class Segmenter:
             session = self._session(options, source.info.frames, discover=given.task == "segment")
             stack.callback(session.close)
             live = source.info.kind == "arrays" and source.info.frames is None  # the next may need this one's masks
-            for frame in _followed(iter(source), session, masks, live=live):
+            for frame in follow(iter(source), session, masks, live=live):
                 frames = frame.index + 1
                 yield frame
                 del frame
@@ -347,20 +350,6 @@ class Segmenter:
         )
 
 
-def _followed(
-    frames: Iterator[Frame], session: Session, masks: VideoMasks, *, live: bool = False
-) -> Iterator[FrameMasks]:
-    """Yield frames with the labels of all that is followed; of *live* ones none is looked at before its turn."""
-
-    def followed() -> Iterator[FrameMasks]:
-        for frame in frames if live else session.looking_ahead(frames):
-            labels = session.step(frame.image, masks.labels(frame.index), whole=masks.whole)
-            yield with_labels(frame, labels)
-            del frame, labels  # they must not stay alive while the next one is awaited
-
-    return with_hindsight(followed(), masks, session.back)
-
-
 def _run(
     source: FrameSource,
     session: Session,
@@ -371,16 +360,13 @@ def _run(
 ) -> tuple[int, list[str]]:
     """Drive the frames through the session into the sinks; return how many they were and what the sinks warn of."""
 
-    def follow(frames: Iterator[Frame]) -> Iterator[FrameMasks]:
-        return _followed(frames, session, masks)
-
     def count(frame: FrameMasks) -> None:
         tally.add(frame)
         progress(frame.index + 1, source.info.frames)
 
     with ExitStack() as stack:
         sinks = [stack.enter_context(sink) for sink in folder.sinks(source.info, tally.expected)]
-        frames = run(source, follow, sinks, on_frame=count)
+        frames = run(source, partial(follow, session=session, masks=masks), sinks, on_frame=count)
         if not frames:
             raise InputError(f"{source.info.name} holds no frame that can be decoded", cure="check that it plays")
     return frames, [line for sink in sinks for line in sink.warnings]

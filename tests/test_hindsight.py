@@ -146,6 +146,19 @@ def test_who_is_named_late_is_found_in_the_frames_before(model: Segmenter):
         assert (here & there).sum() > 0.9 * (here | there).sum()
 
 
+def test_frames_that_may_be_live_do_not_wait(model: Segmenter):
+    came: list[int] = []
+
+    def camera() -> Iterator[Picture]:
+        for index, frame in enumerate(small_demo.clip()[:6]):
+            came.append(index)
+            yield frame
+
+    masks = {0: small_demo.first_mask(), 4: right()[4]}
+    for frame in model.stream(camera(), frame_masks=masks, size=192):
+        assert came[-1] == frame.index
+
+
 def test_the_way_back_ends_at_a_cut_and_does_not_change_the_way_on(model: Segmenter):
     """The clip runs backwards behind the cut, so that its objects would be found before it as well."""
     other = np.random.default_rng(1).integers(0, 256, (9, 18, 3), dtype=np.uint8).repeat(20, 0).repeat(20, 1)

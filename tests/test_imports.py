@@ -77,6 +77,7 @@ ALLOWED = {
 }
 ALLOWED["given_masks"] = {"errors", "mask_colours", "masks", "sources"}
 ALLOWED["hindsight"] = {"given_masks", "results"}
+ALLOWED["following"] = {"given_masks", "hindsight", "pipeline", "results", "session", "sources"}
 ALLOWED["segmenter"] = set(ALLOWED) - {"training", "evaluation"}
 ALLOWED["batch_plan"] = {"config", "errors", "outputs", "segmenter", "sources", "unreadable"}
 ALLOWED["batch"] = {*VALUES, "batch_plan", "outputs", "segmenter"}
@@ -108,7 +109,7 @@ UNKNOWN = {
     **{
         part: FILES | DRAWING
         for part in (
-            *("model", "preprocess", "postprocess", "session", "trackers", "matching_tracker"),
+            *("model", "preprocess", "postprocess", "session", "trackers", "matching_tracker", "following"),
             *("cells", "discovery", "memory", "presence", "sight", "whereabouts"),
             *("ahead", "graphs", "motion", "newcomers", "opening", "threads"),
         )

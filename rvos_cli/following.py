@@ -1,0 +1,30 @@
+"""From the frames of a video to the same with the labels of all that is followed, once: the recurrence in a loop.
+
+Enters: frames in order, a session, the masks that were given. Leaves: ``FrameMasks``, each when nothing that is known
+beforehand can change it any more. Used by ``segmenter.py``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from rvos_cli.given_masks import VideoMasks
+from rvos_cli.hindsight import with_hindsight
+from rvos_cli.pipeline import with_labels
+from rvos_cli.results import FrameMasks
+from rvos_cli.session import Session
+from rvos_cli.sources import Frame
+
+
+def follow(frames: Iterator[Frame], session: Session, masks: VideoMasks, *, live: bool = False) -> Iterator[FrameMasks]:
+    """Yield frames with their labels; a *live* one neither waits for the next, nor is it looked at before its turn."""
+    if live:
+        return _followed(frames, session, masks)
+    return with_hindsight(_followed(session.looking_ahead(frames), session, masks), masks, session.back)
+
+
+def _followed(frames: Iterator[Frame], session: Session, masks: VideoMasks) -> Iterator[FrameMasks]:
+    for frame in frames:
+        labels = session.step(frame.image, masks.labels(frame.index), whole=masks.whole)
+        yield with_labels(frame, labels)
+        del frame, labels  # they must not stay alive while the next one is awaited
