@@ -26,5 +26,5 @@ def follow(frames: Iterator[Frame], session: Session, masks: VideoMasks, *, live
 def _followed(frames: Iterator[Frame], session: Session, masks: VideoMasks) -> Iterator[FrameMasks]:
     for frame in frames:
         labels = session.step(frame.image, masks.labels(frame.index), whole=masks.whole)
-        yield with_labels(frame, labels)
+        yield with_labels(frame, labels, session.confidence)
         del frame, labels  # they must not stay alive while the next one is awaited

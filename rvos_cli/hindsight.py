@@ -8,7 +8,7 @@ object is followed from there back as well, to the frame in which both ways see 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -19,7 +19,7 @@ from rvos_cli.results import FrameMasks
 
 Picture = NDArray[np.uint8]
 Labels = NDArray[np.uint8]
-Back = Callable[[Sequence[Picture]], Iterator[Labels]]
+Back = Callable[[Sequence[Picture]], Iterator[tuple[Labels, Mapping[int, float]]]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,8 +51,8 @@ def with_hindsight(
     Args:
         followed: the frames of a video, in order; those with a mask have its labels.
         masks: tells which frames have a whole mask.
-        back: from pictures (H, W, 3), the newest first, to their labels (H, W), as they are seen on the way back from
-            the frame that was followed last; fewer, where they are not of its shot.
+        back: from pictures (H, W, 3), the newest first, to their labels (H, W) and the objects' confidence, as they are
+            seen on the way back from the frame that was followed last; fewer, where they are not of its shot.
         rules: how far back.
     """
     rules, waiting = rules or HindsightRules(), deque[FrameMasks]()
@@ -78,14 +78,16 @@ def _put_right(frames: deque[FrameMasks], back: Back, rules: HindsightRules) -> 
         return
     open_ = _ids(frames[-1].labels) | _ids(frames[-2].labels)
     nowhere = 0
-    for place, labels in zip(range(len(frames) - 2, -1, -1), back(before), strict=False):
-        there = frames[place].labels
+    for place, (labels, confidence) in zip(range(len(frames) - 2, -1, -1), back(before), strict=False):
+        frame, there = frames[place], frames[place].labels
         open_ = {one for one in open_ if not _agree(there == one, labels == one, rules.agreement)}
         differing = np.isin(there, list(open_)) | np.isin(labels, list(open_))
         nowhere = 0 if differing.any() else nowhere + 1
         if not open_ or nowhere > rules.patience:
             return
-        frames[place] = replace(frames[place], labels=np.where(differing, labels, there))
+        rest = {one: score for one, score in frame.confidence.items() if one not in open_}
+        mended = {one: score for one, score in confidence.items() if one in open_}
+        frames[place] = replace(frame, labels=np.where(differing, labels, there), confidence=rest | mended)
 
 
 def _ids(labels: Labels) -> set[int]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Generic, TypeVar
 
@@ -130,8 +130,8 @@ def run(
     return count
 
 
-def with_labels(frame: Frame, labels: NDArray[np.uint8]) -> FrameMasks:
-    """Return a frame of a source with its *labels*, (H, W) uint8."""
+def with_labels(frame: Frame, labels: NDArray[np.uint8], confidence: Mapping[int, float] | None = None) -> FrameMasks:
+    """Return a frame of a source with its *labels*, (H, W) uint8, and the *confidence* of its objects, 0..1."""
     return FrameMasks(
         index=frame.index,
         time=frame.time,
@@ -140,6 +140,7 @@ def with_labels(frame: Frame, labels: NDArray[np.uint8]) -> FrameMasks:
         labels=labels,
         duration=frame.duration,
         origin=frame.origin,
+        confidence=confidence or {},
     )
 
 

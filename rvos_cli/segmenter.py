@@ -31,7 +31,7 @@ from rvos_cli.model.quantized import can_quantize
 from rvos_cli.outputs import DEFAULT_ROOT, OutputFolder, run_digest
 from rvos_cli.pipeline import run
 from rvos_cli.preprocess import network_input
-from rvos_cli.results import FrameMasks, ObjectTally, RunSummary
+from rvos_cli.results import DOUBTFUL, FrameMasks, ObjectTally, RunSummary
 from rvos_cli.session import Session
 from rvos_cli.sources import FrameSource, open_source
 from rvos_cli.version import __version__
@@ -290,7 +290,8 @@ class Segmenter:
                 notice("warning", line)
             session = self._session(inference, source.info.frames, discover=given.task == "segment")
             stack.callback(session.close)
-            tally = ObjectTally(ids)
+            # How sure published networks are when they are right has not been measured.
+            tally = ObjectTally(ids, doubtful=DOUBTFUL if self.config.matching else 0.0)
             start = time.perf_counter()
             with _memory_errors():
                 frames, trouble = _run(source, session, masks, folder, tally, progress)
@@ -316,6 +317,7 @@ class Segmenter:
                 options=self._used(inference),
                 digest=digest,
                 path="" if source.info.path is None else str(source.info.path.resolve()),
+                doubts=tally.doubts(),
             )
             folder.commit(summary)
         return summary

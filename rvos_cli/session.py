@@ -73,6 +73,7 @@ class Session:
         self._discover = first_mask is None if discover is None else discover
         self._faster, self._frames = faster, 0
         self._since_cut = 0  # frames
+        self.confidence: dict[int, float] = {}  # of each object in the last step's frame, 0..1; 1 of those given in it
         self._model = model
         self._at_once = AT_ONCE
         self._encode: Ahead[EncodedFrame] | AheadOnGPU[EncodedFrame]
@@ -199,6 +200,7 @@ class Session:
         mask = mask if first is None else first
         size = (image.shape[0], image.shape[1])
         idle = self._idle
+        self.confidence = {}
         if idle and (mask is None or not mask.any()):
             return np.zeros(size, np.uint8)
         labels = self._followed(image, mask, whole=whole)
@@ -206,13 +208,16 @@ class Session:
             labels = np.array(mask, np.uint8)  # it says where everything is, and so where nothing is
         elif mask is not None:
             labels = np.where(mask > 0, mask, np.where(np.isin(labels, mask), 0, labels))  # all of what it names
+        if mask is not None:
+            given = dict.fromkeys(np.unique(mask[mask > 0]).tolist(), 1.0)
+            self.confidence = given if idle or whole else self.confidence | given
         if not self._view(image).area.whole:
             self._tracker.note_shown(image, labels)
         return labels
 
     @torch.inference_mode()
-    def back(self, images: Sequence[NDArray[np.uint8]]) -> Iterator[Labels]:
-        """Yield the labels (H, W) of frames before the last step's, as its objects are followed back through them.
+    def back(self, images: Sequence[NDArray[np.uint8]]) -> Iterator[tuple[Labels, dict[int, float]]]:
+        """Yield labels (H, W) and confidence in frames before the last step's, through which its objects go back.
 
         Args:
             images: (H, W, 3) uint8 RGB, the newest first; those of other shots are left out, and published networks,
@@ -226,8 +231,9 @@ class Session:
         for image in images[: self._since_cut - 1]:
             view = self._view(image)
             with self._arithmetic(), self._threads():
-                labels = tracker.step(self._encoded(image, self._model, view), None).labels()
-            yield view.area.framed(labels)
+                seen = tracker.step(self._encoded(image, self._model, view), None)
+                labels, confidence = view.area.framed(seen.labels()), _confidence(tracker, seen)
+            yield labels, confidence
 
     def _followed(self, image: NDArray[np.uint8], mask: Labels | None, *, whole: bool) -> Labels:
         """Advance one frame and return the network's own labels."""
@@ -239,6 +245,7 @@ class Session:
             if seen is None or mask is not None:
                 frame = self._encode(image, network, view)
                 seen = self._tracker.step(frame, None if mask is None else view.area.of(mask), whole=whole)
+            self.confidence = _confidence(self._tracker, seen)
             return view.area.framed(seen.labels())
 
     def _view(self, image: NDArray[np.uint8]) -> View:
@@ -356,3 +363,8 @@ class Session:
             self._tracker.model = network
         self._frames += 1
         return network
+
+
+def _confidence(tracker: Tracker, seen: Seen) -> dict[int, float]:
+    """Return how sure the network is of each object that is seen, by id."""
+    return {one: score for one, score in zip(tracker.ids, seen.confidence, strict=True) if score > 0}

@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from rvos_cli.cells import CELL, cells_above, winning
+from rvos_cli.cells import CELL, box_around, cells_above, winning
 from rvos_cli.continuity import Cells
 from rvos_cli.graphs import Replayed
 from rvos_cli.model import References
@@ -71,6 +71,16 @@ class Seen:
     def references(self, keys: Tensor) -> References:
         """Return the frame with keys (1, D, h/8, w/8) as a reference."""
         return References.of(keys, self.masks[None])
+
+    @cached_property
+    def confidence(self) -> Sequence[float]:
+        """How probable each object is where it is seen, on average, 0..1; 0 for those that are not."""
+        box = box_around(self.cells)
+        if box is None:
+            return [0.0] * len(self._ids)
+        logits, masks = (planes[:, box[0], box[1]] for planes in (self.logits, self.masks))
+        scores: list[float] = _confidence(logits, masks, self._least).tolist()
+        return scores
 
     def labels(self) -> Labels:
         """Return the label map (H, W) uint8, 0 = background, k = object k."""
@@ -152,9 +162,10 @@ class _SeenAtOnce(Seen):
         super().__init__(logits, ids, size, threshold)
         self._masks, self._small = masks, small
         planes, height, width = logits.shape[0], logits.shape[1] // CELL, logits.shape[2] // CELL
-        labels, cells = fetched[: size[0] * size[1]], fetched[size[0] * size[1] :]
+        labels, scores, cells = np.split(fetched, [size[0] * size[1], size[0] * size[1] + len(ids)])
         cells = cells.reshape(planes + len(ids), height, width).view(np.bool_)
         self._cells, self._labels = list(cells.copy()), labels.reshape(size)
+        self._scores: list[float] = (scores / 255).tolist()
 
     @property
     def cells(self) -> Sequence[Cells]:
@@ -172,6 +183,10 @@ class _SeenAtOnce(Seen):
     def masks(self) -> Tensor:
         return self._masks
 
+    @property
+    def confidence(self) -> Sequence[float]:
+        return self._scores
+
     def references(self, keys: Tensor) -> References:
         return References(keys.unsqueeze(2), self._small.clone().unsqueeze(2))  # remembered for longer than it is good
 
@@ -182,7 +197,8 @@ class _SeenAtOnce(Seen):
 def _all_at_once(tensors: Sequence[Any], *, size: tuple[int, int], least: float) -> tuple[Tensor, ...]:
     """Return masks (N, h, w), the same for references (1, N, h/8, w/8), and the rest as bytes.
 
-    These are the label map, then the cells of all planes, then those in which each object wins.
+    These are the label map, then each object's confidence in 255 steps, then the cells of all planes, then those in
+    which each object wins.
     """
     logits, named = tensors
     followed = logits[: len(named)]
@@ -192,7 +208,14 @@ def _all_at_once(tensors: Sequence[Any], *, size: tuple[int, int], least: float)
     won = followed.masked_fill(followed < highest, -math.inf)
     cells = F.max_pool2d(torch.cat([logits, won]), CELL) > least
     labels = labels_everywhere(followed, named, size, least)
-    return masks, small, torch.cat([labels.flatten(), cells.flatten().to(torch.uint8)])
+    scores = (_confidence(followed, masks, least) * 255).round().to(torch.uint8)
+    return masks, small, torch.cat([labels.flatten(), scores, cells.flatten().to(torch.uint8)])
+
+
+def _confidence(logits: Tensor, masks: Tensor, least: float) -> Tensor:
+    """Return the mean (N,) of masks (N, h, w) where the logits say that there is an object; 0 where there is none."""
+    there = logits > least
+    return (masks * there).sum(dim=(1, 2), dtype=torch.float32) / there.sum(dim=(1, 2)).clamp(min=1)
 
 
 @lru_cache(maxsize=64)

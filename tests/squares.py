@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import ClassVar
 
 import media
 import numpy as np
@@ -34,6 +35,8 @@ def square_labels(index: int = 0, *, right: bool = True) -> media.Image:
 class ColourSession:
     """Stands in for the network where only what is around it is tested: it knows the squares by their colours."""
 
+    confidence: ClassVar[dict[int, float]] = {1: 0.5}  # it does not know how good it is
+
     def __init__(self, *_: object, discover: bool, **__: object) -> None:
         self.ids: set[int] | None = None if discover else set()
 
@@ -44,9 +47,9 @@ class ColourSession:
         """It needs no second opinion."""
         return frames
 
-    def back(self, images: Sequence[media.Image]) -> Iterator[media.Image]:
+    def back(self, images: Sequence[media.Image]) -> Iterator[tuple[media.Image, dict[int, float]]]:
         """It sees on the way back what it saw on the way there."""
-        return map(self.step, images)
+        return ((self.step(image), self.confidence) for image in images)
 
     def step(self, image: media.Image, mask: media.Image | None = None, *, whole: bool = False) -> media.Image:
         if mask is not None and self.ids is not None:

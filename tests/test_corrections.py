@@ -150,3 +150,22 @@ def test_a_whole_mask_of_nobody_before_there_is_anybody_says_nothing():
     assert session.objects == ()
     assert np.array_equal(session.step(frames[1], first, whole=True), first)
     session.close()
+
+
+def test_what_was_given_is_sure_and_what_is_seen_as_sure_as_the_network_is():
+    session = Session(small_demo.lite(), options=SMALL, discover=False)
+    frames = small_demo.clip()
+    assert session.step(frames[0]).max() == 0 and session.confidence == {}
+    session.step(frames[0], small_demo.first_mask())
+    assert session.confidence == {1: 1.0, 2: 1.0, 3: 1.0}
+    session.step(frames[1])
+    assert set(session.confidence) == {1, 2, 3} and all(0.8 < score < 1 for score in session.confidence.values())
+    session.step(frames[2], np.where(right()[2] == 2, 2, 0).astype(np.uint8))
+    assert session.confidence[2] == 1.0 > session.confidence[1] > 0.8
+    session.step(frames[3], np.where(right()[3] == 2, 2, 0).astype(np.uint8), whole=True)
+    assert session.confidence == {2: 1.0}
+    ((_, going_back),) = session.back([frames[2]])
+    assert 0.8 < going_back[2] < 1
+    session.step(np.full_like(frames[0], 90))
+    assert session.confidence == {}
+    session.close()

@@ -19,6 +19,7 @@ from rvos_cli.segmenter import Segmenter
 from rvos_cli.sources import open_source
 
 COUNT, SIZE = 12, (8, 40)
+THERE, BACK = 0.75, 0.5  # the confidence of either way
 Places = Mapping[int, tuple[int, int]]  # object -> the columns it is in
 
 
@@ -48,15 +49,28 @@ def mended(
         for index, places in enumerate(there):
             done[0] += 1
             labels = labels_of(masks.get(index, places))
-            yield FrameMasks(index=index, time=Fraction(index), name=f"{index:05d}", image=image, labels=labels)
+            yield FrameMasks(
+                index=index,
+                time=Fraction(index),
+                name=f"{index:05d}",
+                image=image,
+                labels=labels,
+                confidence=dict.fromkeys(places, THERE),
+            )
 
-    def seen_back(images: Sequence[Picture]) -> Iterator[Picture]:
+    def seen_back(images: Sequence[Picture]) -> Iterator[tuple[Picture, dict[int, float]]]:
         last = done[0] - 1
-        yield from (labels_of(back[place]) for place in range(last - 1, last - 1 - len(images), -1))
+        for place in range(last - 1, last - 1 - len(images), -1):
+            yield labels_of(back[place]), dict.fromkeys(back[place], BACK)
 
     frames, when = [], []
     for frame in with_hindsight(followed(), given, seen_back, rules):
         assert frame.index == len(frames)
+        assert set(frame.confidence) == set(np.unique(frame.labels)) - {0} or frame.index in masks
+        for identity, score in frame.confidence.items():
+            found = frame.labels == identity
+            same = np.array_equal(found, labels_of(there[frame.index]) == identity)
+            assert score == (THERE if same else BACK) or frame.index in masks
         frames.append(frame.labels)
         when.append(done[0])
     return frames, when

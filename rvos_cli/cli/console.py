@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 Report: TypeAlias = Callable[[int, "int | None"], None]
 SECONDS_BETWEEN_LINES = 5.0
+MOST_DOUBTS = 3  # that are told, the longest
 MEGABYTE = 1e6
 
 
@@ -137,6 +138,11 @@ class Talk:
             )
         for name, path in summary.outputs.items():
             self.detail(f"  {name}: {path}")
+        worst = sorted(summary.doubts, key=lambda doubt: doubt.first_frame - doubt.last_frame)[:MOST_DOUBTS]
+        told = [f"object {each.id} in frames {each.first_frame} to {each.last_frame}" for each in worst]
+        if told:
+            others = len(summary.doubts) - len(told)
+            self.note(f"doubtful: {', '.join(told)}{f', and {others} more in summary.json' if others else ''}")
 
     @contextmanager
     def progress(self, label: str, *, in_bytes: bool = False) -> Iterator[Report]:

@@ -45,6 +45,14 @@ def test_track_goes_by_masks_of_any_frames(rvos, clip, tiny_weights):
         assert np.array_equal(read_labels(f"out/masks/{index:05d}.png"), square_labels(index, right=right))
 
 
+def test_where_masks_are_doubtful_is_told_and_written(rvos, clip, quick):
+    done = rvos("segment", clip, *quick)
+    assert f"doubtful: object 1 in frames 0 to {FRAMES - 1}" in done.err.splitlines()
+    doubts = json.loads(Path("rvos-out/clip/summary.json").read_text())["doubts"]
+    assert doubts == [{"id": 1, "first_frame": 0, "last_frame": FRAMES - 1, "confidence": 0.5}]
+    assert "doubtful" not in rvos("segment", clip, *quick, "-q", "-f").err
+
+
 def test_json_is_the_only_thing_on_stdout(rvos, clip, first_mask, quick):
     done = rvos("track", clip, "--first-mask", first_mask, *quick, "--json")
     summary = json.loads(done.out)
