@@ -6,7 +6,7 @@ beforehand can change it any more. Used by ``segmenter.py``.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from rvos_cli.given_masks import VideoMasks
 from rvos_cli.hindsight import with_hindsight
@@ -16,15 +16,33 @@ from rvos_cli.session import Session
 from rvos_cli.sources import Frame
 
 
-def follow(frames: Iterator[Frame], session: Session, masks: VideoMasks, *, live: bool = False) -> Iterator[FrameMasks]:
-    """Yield frames with their labels; a *live* one neither waits for the next, nor is it looked at before its turn."""
+def follow(
+    frames: Iterator[Frame],
+    session: Session,
+    masks: VideoMasks,
+    *,
+    live: bool = False,
+    on_step: Callable[[int], None] = lambda index: None,
+) -> Iterator[FrameMasks]:
+    """Yield frames with their labels.
+
+    Args:
+        frames: of a video, in order.
+        session: follows them.
+        masks: those that were given.
+        live: whether a frame neither waits for the next one nor may be looked at before its turn.
+        on_step: called with the index of each frame that has been followed, before it leaves.
+    """
     if live:
-        return _followed(frames, session, masks)
-    return with_hindsight(_followed(session.looking_ahead(frames), session, masks), masks, session.back)
+        return _followed(frames, session, masks, on_step)
+    return with_hindsight(_followed(session.looking_ahead(frames), session, masks, on_step), masks, session.back)
 
 
-def _followed(frames: Iterator[Frame], session: Session, masks: VideoMasks) -> Iterator[FrameMasks]:
+def _followed(
+    frames: Iterator[Frame], session: Session, masks: VideoMasks, on_step: Callable[[int], None]
+) -> Iterator[FrameMasks]:
     for frame in frames:
         labels = session.step(frame.image, masks.labels(frame.index), whole=masks.whole)
+        on_step(frame.index)
         yield with_labels(frame, labels, session.confidence)
         del frame, labels  # they must not stay alive while the next one is awaited

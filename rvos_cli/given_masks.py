@@ -83,6 +83,7 @@ class VideoMasks:
         self.whole = given.frame_masks is not None
         self._info, self._argument = source.info, "frame_masks" if self.whole else "masks="
         self._colours = Colours(of_results=self.whole)
+        self._told, self._numbered = set[int](), set[int]()  # ids that masks tell, and that their colours were given
         self._first, self._masks = given.first_mask, given.masks
         if isinstance(given.frame_masks, Mapping):
             self._masks = given.frame_masks
@@ -104,6 +105,7 @@ class VideoMasks:
             return None
         first = index == 0 and self._first is not None  # which is numbered as if it were alone
         colours = Colours() if first else self._colours
+        colours.numbered.clear()
         mask = read_first_mask(
             given,
             (self._info.height, self._info.width),
@@ -113,6 +115,8 @@ class VideoMasks:
         )
         if first:
             self._colours.learn(colours)
+        numbered = set[int]() if first else colours.numbered
+        self._told, self._numbered = self._told | (set(mask.ids) - numbered), self._numbered | numbered
         if self.whole:
             self._colours.note_ids(mask.ids)
         return mask
@@ -137,6 +141,14 @@ class VideoMasks:
         Raises:
             MaskError: one of them cannot be used, or they name no object.
         """
+        ids, warnings = self._read_all()
+        if self._numbered & self._told:  # a colour was given the id that a later mask tells of somebody else
+            self._colours = Colours(of_results=self.whole)
+            self._colours.note_ids(self._told)
+            ids, warnings = self._read_all()
+        return ids, warnings
+
+    def _read_all(self) -> tuple[tuple[int, ...], tuple[str, ...]]:
         known, before, warnings = set[int](), set[int](), list[str]()
         for index in self._indices():
             if (mask := self.at(index)) is None:
@@ -151,6 +163,8 @@ class VideoMasks:
             known, before = known | new, set(mask.ids)
         if self.whole and not known:
             raise MaskError("frame_masks has no object", cure="paint each object with its own id")
+        if self._colours.two_meanings:
+            warnings.append("frame_masks has colours that are other objects' in the first mask; those of results count")
         return tuple(sorted(known)), tuple(warnings)
 
     def files(self) -> list[Path]:
@@ -174,7 +188,9 @@ class VideoMasks:
             if index not in range(frames) and not _says_nothing(mask)
         ]
         if self.whole and self._whole[0] >= frames:
-            raise MaskError(lines[0])
+            raise MaskError(
+                f"frame_masks begins with frame {self._whole[0]}, and {self._info.name} has {frames} frames"
+            )
         return lines
 
     def _given(self, index: int) -> Mask | None:

@@ -29,13 +29,15 @@ class HindsightRules:
     Args:
         frames: so many of them at most,
         size: and no more than take so many bytes.
-        agreement: both ways see the same where they have as much of an object in common (IoU).
+        agreement: both ways see the same where they have as much of an object in common (IoU);
+        return_: where the mask says that it is gone, as much is enough.
         patience: nobody is looked for any further behind so many frames in which neither way sees anything.
     """
 
     frames: int = 100
     size: int = 512 * 2**20
     agreement: float = 0.8
+    return_: float = 0.3
     patience: int = 10
 
     def room(self, frame: FrameMasks) -> int:
@@ -56,19 +58,25 @@ def with_hindsight(
         rules: how far back.
     """
     rules, waiting = rules or HindsightRules(), deque[FrameMasks]()
-    for frame in followed:
-        if masks.is_whole(frame.index):
-            waiting.append(frame)
-            _put_right(waiting, back, rules)
-            while waiting:
-                yield waiting.popleft()
-        else:
+    failure: Exception | None = None
+    try:
+        for frame in followed:
             waiting.append(frame)
             coming, room = masks.next_whole(frame.index), rules.room(frame)
-            while waiting and (coming is None or coming - waiting[0].index > room):
+            if masks.is_whole(frame.index):
+                _put_right(waiting, back, rules)
+                room = 0
+            del frame  # it must not stay alive while the next one is awaited
+            while waiting and (not room or coming is None or coming - waiting[0].index > room):
                 yield waiting.popleft()
-        del frame  # it must not stay alive while the next one is awaited
-    yield from waiting  # for a mask of a frame that did not come
+    except Exception as error:
+        failure = error
+    yield from waiting  # for a mask whose frame did not come
+    if failure is not None:
+        try:
+            raise failure
+        finally:
+            del failure  # which holds this frame, and so what waited
 
 
 def _put_right(frames: deque[FrameMasks], back: Back, rules: HindsightRules) -> None:
@@ -76,17 +84,19 @@ def _put_right(frames: deque[FrameMasks], back: Back, rules: HindsightRules) -> 
     before = [frames[place].image for place in range(len(frames) - 2, -1, -1)]
     if not before:
         return
-    open_ = _ids(frames[-1].labels) | _ids(frames[-2].labels)
-    nowhere = 0
+    given = _ids(frames[-1].labels)
+    open_, nowhere = given | _ids(frames[-2].labels), 0
+    least = {one: rules.agreement if one in given else rules.return_ for one in open_}
     for place, (labels, confidence) in zip(range(len(frames) - 2, -1, -1), back(before), strict=False):
         frame, there = frames[place], frames[place].labels
-        open_ = {one for one in open_ if not _agree(there == one, labels == one, rules.agreement)}
+        open_ = {one for one in open_ if not _agree(there == one, labels == one, least[one])}
+        labels = np.where(np.isin(labels, list(open_ - given)), 0, labels)  # who is gone is not put elsewhere
         differing = np.isin(there, list(open_)) | np.isin(labels, list(open_))
         nowhere = 0 if differing.any() else nowhere + 1
         if not open_ or nowhere > rules.patience:
             return
         rest = {one: score for one, score in frame.confidence.items() if one not in open_}
-        mended = {one: score for one, score in confidence.items() if one in open_}
+        mended = {one: score for one, score in confidence.items() if one in open_ & given}
         frames[place] = replace(frame, labels=np.where(differing, labels, there), confidence=rest | mended)
 
 

@@ -29,12 +29,20 @@ class Colours:
     """Which object each colour is, in all masks of a video; a colour is 0xRRGGBB."""
 
     def __init__(self, *, of_results: bool = False) -> None:
-        """Know no colour yet; or those of the palette, where masks are edited results of rvos."""
+        """Know no colour yet; or those of the palette, where masks are edited results of rvos.
+
+        Attributes:
+            of_results: whether they are.
+            numbered: the ids that were given to colours since this was emptied.
+            two_meanings: whether a colour of results, which counts, was another object's in a mask before.
+        """
         shown = DAVIS_PALETTE[1 : MAX_OBJECT_ID + 1].tolist() if of_results else []
         self.of_results = of_results
         self._shown = {_code(colour): identity for identity, colour in enumerate(shown, start=1)}
         self._seen: dict[int, int] = {}
         self._highest = 0
+        self.numbered: set[int] = set()
+        self.two_meanings = False
 
     def note_ids(self, ids: Iterable[int]) -> None:
         """Number new colours from behind these ids on."""
@@ -54,23 +62,29 @@ class Colours:
         self.note_ids(ids)
 
     def tell_other_ids(self, image: Image.Image) -> bool:
-        """Say whether a palette image shows objects in colours of results that belong to other ids than its indices."""
+        """Say whether a palette image shows an object in a colour of results that belongs to another id."""
         palette = _palette_of(image)
-        used = [index for index in np.unique(np.asarray(image)).tolist() if 0 < index < len(palette)]
-        ids = [self._shown.get(_code(palette[index])) for index in used]
-        return None not in ids and ids != used
+        opaque = np.asarray(image)[np.asarray(image.convert("RGBA"))[..., 3] >= OPAQUE]
+        used = [index for index in np.unique(opaque).tolist() if index < len(palette)]
+        return any(self._shown.get(_code(palette[index]), index) != index for index in used)
 
     def all_shown(self, codes: NDArray[Any]) -> bool:
         """Say whether results have all these colours."""
         return all(code in self._shown for code in np.unique(codes).tolist() if code)
 
+    def note_shown(self, codes: Iterable[int]) -> None:
+        """Number new colours from behind the ids that results show in these colours on."""
+        self.note_ids(self._shown[code] for code in codes if code in self._shown)
+
     def id_of(self, code: int) -> int:
         """Return the id of a colour, a new one if it has none."""
         if code in self._shown:
+            self.two_meanings |= self._seen.get(code, self._shown[code]) != self._shown[code]
             return self._shown[code]
         if code not in self._seen:
             self.note_ids((self._highest + 1,))
             self._seen[code] = self._highest
+        self.numbered.add(self._seen[code])
         return self._seen[code]
 
 
@@ -103,11 +117,13 @@ def labels_of_image(image: Image.Image, name: str, colours: Colours | None = Non
     if image.mode == "1":
         return Values(np.asarray(image).astype(np.uint8))
     colours = colours or Colours()
-    if image.mode == "P" and colours.tell_other_ids(image):
-        values = _from_colours(np.asarray(image.convert("RGB")), name, colours)
+    if image.mode == "P" and colours.of_results and colours.tell_other_ids(image):
+        values = _from_colours(np.asarray(image.convert("RGBA")), name, colours)
         return replace(values, warnings=(*values.warnings, f"{name} has another palette; its colours say who is who"))
     if image.mode == "P" and not _background_elsewhere(image):
         indices = np.asarray(image)
+        if colours.of_results and "transparency" in image.info:
+            indices = np.where(np.asarray(image.convert("RGBA"))[..., 3] >= OPAQUE, indices, 0)
         values = _from_ids(indices, name, smoothed=_has_grey_palette(image))
         colours.note_palette(image, np.intersect1d(indices, values.labels).tolist())
         return values
@@ -206,6 +222,7 @@ def _from_colours(array: NDArray[np.uint8], name: str, known: Colours | None) ->
     if len(order) > MAX_OBJECT_ID or (thin >= SMOOTHED and 2 * thin > len(order)):
         raise MaskError(f"{name} has {len(order)} colours, so its objects cannot be told apart", cure=FLAT)
     numbers = np.zeros(len(present), np.uint8)
+    known.note_shown(present[order].tolist())
     for rank in order:
         number = known.id_of(int(present[rank]))
         if number > MAX_OBJECT_ID:

@@ -232,6 +232,8 @@ class Segmenter:
         with _memory_errors(), ExitStack() as stack:
             source = stack.enter_context(open_source(input))
             masks = VideoMasks(given, source)
+            if masks.whole:  # and so may be read at any time
+                masks.check()
             session = self._session(options, source.info.frames, discover=given.task == "segment")
             stack.callback(session.close)
             live = source.info.kind == "arrays" and source.info.frames is None  # the next may need this one's masks
@@ -362,13 +364,13 @@ def _run(
 ) -> tuple[int, list[str]]:
     """Drive the frames through the session into the sinks; return how many they were and what the sinks warn of."""
 
-    def count(frame: FrameMasks) -> None:
-        tally.add(frame)
-        progress(frame.index + 1, source.info.frames)
+    def on_step(index: int) -> None:
+        progress(index + 1, source.info.frames)
 
     with ExitStack() as stack:
         sinks = [stack.enter_context(sink) for sink in folder.sinks(source.info, tally.expected)]
-        frames = run(source, partial(follow, session=session, masks=masks), sinks, on_frame=count)
+        followed = partial(follow, session=session, masks=masks, on_step=on_step)
+        frames = run(source, followed, sinks, on_frame=tally.add)
         if not frames:
             raise InputError(f"{source.info.name} holds no frame that can be decoded", cure="check that it plays")
     return frames, [line for sink in sinks for line in sink.warnings]

@@ -7,6 +7,7 @@ import functools
 import numpy as np
 import pytest
 import small_demo
+import torch
 from PIL import Image
 from small_demo import SMALL, Picture
 
@@ -74,11 +75,16 @@ def test_the_first_mask_behind_a_cut_contradicts_nothing_that_was_before_it():
     session.close()
 
 
+def bricks(frame: Picture) -> Picture:
+    """Return a picture of the size of *frame* that shows none of its objects."""
+    coarse = np.random.default_rng(3).integers(0, 256, (9, 18, 3), dtype=np.uint8)
+    return np.asarray(Image.fromarray(coarse).resize(frame.shape[1::-1], Image.Resampling.BICUBIC))
+
+
 def walled() -> list[Picture]:
     """Return the clip with something of the colours of brick where the largest object is, for a while."""
-    coarse = np.random.default_rng(3).integers(0, 256, (9, 18, 3), dtype=np.uint8)
     frames = [frame.copy() for frame in small_demo.clip()[:FRAMES]]
-    wall = np.asarray(Image.fromarray(coarse).resize(frames[0].shape[1::-1], Image.Resampling.BICUBIC))
+    wall = bricks(frames[0])
     for index in HIDDEN:
         rows, columns = (np.flatnonzero((right()[index] == 1).any(axis=axis)) for axis in (1, 0))
         box = slice(max(0, rows[0] - 8), rows[-1] + 9), slice(max(0, columns[0] - 8), columns[-1] + 9)
@@ -132,10 +138,11 @@ def test_of_who_was_missed_already_what_was_seen_is_believed_and_nothing_is_know
     frames, first = small_demo.clip(), small_demo.first_mask()
     for index, frame in enumerate(frames[:9]):
         session.step(frame, first if index == 0 else None)
-    empty = np.full_like(frames[0], 90)
-    assert not any(session.step(empty).any() for _ in range(2))
+    assert not any(session.step(np.full_like(frames[0], 90)).any() for _ in range(2))
     assert session._tracker._absence.ids == {1, 2, 3} <= set(session._tracker._whereabouts._where)
-    session.step(empty, np.zeros_like(first), whole=True)
+    brick = bricks(frames[0])
+    assert not session.step(brick).any()  # but for that they are missing, something of it would be
+    session.step(brick, np.zeros_like(first), whole=True)
     assert session._tracker._whereabouts._where == {}  # it may come back anywhere
     kept = session._tracker.memory.later
     assert kept.trusted < len(kept) and all(set(kept.shares_of(slot)) == {1.0} for slot in range(3))
@@ -168,4 +175,20 @@ def test_what_was_given_is_sure_and_what_is_seen_as_sure_as_the_network_is():
     assert 0.8 < going_back[2] < 1
     session.step(np.full_like(frames[0], 90))
     assert session.confidence == {}
+    session.close()
+
+
+def test_who_goes_back_leaves_the_way_on_as_it_was():
+    without = np.where(right()[TOLD] == 1, 0, right()[TOLD]).astype(np.uint8)
+    session, film = Session(small_demo.lite(), options=SMALL, discover=False), walled()
+    for index in range(TOLD + 1):
+        session.step(film[index], {0: small_demo.first_mask(), TOLD: without}.get(index), whole=True)
+    way_on = session._tracker
+    places, masks = dict(way_on._whereabouts._where), way_on.masks.clone()
+    *_, (labels, _) = session.back(film[TOLD - 1 :: -1])
+    assert (labels == 1).any()  # who is missing is found on the way back
+    assert session._tracker is way_on and way_on._absence.ids == {1} and way_on._whereabouts.unseen(1) == 1
+    assert way_on._whereabouts._where.keys() == places.keys()
+    assert all(way_on._whereabouts._where[one] is place for one, place in places.items())
+    assert torch.equal(way_on.masks, masks)
     session.close()

@@ -250,6 +250,50 @@ def test_a_palette_that_an_editor_made_smaller_is_read_by_its_colours_with_a_war
     assert given(clip, folder).check()[0] == (1, 2, 7)
 
 
+def test_a_smaller_palette_with_somebody_new_is_read_by_its_colours_too(clip: Path, folder: Path):
+    """Black, magenta, then the colours of 2 and of 1."""
+    both = np.where(np.arange(HEIGHT)[:, None] < 12, 3, square_labels(2)).astype(np.uint8)
+    palette = np.array([(0, 0, 0), (255, 0, 255), DAVIS_PALETTE[2], DAVIS_PALETTE[1]], np.uint8)
+    save(folder / "00002.png", np.array([0, 3, 2, 1], np.uint8)[both], palette)
+    masks = given(clip, folder)
+    assert masks.check()[0] == (1, 2, 3)
+    assert np.array_equal(masks.labels(2), both)
+
+
+def test_what_a_palette_shows_as_transparent_is_nobody(clip: Path, folder: Path):
+    erased = np.where(square_labels(2) == 2, 2, 0).astype(np.uint8)
+    for colours, indices, transparent in (
+        ([(0, 0, 0), DAVIS_PALETTE[1], DAVIS_PALETTE[2]], square_labels(2), 1),
+        ([(0, 0, 0), DAVIS_PALETTE[2], (255, 255, 255)], np.array([0, 2, 1], np.uint8)[square_labels(2)], 2),
+        ([(9, 9, 9), (0, 0, 0), DAVIS_PALETTE[2]], np.array([1, 0, 2], np.uint8)[square_labels(2)], 0),
+    ):
+        image = Image.fromarray(indices)
+        image.putpalette(np.array(colours, np.uint8).tobytes())
+        image.save(folder / "00002.png", transparency=transparent)
+        masks = given(clip, folder)
+        assert masks.check()[0] == (1, 2)
+        assert np.array_equal(masks.labels(2), erased)
+
+
+def test_a_new_colour_does_not_get_the_id_of_somebody_in_a_later_mask(clip: Path, folder: Path):
+    colours = DAVIS_PALETTE[:3].copy()
+    colours[2] = 255, 0, 255
+    Image.fromarray(colours[square_labels(2)]).save(folder / "00002.png")
+    write_indexed_png(folder / "00004.png", np.where(ONLY_RIGHT == 2, 2, 0).astype(np.uint8))
+    masks = given(clip, folder)
+    assert masks.check()[0] == (1, 2, 3)
+    assert set(np.unique(masks.labels(2))) == {0, 1, 3} and set(np.unique(masks.labels(4))) == {0, 2}
+
+
+def test_colours_that_mean_others_in_the_first_mask_are_told(clip: Path, folder: Path):
+    (folder / "00000.png").unlink()
+    mine = DAVIS_PALETTE[np.array([0, 2, 1])[square_labels()]]
+    save(folder / "00002.png", square_labels(2), DAVIS_PALETTE, "RGB")
+    told = "frame_masks has colours that are other objects' in the first mask; those of results count"
+    assert told in given(clip, folder, mine).check()[1]
+    assert told not in given(clip, folder, square_labels()).check()[1]
+
+
 def test_a_mask_of_others_than_before_is_told(clip: Path, folder: Path):
     with Image.open(folder / "00002.png") as image:
         image.convert("L").save(folder / "00002.png")
@@ -302,7 +346,7 @@ def test_masks_that_are_all_behind_the_end_replace_no_results(
     tiny_model: Segmenter, colours: None, clip: Path, folder: Path, tmp_path: Path
 ):
     tiny_model.track(clip, frame_masks=folder, output=tmp_path / "out")
-    with pytest.raises(rvos.MaskError, match="has one of frame 50, and"):
+    with pytest.raises(rvos.MaskError, match=f"begins with frame 50, and .* has {FRAMES} frames"):
         tiny_model.track(clip, frame_masks={50: ONLY_LEFT}, output=tmp_path / "out", force=True)
     assert seen_in(tmp_path / "out") == SEEN
 
@@ -312,6 +356,9 @@ def test_empty_masks_say_that_nobody_is_there(tiny_model: Segmenter, clip: Path,
     write_indexed_png(folder / "00001.png", nobody)
     tiny_model.track(clip, frame_masks=folder, output=tmp_path / "out", overlay=False)
     assert not read_labels(tmp_path / "out" / "masks" / "00001.png").any()
-    with pytest.raises(rvos.MaskError, match="frame_masks has no object"):
-        tiny_model.track(clip, frame_masks={1: nobody}, output=tmp_path / "none")
+    for frame in (1, 50):
+        with pytest.raises(rvos.MaskError, match="frame_masks has no object"):
+            tiny_model.track(clip, frame_masks={frame: nobody}, output=tmp_path / "none")
+        with pytest.raises(rvos.MaskError, match="frame_masks has no object"):
+            next(tiny_model.stream(clip, frame_masks={frame: nobody}))
     assert not (tmp_path / "none").exists()

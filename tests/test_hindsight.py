@@ -14,9 +14,12 @@ from test_corrections import HIDDEN, right, walled
 import rvos_cli as rvos
 from rvos_cli.given_masks import GivenMasks, VideoMasks
 from rvos_cli.hindsight import HindsightRules, with_hindsight
+from rvos_cli.model.compiling import can_compile
 from rvos_cli.results import FrameMasks
 from rvos_cli.segmenter import Segmenter
+from rvos_cli.session import Session
 from rvos_cli.sources import open_source
+from rvos_cli.threads import torch_threads
 
 COUNT, SIZE = 12, (8, 40)
 THERE, BACK = 0.75, 0.5  # the confidence of either way
@@ -111,6 +114,29 @@ def test_who_is_gone_is_taken_from_the_frames_before_and_who_is_new_put_there():
     assert np.array_equal(frames[2], labels_of(HERE)) and np.array_equal(frames[3], labels_of({2: (12, 20)}))
 
 
+def test_who_is_gone_is_left_where_it_is_seen_again_and_never_put_elsewhere():
+    there = [{1: (0, 10)}] * COUNT
+    back = [{1: (0, 4)}] * 5 + [ELSEWHERE] * 2 + [{}] * (COUNT - 7)  # an IoU of 0.4, its mirror image, nothing
+    frames, _ = mended(there, back, {0: HERE, 9: {2: (30, 40)}})
+    assert [bool((frame == 1).any()) for frame in frames] == [True] * 5 + [False] * 5 + [True] * 2
+    assert all(np.array_equal(frame, labels_of(HERE)) for frame in frames[:5])
+
+
+def test_frames_that_wait_leave_before_a_failure_to_read_the_next():
+    def damaged() -> Iterator[FrameMasks]:
+        for index in range(5):
+            image = np.zeros((*SIZE, 3), np.uint8)
+            yield FrameMasks(index=index, time=Fraction(index), name="", image=image, labels=labels_of(HERE))
+        raise rvos.InputError("the file ends here")
+
+    with open_source([np.zeros((*SIZE, 3), np.uint8)] * 12) as source:
+        masks = VideoMasks(GivenMasks(frame_masks={0: labels_of(HERE), 9: labels_of(HERE)}), source)
+    came: list[int] = []
+    with pytest.raises(rvos.InputError, match="ends here"):
+        came.extend(frame.index for frame in with_hindsight(damaged(), masks, lambda images: iter(())))
+    assert came == list(range(5))
+
+
 def test_a_given_mask_is_left_as_it_is_and_ends_the_way_back():
     frames, _ = mended([HERE] * COUNT, [ELSEWHERE] * COUNT, {0: HERE, 4: HERE, 9: ELSEWHERE})
     here = [index for index, frame in enumerate(frames) if np.array_equal(frame, labels_of(HERE))]
@@ -171,6 +197,26 @@ def test_frames_that_may_be_live_do_not_wait(model: Segmenter):
     masks = {0: small_demo.first_mask(), 4: right()[4]}
     for frame in model.stream(camera(), frame_masks=masks, size=192):
         assert came[-1] == frame.index
+
+
+def test_the_way_back_changes_nothing_of_the_way_on(monkeypatch: pytest.MonkeyPatch):
+    """Of two masks, of which the first says that somebody is gone; with what is compiled, where that is installed."""
+    frames, told = walled(), HIDDEN[1]
+    without = np.where(right()[told] == 1, 0, right()[told]).astype(np.uint8)
+    masks = {0: small_demo.first_mask(), told: without, told + 6: right()[told + 6]}
+
+    def run() -> list[Picture]:
+        with torch_threads(2):
+            compiled = rvos.load_model("lite", device="cpu", compiled=True if can_compile() else None)
+            return [frame.labels for frame in compiled.stream(frames, frame_masks=masks, size=192)]
+
+    with_back = run()
+    monkeypatch.setattr(Session, "back", lambda self, images: iter(()))
+    alone = run()
+    assert any(not np.array_equal(one, other) for one, other in zip(with_back[:told], alone[:told], strict=True))
+    for index in (0, told, *range(told + 6, len(frames))):
+        assert np.array_equal(with_back[index], alone[index])
+    assert all((labels == 1).any() for labels in alone[told + 6 :])
 
 
 def test_the_way_back_ends_at_a_cut_and_does_not_change_the_way_on(model: Segmenter):
