@@ -26,16 +26,16 @@ FLAT = "save it as PNG without smoothing, one flat colour or grey value per obje
 
 
 class Colours:
-    """Which object each colour is, in all masks of a video; a colour is 0xRRGGBB."""
+    """Which object each colour is, in all masks of a video; a colour is 0xRRGGBB.
+
+    Attributes:
+        of_results: whether the masks are edited results of rvos.
+        numbered: the ids that were given to colours since this was emptied.
+        two_meanings: whether a colour of results, which counts, was another object's in a mask before.
+    """
 
     def __init__(self, *, of_results: bool = False) -> None:
-        """Know no colour yet; or those of the palette, where masks are edited results of rvos.
-
-        Attributes:
-            of_results: whether they are.
-            numbered: the ids that were given to colours since this was emptied.
-            two_meanings: whether a colour of results, which counts, was another object's in a mask before.
-        """
+        """Know no colour yet; or those of the palette, in which results are."""
         shown = DAVIS_PALETTE[1 : MAX_OBJECT_ID + 1].tolist() if of_results else []
         self.of_results = of_results
         self._shown = {_code(colour): identity for identity, colour in enumerate(shown, start=1)}
