@@ -40,6 +40,7 @@ class JobResult:
         return {
             "input": str(self.job.input),
             "first_mask": None if self.job.first_mask is None else str(self.job.first_mask),
+            "frame_masks": None if self.job.frame_masks is None else str(self.job.frame_masks),
             "output": str(self.job.output),
             "status": self.status,
             "seconds": round(self.seconds, 3),
@@ -96,13 +97,14 @@ def run_batch(
     *,
     output: str | Path = DEFAULT_ROOT,
     masks: str | Path | None = None,
+    frame_masks: str | Path | None = None,
     inference: InferenceOptions | None = None,
     outputs: OutputOptions | None = None,
     listener: Listener | None = None,
 ) -> BatchReport:
     """Process every video and frame folder below *folder*; one failure does not stop the others.
 
-    A job whose outputs are complete, from the same input with the same mask, options and weights, is skipped unless
+    A job whose outputs are complete, from the same input with the same masks, options and weights, is skipped unless
     ``outputs.force``; other outputs that a run of the same input has left in its place are replaced, and unfinished
     work. Results of another input are not, nor what no run has made: then the job fails.
 
@@ -114,16 +116,17 @@ def run_batch(
         folder: searched for inputs, at any depth; see ``plan``.
         output: the root of the tree of outputs.
         masks: folder of first masks; see ``plan``.
+        frame_masks: folder of folders of whole masks of any frames; see ``plan``.
         inference: how masks are computed; ``half`` is the model's.
         outputs: what is written.
         listener: is told how it goes.
 
     Raises:
         InputError: there is no such folder, or nothing to do in it.
-        MaskError: there is no folder *masks*.
+        MaskError: there is no folder *masks* or *frame_masks*.
     """
     inference, outputs, listener = inference or InferenceOptions(), outputs or OutputOptions(), listener or Listener()
-    jobs = plan(folder, output=output, masks=masks)
+    jobs = plan(folder, output=output, masks=masks, frame_masks=frame_masks)
     listener.planned(jobs)
     results: dict[Job, JobResult] = {}
     left, postponed = list(jobs), set[Job]()
@@ -176,10 +179,10 @@ def _run_job(
             "progress": lambda done, total: listener.progressed(job, done, total),
             "notice": lambda kind, line: listener.noticed(job, kind, line),
         }
-        if job.first_mask is None:
+        if job.mode == "segment":
             summary = model.segment(job.input, max_objects=inference.max_objects, **keywords)
         else:
-            summary = model.track(job.input, first_mask=job.first_mask, **keywords)
+            summary = model.track(job.input, first_mask=job.first_mask, frame_masks=job.frame_masks, **keywords)
     except BusyError:
         raise
     except OutputError as error:

@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 from PIL import Image
 
@@ -26,7 +27,7 @@ from rvos_cli.outputs import (
     results_of_another,
 )
 from rvos_cli.segmenter import Segmenter
-from rvos_cli.sources import IMAGE_SUFFIXES, VIDEO_SUFFIXES, natural_key, stem_of
+from rvos_cli.sources import IMAGE_SUFFIXES, VIDEO_SUFFIXES, image_names, natural_key, stem_of
 from rvos_cli.unreadable import UNREADABLE
 
 MASK_FOLDERS = frozenset({"masks", "annotations"})
@@ -36,14 +37,26 @@ PNG_SUFFIXES = tuple("." + "".join(letters) for letters in itertools.product("pP
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """One input with its mask (None: find the objects) and the folder for its outputs."""
+    """One input with the mask of its first frame, the folder of whole masks of any frames, and that for its outputs."""
 
     input: Path
     first_mask: Path | None
     output: Path
+    frame_masks: Path | None = None
+
+    @property
+    def mode(self) -> Literal["segment", "track"]:
+        """What is to be done: without a mask the objects are found."""
+        return "segment" if self.first_mask is None and self.frame_masks is None else "track"
 
 
-def plan(folder: str | Path, *, output: str | Path = DEFAULT_ROOT, masks: str | Path | None = None) -> tuple[Job, ...]:
+def plan(
+    folder: str | Path,
+    *,
+    output: str | Path = DEFAULT_ROOT,
+    masks: str | Path | None = None,
+    frame_masks: str | Path | None = None,
+) -> tuple[Job, ...]:
     """List the jobs below *folder* in the order of their names, folder by folder.
 
     Inputs are video files and frame folders: folders that directly hold images (first masks do not count; where the
@@ -54,23 +67,30 @@ def plan(folder: str | Path, *, output: str | Path = DEFAULT_ROOT, masks: str | 
     ``a/b.png``, the first PNG of ``a/b/``, ``b.png``, the first PNG of ``b/``; beside the input ``b.png``. The suffix
     may be in capitals.
 
+    Whole masks of its frames lie in *frame_masks* under the name of its folder of outputs, ``a/b/`` or else ``b/``. If
+    one is of the first frame, the first mask is left out.
+
     Raises:
         InputError: there is no such folder, or no input in it.
-        MaskError: there is no folder *masks*.
+        MaskError: there is no folder *masks* or *frame_masks*.
     """
     root, out = (Path(os.path.expanduser(path)) for path in (folder, output))
-    mask_root = None if masks is None else Path(os.path.expanduser(masks))
+    mask_root, frame_mask_root = (
+        None if path is None else Path(os.path.expanduser(path)) for path in (masks, frame_masks)
+    )
     if os.path.isfile(root):
         raise InputError(f"{root} is a file, not a folder", cure="give it to 'rvos segment' or 'rvos track'")
     # Not Path.is_dir(), which raises where a folder above may not be searched.
     if not os.path.isdir(root):
         raise InputError(f"there is no folder {root} that can be read", cure="give the folder that holds the videos")
-    if mask_root is not None and not os.path.isdir(mask_root):
-        raise MaskError(
-            f"there is no folder {mask_root} that can be read", cure="give the folder of the first masks with --masks"
-        )
+    for path, cure in (
+        (mask_root, "give the folder of the first masks with --masks"),
+        (frame_mask_root, "give the folder of the inputs' folders of masks with --frame-masks"),
+    ):
+        if path is not None and not os.path.isdir(path):
+            raise MaskError(f"there is no folder {path} that can be read", cure=cure)
     # Not Path.resolve(), which raises where links lead in a circle.
-    barred = {Path(os.path.realpath(path)) for path in (out, mask_root) if path is not None}
+    barred = {Path(os.path.realpath(path)) for path in (out, mask_root, frame_mask_root) if path is not None}
     jobs: list[Job] = []
     for place in _walk(root, barred):
         inputs = _inputs_of(place, barred)
@@ -78,8 +98,9 @@ def plan(folder: str | Path, *, output: str | Path = DEFAULT_ROOT, masks: str | 
             inputs.append(root)
         parent = Path() if place == root else place.relative_to(root)
         for path, stem in zip(inputs, distinct_stems(inputs), strict=True):
-            mask = _find_mask(path, parent, mask_root)
-            jobs.append(Job(input=path, first_mask=mask, output=out / parent / stem))
+            whole = _find_frame_masks(parent, stem, frame_mask_root)
+            mask = None if whole is not None and _has_first(whole, path) else _find_mask(path, parent, mask_root)
+            jobs.append(Job(input=path, first_mask=mask, output=out / parent / stem, frame_masks=whole))
     if not jobs:
         raise InputError(f"there is no video and no frame folder below {root}", cure="check the folder's name")
     places = {_folded(job.output) for job in jobs}
@@ -195,15 +216,31 @@ def _find_mask(path: Path, parent: Path, masks: Path | None) -> Path | None:
     return None
 
 
+def _find_frame_masks(parent: Path, stem: str, masks: Path | None) -> Path | None:
+    places = [] if masks is None else [masks / parent / stem, masks / stem]
+    return next((place for place in places if os.path.isdir(place)), None)
+
+
+def _has_first(masks: Path, path: Path) -> bool:
+    """Return whether a folder of masks has one of the first frame of an input."""
+    try:
+        stems = {Path(name).stem for name in image_names(masks)}
+        if os.path.isdir(path):
+            return Path(image_names(path)[0]).stem in stems
+    except OSError:
+        return False  # its own job will tell
+    return any(stem.isascii() and stem.isdecimal() and int(stem) == 0 for stem in stems)
+
+
 def is_finished(model: Segmenter, job: Job, inference: InferenceOptions, outputs: OutputOptions) -> bool:
     """Return whether a job's outputs are complete, of the same input with the same mask, options and weights."""
     found = finished_digest(job.output)
     if found is None:
         return False
     inference = replace(inference, half=model.half)
-    if job.first_mask is not None:
-        inference = replace(inference, max_objects=InferenceOptions.max_objects)  # the mask says how many
-    return found == model.digest(job.input, first_mask=job.first_mask, inference=inference, outputs=outputs)
+    if job.mode == "track":
+        inference = replace(inference, max_objects=InferenceOptions.max_objects)  # the masks say how many
+    return found == model.digest(job.input, job.first_mask, job.frame_masks, inference=inference, outputs=outputs)
 
 
 def may_replace(job: Job) -> bool:

@@ -69,6 +69,26 @@ def test_finished_inputs_are_skipped_until_something_changes(tiny_model: Segment
     assert again(threshold=0.6, objects=False, force=True) == done
 
 
+def test_what_was_corrected_is_done_again_and_nothing_else(tiny_model: Segmenter, tree: Path, tmp_path: Path):
+    out, fixes = tmp_path / "out", tmp_path / "fixes"
+
+    def again() -> dict[str, str]:
+        return statuses(run_batch(tiny_model, tree, output=out, frame_masks=fixes))
+
+    fixes.mkdir()
+    assert again() == {"a.MP4": "done", "b.mp4": "done", "shots": "done"}
+    fixed = np.where(square_labels(3) == 1, 1, 0).astype(np.uint8)
+    write_mask(fixes / "day" / "b" / "00003.png", fixed)
+    skipped = {"a.MP4": "skipped", "b.mp4": "skipped", "shots": "skipped"}
+    assert again() == {**skipped, "b.mp4": "done"}
+    assert np.array_equal(read_labels(out / "day" / "b" / "masks" / "00003.png"), fixed)
+    assert again() == skipped
+    (fixes / "a").mkdir()
+    report = run_batch(tiny_model, tree, output=out, frame_masks=fixes)
+    assert statuses(report) == {**skipped, "a.MP4": "failed"}
+    assert "has no masks" in str(report.failed[0].error)
+
+
 def test_a_failed_input_does_not_stop_the_others(tiny_model: Segmenter, tree: Path, tmp_path: Path):
     (tree / "a.MP4").write_bytes(b"this is no video")
     report = run_batch(tiny_model, tree, output=tmp_path / "out")

@@ -43,6 +43,31 @@ def test_a_mask_folder_comes_before_masks_beside_the_inputs(tree: Path, tmp_path
     assert set(jobs) == {"a.MP4", "b.mp4", "shots"}
 
 
+@pytest.mark.parametrize("place", ["day/two/shots", "shots"])
+@pytest.mark.parametrize(("name", "first"), [("0.png", None), ("3.png", "day/two/shots.png")])
+def test_whole_masks_lie_under_the_name_of_the_results_and_may_make_up_for_the_first(
+    tree: Path, tmp_path: Path, place: str, name: str, first: str | None
+):
+    fixes = tree / "fixes"  # no inputs are looked for in there
+    write_mask(fixes / place / name, square_labels())
+    write_mask(fixes / "elsewhere" / "b" / "00000.png", square_labels())
+    jobs = {job.input.name: job for job in plan(tree, output=tmp_path / "out", frame_masks=fixes)}
+    assert (jobs["shots"].frame_masks, jobs["shots"].mode) == (fixes / place, "track")
+    assert jobs["shots"].first_mask == (None if first is None else tree / first)
+    assert jobs["a.MP4"].frame_masks is jobs["b.mp4"].frame_masks is None
+    assert (jobs["a.MP4"].mode, jobs["b.mp4"].mode) == ("track", "segment")
+    assert set(jobs) == {"a.MP4", "b.mp4", "shots"}
+
+
+@pytest.mark.parametrize(("name", "beside"), [("00000.png", False), ("0.png", False), ("00003.png", True)])
+def test_a_video_with_a_whole_mask_of_its_first_frame_needs_no_other(
+    tree: Path, tmp_path: Path, name: str, beside: bool
+):
+    write_mask(tmp_path / "fixes" / "a" / name, square_labels())
+    job = plan(tree, output=tmp_path / "out", frame_masks=tmp_path / "fixes")[0]
+    assert (job.input.name, job.first_mask is not None) == ("a.MP4", beside)
+
+
 def test_a_davis_tree_is_tracked_by_its_first_annotations(tmp_path: Path):
     for name in ("swan", "goat"):
         frames = tmp_path / "JPEGImages" / "480p" / name
@@ -116,6 +141,8 @@ def test_folders_with_nothing_to_do_are_told(tmp_path: Path):
         plan(tmp_path / "missing")
     with pytest.raises(rvos.MaskError, match="--masks"):
         plan(tmp_path, masks=tmp_path / "missing")
+    with pytest.raises(rvos.MaskError, match="with --frame-masks"):
+        plan(tmp_path, frame_masks=tmp_path / "missing")
 
 
 def test_equal_stems_get_folders_of_their_own():

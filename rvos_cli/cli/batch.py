@@ -34,6 +34,15 @@ def batch(
             show_default="<stem>.png beside each input",
         ),
     ] = None,
+    frame_masks: Annotated[
+        Path | None,
+        options.path_option(
+            "--frame-masks",
+            metavar="DIR",
+            help="Folder of corrected masks, <stem>/ for each input, whole, and named as in masks/ of its results.",
+            show_default=False,
+        ),
+    ] = None,
     output: Annotated[
         Path,
         options.path_option(
@@ -75,7 +84,9 @@ def batch(
     from rvos_cli.batch_plan import plan
 
     talk = Talk(as_json=as_json, quiet=quiet, verbose=verbose)
-    jobs = plan(folder, output=output, masks=first_masks)  # a wrong folder is said before the weights are loaded
+    jobs = plan(
+        folder, output=output, masks=first_masks, frame_masks=frame_masks
+    )  # a wrong folder is said before the weights are loaded
     talk.note(f"{len(jobs)} input{'s' * (len(jobs) != 1)} below {folder}")
     model = talk.load(weights, device=device, half=half)
     listener = _Teller(talk, folder)
@@ -85,6 +96,7 @@ def batch(
             folder,
             output=output,
             masks=first_masks,
+            frame_masks=frame_masks,
             inference=inference,
             outputs=outputs,
             listener=cast("Listener", listener),
@@ -164,7 +176,7 @@ def _print_table(report: BatchReport, talk: Talk) -> None:
         rows.append(
             (
                 str(result.job.input),
-                "segment" if result.job.first_mask is None else "track",
+                result.job.mode,
                 result.status,
                 "" if done is None else str(done.frames),
                 "" if done is None else str(len(done.objects)),

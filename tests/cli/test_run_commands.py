@@ -202,6 +202,18 @@ def test_batch_takes_its_first_masks_from_a_folder(rvos, clip, quick):
     assert set(report["jobs"][0]["summary"]["outputs"]) == {"overlay", "objects", "summary"}
 
 
+def test_batch_goes_by_corrected_masks(rvos, clip, quick):
+    Path("tree").mkdir()
+    shutil.move(clip, "tree/clip.mp4")
+    Path("fixes/clip").mkdir(parents=True)
+    write_indexed_png("fixes/clip/00002.png", square_labels(2, right=False))
+    done = rvos("batch", "tree", "--frame-masks", "fixes", *quick, "--json")
+    (job,) = json.loads(done.out)["jobs"]
+    assert (done.code, job["status"], job["summary"]["mode"]) == (0, "done", "track")
+    assert (job["first_mask"], job["frame_masks"]) == (None, str(Path("fixes/clip")))
+    assert np.array_equal(read_labels("rvos-out/clip/masks/00002.png"), square_labels(2, right=False))
+
+
 def test_bench_measures_the_network_and_the_whole(rvos, clip, quick):
     done = rvos("bench", clip, "--frames", 4, *quick, "--json")
     result = json.loads(done.out)
