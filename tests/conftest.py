@@ -112,6 +112,18 @@ def tree(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
+def fixes(tmp_path: Path) -> Path:
+    """A folder of masks for the clip: of the red square in frame 0, of the blue one, too, in frame 2."""
+    folder = tmp_path / "fixes"
+    folder.mkdir()
+    write_mask(folder / "00000.png", square_labels(right=False))
+    write_mask(folder / "00002.png", square_labels(2))
+    (folder / "00002.xcf").write_bytes(b"what the editor keeps")
+    (folder / ".DS_Store").write_bytes(b"what the system keeps")
+    return folder
+
+
+@pytest.fixture
 def colours(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let every session of the test be a ``ColourSession``."""
     monkeypatch.setattr("rvos_cli.segmenter.Session", ColourSession)
