@@ -18,6 +18,7 @@ from PIL import Image
 
 from rvos_cli.config import InferenceOptions, OutputOptions
 from rvos_cli.errors import InputError, MaskError, OutputError
+from rvos_cli.given_masks import GivenMasks
 from rvos_cli.outputs import (
     DEFAULT_ROOT,
     FINAL_NAMES,
@@ -27,7 +28,7 @@ from rvos_cli.outputs import (
     results_of_another,
 )
 from rvos_cli.segmenter import Segmenter
-from rvos_cli.sources import IMAGE_SUFFIXES, VIDEO_SUFFIXES, image_names, natural_key, stem_of
+from rvos_cli.sources import IMAGE_SUFFIXES, VIDEO_SUFFIXES, image_names, natural_key, number_of, stem_of
 from rvos_cli.unreadable import UNREADABLE
 
 MASK_FOLDERS = frozenset({"masks", "annotations"})
@@ -47,7 +48,7 @@ class Job:
     @property
     def mode(self) -> Literal["segment", "track"]:
         """What is to be done: without a mask the objects are found."""
-        return "segment" if self.first_mask is None and self.frame_masks is None else "track"
+        return GivenMasks(self.first_mask, frame_masks=self.frame_masks).task
 
 
 def plan(
@@ -229,7 +230,7 @@ def _has_first(masks: Path, path: Path) -> bool:
             return Path(image_names(path)[0]).stem in stems
     except OSError:
         return False  # its own job will tell
-    return any(stem.isascii() and stem.isdecimal() and int(stem) == 0 for stem in stems)
+    return any(number_of(stem) == 0 for stem in stems)
 
 
 def is_finished(model: Segmenter, job: Job, inference: InferenceOptions, outputs: OutputOptions) -> bool:

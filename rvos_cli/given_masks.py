@@ -84,6 +84,7 @@ class VideoMasks:
         self._info, self._argument = source.info, "frame_masks" if self.whole else "masks="
         self._colours = Colours(of_results=self.whole)
         self._told, self._numbered = set[int](), set[int]()  # ids that masks tell, and that their colours were given
+        self._latest: tuple[int, FirstMask] | None = None  # or a first mask alone would be read twice
         self._first, self._masks = given.first_mask, given.masks
         if isinstance(given.frame_masks, Mapping):
             self._masks = given.frame_masks
@@ -100,6 +101,8 @@ class VideoMasks:
         Raises:
             MaskError: it cannot be used, or frame 0 has two.
         """
+        if self._latest is not None and self._latest[0] == index:
+            return self._latest[1]
         given = self._given(index)
         if given is None:
             return None
@@ -119,6 +122,7 @@ class VideoMasks:
         self._told, self._numbered = self._told | (set(mask.ids) - numbered), self._numbered | numbered
         if self.whole:
             self._colours.note_ids(mask.ids)
+        self._latest = index, mask
         return mask
 
     def labels(self, index: int) -> NDArray[np.uint8] | None:
@@ -145,6 +149,7 @@ class VideoMasks:
         if self._numbered & self._told:  # a colour was given the id that a later mask tells of somebody else
             self._colours = Colours(of_results=self.whole)
             self._colours.note_ids(self._told)
+            self._latest = None
             ids, warnings = self._read_all()
         return ids, warnings
 

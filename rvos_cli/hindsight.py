@@ -62,12 +62,11 @@ def with_hindsight(
     try:
         for frame in followed:
             waiting.append(frame)
-            coming, room = masks.next_whole(frame.index), rules.room(frame)
-            if masks.is_whole(frame.index):
+            coming, room, whole = masks.next_whole(frame.index), rules.room(frame), masks.is_whole(frame.index)
+            if whole:
                 _put_right(waiting, back, rules)
-                room = 0
             del frame  # it must not stay alive while the next one is awaited
-            while waiting and (not room or coming is None or coming - waiting[0].index > room):
+            while waiting and (whole or coming is None or coming - waiting[0].index > room):
                 yield waiting.popleft()
     except Exception as error:
         failure = error

@@ -9,6 +9,7 @@ import pytest
 from squares import FRAMES, HEIGHT, WIDTH, square_labels
 
 import rvos_cli as rvos
+from rvos_cli import given_masks, masks
 from rvos_cli.masks import read_labels, write_indexed_png
 from rvos_cli.segmenter import Segmenter
 
@@ -49,6 +50,20 @@ def test_where_a_mask_is_given_it_is_what_is_written(tiny_model: Segmenter, clip
     write_indexed_png(fixes / "00004.png", drawn)
     tiny_model.track(clip, frame_masks=fixes, output=tmp_path / "out", overlay=False, objects=False)
     assert np.array_equal(read_labels(tmp_path / "out" / "masks" / "00004.png"), drawn)
+
+
+def test_a_first_mask_is_read_once(
+    tiny_model: Segmenter, colours: None, clip: Path, first_mask: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    read: list[object] = []
+
+    def counted(mask: object, *words: object, **rest: object) -> masks.FirstMask:
+        read.append(mask)
+        return masks.read_first_mask(mask, *words, **rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(given_masks, "read_first_mask", counted)
+    tiny_model.track(clip, first_mask=first_mask, output=tmp_path / "out")
+    assert read == [first_mask]
 
 
 def test_the_first_mask_may_be_of_a_later_frame(

@@ -79,7 +79,7 @@ ALLOWED["given_masks"] = {"errors", "mask_colours", "masks", "sources"}
 ALLOWED["hindsight"] = {"given_masks", "results"}
 ALLOWED["following"] = {"given_masks", "hindsight", "pipeline", "results", "session", "sources"}
 ALLOWED["segmenter"] = set(ALLOWED) - {"training", "evaluation"}
-ALLOWED["batch_plan"] = {"config", "errors", "outputs", "segmenter", "sources", "unreadable"}
+ALLOWED["batch_plan"] = {"config", "errors", "given_masks", "outputs", "segmenter", "sources", "unreadable"}
 ALLOWED["batch"] = {*VALUES, "batch_plan", "outputs", "segmenter"}
 ALLOWED["benchmarking"] = {
     *(*VALUES, "given_masks", "model", "segmenter", "session", "sight", "sinks", "sources", "trackers"),

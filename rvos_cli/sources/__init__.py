@@ -17,7 +17,7 @@ from typing import Any
 from rvos_cli.errors import InputError
 from rvos_cli.sources.arrays import ArraySource
 from rvos_cli.sources.folder import IMAGE_SUFFIXES, FolderSource, image_names, natural_key, read_image
-from rvos_cli.sources.frames import NOMINAL_RATE, Frame, FrameSource, SourceInfo, stem_of
+from rvos_cli.sources.frames import NOMINAL_RATE, Frame, FrameSource, SourceInfo, number_of, stem_of
 from rvos_cli.sources.video import VIDEO_SUFFIXES, VideoSource
 
 __all__ = [
@@ -29,6 +29,7 @@ __all__ = [
     "SourceInfo",
     "image_names",
     "natural_key",
+    "number_of",
     "open_source",
     "read_image",
     "stem_of",

@@ -59,6 +59,11 @@ def stem_of(path: Path) -> str:
     return path.stem if path.stem.strip(".") else path.name
 
 
+def number_of(name: str) -> int | None:
+    """Return the number that the name of a frame is, as those of videos are numbered from 00000; None if it is none."""
+    return int(name) if name.isascii() and name.isdecimal() else None
+
+
 @dataclass(frozen=True)
 class Frame:
     """One displayed frame.
@@ -127,8 +132,8 @@ class ClosingSource:
             self.warnings.append(line)
 
     def index_of(self, name: str) -> int | None:
-        """Return the number that *name* is, as frames without names of their own are numbered from 00000; or None."""
-        return int(name) if name.isascii() and name.isdecimal() else None
+        """Return the number that *name* is: these frames have no names of their own."""
+        return number_of(name)
 
     def close(self) -> None:
         """End an iteration that still runs at its next frame."""
