@@ -35,6 +35,7 @@ def follow(
     """
     if live:
         return _followed(frames, session, masks, on_step)
+    session.foresee(masks.annotated_frames())
     return with_hindsight(_followed(session.looking_ahead(frames), session, masks, on_step), masks, session.back)
 
 
@@ -42,7 +43,7 @@ def _followed(
     frames: Iterator[Frame], session: Session, masks: VideoMasks, on_step: Callable[[int], None]
 ) -> Iterator[FrameMasks]:
     for frame in frames:
-        labels = session.step(frame.image, masks.labels(frame.index), whole=masks.whole)
+        labels = session.step(frame.image, masks.labels(frame.index), whole=masks.annotated(frame.index))
         on_step(frame.index)
         yield with_labels(frame, labels, session.confidence)
         del frame, labels  # they must not stay alive while the next one is awaited

@@ -19,8 +19,9 @@ from rvos_cli.cells import cells_above
 from rvos_cli.config import MAX_OBJECT_ID
 from rvos_cli.continuity import Cells
 from rvos_cli.discovery import DiscoveryRules, new_objects, seen_twice
+from rvos_cli.foresight import Coming
 from rvos_cli.memory import Memory
-from rvos_cli.model import RecurrentState
+from rvos_cli.model import RecurrentState, References
 from rvos_cli.model.rvos import StepOutput
 from rvos_cli.newcomers import Newcomers
 from rvos_cli.presence import Absence
@@ -45,6 +46,7 @@ class MatchingTracker(Tracker):
     def _start(self) -> None:
         self.index = -1
         self.memory = Memory()
+        self.coming: Sequence[Coming] = ()  # with whole masks, in their order
         self._absence = Absence(self.model.matching.temperature)
         self._whereabouts = Whereabouts(self.options.threshold)
         self.doubts = True  # whether masks may contradict what was followed
@@ -186,10 +188,20 @@ class MatchingTracker(Tracker):
         self.masks = seen.masks[None]
         if out.keys is not None and self.ids:
             changed = mask is not None or len(finds.logits) > 0
-            self.memory.add(seen.references(out.keys), self.index, changed=changed)
+            coming = self._references_to_come(out) if changed else ()
+            self.memory.add(seen.references(out.keys), self.index, changed=changed, whole=whole, coming=coming)
             self._absence.begin(self._whereabouts.lost(self.ids), self.ids, self.memory.later)
         if self.discover and self.index > 0:
             self._newcomers.note(out.keys)
+
+    def _references_to_come(self, out: StepOutput) -> list[References]:
+        """Return what frames to come say of those who are known; nothing of frames that were looked at otherwise."""
+        size = out.logits.shape[-2], out.logits.shape[-1]
+        return [
+            References.of(frame.keys, self._planes(frame.labels, self.ids, size))
+            for frame in self.coming
+            if out.keys is not None and frame.keys.shape == out.keys.shape
+        ]
 
     def begin(self, frame: EncodedFrame) -> bool:
         """Do a bit of what the frame that comes next needs, in another thread than ``step`` is in.

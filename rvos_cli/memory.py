@@ -6,7 +6,7 @@ Used by ``matching_tracker.py``. Does not grow with the video.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
 from torch import Tensor
@@ -20,10 +20,12 @@ class MemoryRules:
 
     The first frame is kept, the newest one in which a mask was given or an object found, such between them as show an
     object that neither does, and some others, which are read from the next but one frame on: so it is mostly known
-    before a frame's step what the next one reads.
+    before a frame's step what the next one reads. A frame with a whole mask is read from that before it on to that
+    behind it.
 
     Args:
         between: so many of those between them, the newest.
+        coming: so many frames with whole masks are read before their turn.
         every: of the others, one in so many,
         recent: and of these the newest so many.
         sharpness: see ``References``.
@@ -34,6 +36,7 @@ class MemoryRules:
     """
 
     between: int = 2
+    coming: int = 1
     every: int = 5
     recent: int = 3
     sharpness: float = 2.0
@@ -60,16 +63,19 @@ class Memory:
         self.next: References | None = None
         self.later: References | None = None
         self.last: References | None = None
+        self._whole: tuple[bool, ...] = ()  # of the trusted frames that were there already: whether their mask is whole
 
     def trusted(self) -> Memory:
         """Return a memory of the frames alone that are trusted most."""
         memory = Memory()
+        memory._whole = self._whole
         memory.later = None if self.later is None else self.later.frames(0, self.later.trusted)
         return memory
 
     def behind_cut(self) -> Memory:
         """Return a memory of the same, to which the frame before is the one that is trusted most."""
         memory = Memory()
+        memory._whole = self._whole
         if self.later is not None:
             memory.kept = memory.next = memory.later = self.later
             believed = next((n for n, row in enumerate(self.later.shares) if min(row, default=1.0) == 1), 0)
@@ -91,7 +97,7 @@ class Memory:
         """Believe little of frames that are trusted, and nothing of the others, where some objects are concerned.
 
         Which of it was right nobody says: what was given may have been wrong, or right until the object was lost. Of
-        those who are *gone* it was right.
+        those who are *gone* it was right, and so are whole masks.
         """
         if self.later is None or not objects:
             return
@@ -99,34 +105,67 @@ class Memory:
         for place, row in enumerate(rows):
             for one in objects:
                 if one < len(row):
-                    trusted = row[one] if gone else math.exp(-self.rules.doubt)
-                    row[one] = trusted if place < self.later.trusted else 0.0
+                    row[one] = self._believed(row[one], place, gone=gone)
         self.later = replace(self.later, known=tuple(map(tuple, rows)))
 
-    def add(self, newest: References, index: int, *, changed: bool) -> None:
-        """Remember this frame, number *index* of the video; *changed* if a mask was given or an object found in it."""
+    def _believed(self, share: float, place: int, *, gone: bool) -> float:
+        """Return how much the frame at *place* counts for a doubted object, of which it had this *share*."""
+        if self.later is None or place >= self.later.trusted:
+            return 0.0
+        whole = place >= len(self._whole) or self._whole[place]
+        return share if gone or whole else math.exp(-self.rules.doubt)
+
+    def add(
+        self,
+        newest: References,
+        index: int,
+        *,
+        changed: bool,
+        whole: bool = False,
+        coming: Sequence[References] = (),
+    ) -> None:
+        """Remember this frame.
+
+        Args:
+            newest: the frame itself.
+            index: its number in the video.
+            changed: whether a mask was given or an object found in it.
+            whole: whether the mask says all of the frame.
+            coming: the next frames with such masks; they count if the frame is the first one, or changed.
+        """
         self.last, rules = newest, self.rules
-        if self.later is None:
-            self.next = self.later = replace(newest, sharpness=rules.sharpness, favour=rules.favour)
-        elif changed:
-            first, recent = self.later.frames(0, 1), self.later.frames(self.later.trusted)
-            between = _only_shown_in(self.later.frames(1, self.later.trusted), first + newest)[-rules.between :]
-            given = sum(between, first) + newest
-            self.next = self.later = replace(given + recent, trusted=len(given))
+        if self.later is None or changed:
+            trusted = self._given(newest, whole=whole)
+            trusted = replace(sum(coming, trusted), sharpness=rules.sharpness, favour=rules.favour)
+            recent = [] if self.later is None else [self.later.frames(self.later.trusted)]
+            self.next = self.later = replace(sum(recent, trusted), trusted=len(trusted))
         elif index % rules.every == 0:
-            trusted = self.later.trusted
-            recent = self.later.frames(trusted) + newest
-            self.later = self.later.frames(0, trusted) + recent.frames(-rules.recent)
+            count = self.later.trusted
+            some = self.later.frames(count) + newest
+            self.later = self.later.frames(0, count) + some.frames(-rules.recent)
+
+    def _given(self, newest: References, *, whole: bool) -> References:
+        """Return the frames to be trusted from now on, of those before and the newest, in their order."""
+        if self.later is None:
+            self._whole = (whole,)
+            return newest
+        frames = [self.later.frames(place, place + 1) for place in range(len(self._whole))]
+        places = {0, len(frames) - 1} if whole and self._whole[-1] else {0}
+        others = sum((frames[place] for place in places), newest)
+        between = _only_shown_in(frames, set(range(len(frames))) - places, others)[-self.rules.between :]
+        chosen = sorted(places | set(between))
+        self._whole = (*(self._whole[place] for place in chosen), whole)
+        return sum((frames[place] for place in chosen[1:]), frames[0]) + newest
 
 
-def _only_shown_in(frames: References, others: References) -> list[References]:
-    """Return those of some frames, one by one, that show an object better than any newer of them and *others* do."""
-    chosen: list[References] = []
-    for place in reversed(range(len(frames))):
-        frame = frames.frames(place, place + 1)
+def _only_shown_in(frames: Sequence[References], places: Collection[int], others: References) -> list[int]:
+    """Return those *places* of frames that show an object better than any newer of them and than *others* do."""
+    chosen: list[int] = []
+    for place in sorted(places, reverse=True):
+        frame = frames[place]
         shown, elsewhere = (_most_of(references, frame.masks.shape[1]) for references in (frame, others))
         if bool((shown > 2 * elsewhere).any()):
-            chosen.insert(0, frame)
+            chosen.insert(0, place)
             others = others + frame
     return chosen
 

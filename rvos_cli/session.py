@@ -16,7 +16,9 @@ from torch import Tensor
 
 from rvos_cli.ahead import Ahead, AheadOnGPU, ReadAhead
 from rvos_cli.config import InferenceOptions
+from rvos_cli.foresight import AnnotatedFrame, Coming, Foresight
 from rvos_cli.matching_tracker import MatchingTracker
+from rvos_cli.memory import Memory
 from rvos_cli.model import RVOS
 from rvos_cli.model.compiled import CompiledRVOS
 from rvos_cli.model.graphed import GraphedRVOS
@@ -83,8 +85,18 @@ class Session:
             self._encode = Ahead(self._encoded, self._begin)
         self._tracker = self._new_tracker()
         self._earlier: list[tuple[Small, Tracker]] = []  # how shots ended, and what they held
+        self._foresight = Foresight(iter(()), 0)
+        self._place = -1  # of the last step's frame in the video
         self._opening: Seen | None = None  # what is in a shot's first frame, if that is known before its turn
         self._announced = False  # whether frames are told before their turn
+
+    def foresee(self, annotated: Iterator[AnnotatedFrame]) -> None:
+        """Take the frames that will have whole masks, before the first ``step``: index, image and labels of each.
+
+        They are read when they are needed, some masks ahead. Others are compared with them, too, before their turn.
+        """
+        if self._model.config.matching:
+            self._foresight = Foresight(annotated, Memory.rules.coming)
 
     @property
     def objects(self) -> tuple[int, ...]:
@@ -196,6 +208,7 @@ class Session:
             (H, W) uint8, 0 = background, k = object k; what *mask* names is where it says, and nowhere else.
         """
         self._since_cut += 1
+        self._place += 1
         first, self._first_mask = self._first_mask, None
         mask = mask if first is None else first
         size = (image.shape[0], image.shape[1])
@@ -237,16 +250,29 @@ class Session:
 
     def _followed(self, image: NDArray[np.uint8], mask: Labels | None, *, whole: bool) -> Labels:
         """Advance one frame and return the network's own labels."""
+        view = self._view(image)
+        coming = self._foresight.behind(self._place, self._foreseen)
         with self._arithmetic(), self._threads():
-            if not self._view(image).holds(image, mask):
+            if not view.holds(image, mask):
                 self._tracker, self._opening = self._in_whole_frames(), None
             view, network = self._view(image), self._switch(image)
             seen, self._opening = self._opening, None
             if seen is None or mask is not None:
+                if isinstance(self._tracker, MatchingTracker):
+                    self._tracker.coming = coming
                 frame = self._encode(image, network, view)
                 seen = self._tracker.step(frame, None if mask is None else view.area.of(mask), whole=whole)
             self.confidence = _confidence(self._tracker, seen)
             return view.area.framed(seen.labels())
+
+    def _foreseen(self, image: NDArray[np.uint8], mask: Labels) -> Coming | None:
+        """Return what a frame with a whole mask says before its turn, if it looks like those of this shot."""
+        view = self._tracker.view
+        if view is None or not view.holds(image, mask):
+            return None
+        self._encode.settle()
+        keys = self._encoded(image, self._model, view).features.keys
+        return None if keys is None else Coming(keys, view.area.of(mask))
 
     def _view(self, image: NDArray[np.uint8]) -> View:
         """Return how this tracker's frames are looked at; *image*, its first, tells if nothing has told before."""

@@ -40,6 +40,7 @@ ALLOWED = {
     "continuity": set(),
     "cells": {"continuity"},
     "discovery": {"cells", "continuity"},
+    "foresight": set(),
     "memory": {"model"},
     "motion": {"continuity"},
     "newcomers": {"cells", "continuity", "discovery", "motion"},
@@ -49,7 +50,8 @@ ALLOWED = {
     "trackers": {"config", "model", "preprocess", "sight", "views"},
     "matching_tracker": {
         *("config", "model", "trackers"),
-        *("cells", "continuity", "discovery", "memory", "newcomers", "presence", "sight", "whereabouts"),
+        *("cells", "continuity", "discovery", "foresight", "memory", "newcomers", "presence", "sight"),
+        "whereabouts",
     },
     "opening": set(),
     "picture_area": set(),
@@ -61,7 +63,7 @@ ALLOWED = {
     "shots": {"ahead", "fades", "small_copies"},
     "session": {
         *(*VALUES, "ahead", "model", "opening", "preprocess", "shots", "sight", "small_copies", "threads", "trackers"),
-        *("matching_tracker", "views"),
+        *("foresight", "matching_tracker", "memory", "views"),
     },
     "weights_file": {"config", "errors"},
     "manifest": {"errors", "folders", "locks", "weights_file", "whole_files"},
@@ -110,7 +112,7 @@ UNKNOWN = {
         part: FILES | DRAWING
         for part in (
             *("model", "preprocess", "postprocess", "session", "trackers", "matching_tracker", "following"),
-            *("cells", "discovery", "memory", "presence", "sight", "whereabouts"),
+            *("cells", "discovery", "foresight", "memory", "presence", "sight", "whereabouts"),
             *("ahead", "graphs", "motion", "newcomers", "opening", "threads"),
         )
     },

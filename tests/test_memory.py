@@ -150,3 +150,56 @@ def test_of_objects_that_left_and_came_again_all_is_remembered_as_before():
         memory.select([])
     memory.add(frame(4), 4, changed=True)
     assert numbers(memory.later)[-1] == 4
+
+
+def whole_masks(shown: list[tuple[int, ...]], coming: list[int] | None = None) -> Memory:
+    """Go through frames with whole masks that show some of three objects, before those *coming*."""
+    memory = Memory()
+    for number, objects in enumerate(shown):
+        memory.advance()
+        later = [showing(place, *range(3)) for place in coming or ()]
+        memory.add(showing(number, *objects), number, changed=number > 0, whole=True, coming=later)
+    return memory
+
+
+@pytest.mark.parametrize(
+    ("shown", "kept"),
+    [
+        ([(0,)], [0]),
+        ([(0,), (0,), (0,)], [0, 1, 2]),
+        ([(0,), (0,), (0,), (0,)], [0, 2, 3]),  # the one before is kept, whomever it shows
+        ([(0,), (1,), (2,), (0,), (0,)], [0, 1, 2, 3, 4]),
+    ],
+)
+def test_the_whole_mask_before_is_kept_beside_the_newest(shown: list[tuple[int, ...]], kept: list[int]):
+    memory = whole_masks(shown)
+    assert numbers(memory.later) == kept and memory.later.trusted == len(kept)
+
+
+def test_frames_to_come_are_trusted_until_they_have_come():
+    memory = whole_masks([(0,), (0,)], coming=[20, 30])
+    assert numbers(memory.later) == [0, 1, 20, 30] and memory.later.trusted == 4
+    for index in range(2, 11):
+        memory.advance()
+        memory.add(frame(index), index, changed=False)
+    assert numbers(memory.later) == [0, 1, 20, 30, 5, 10] and memory.later.trusted == 4
+    memory.add(showing(20, 0), 20, changed=True, whole=True, coming=[showing(30, 0)])
+    assert numbers(memory.later) == [0, 1, 20, 30, 5, 10] and memory.later.trusted == 4
+    assert numbers(memory.trusted().later) == [0, 1, 20, 30]
+
+
+def test_a_first_frame_is_compared_with_those_to_come_from_the_next_one_on():
+    memory = whole_masks([(0,)], coming=[20])
+    memory.advance()
+    assert numbers(memory.kept) == [0, 20]
+
+
+def test_of_whom_is_doubted_whole_masks_count_as_before():
+    memory = Memory()
+    memory.add(frame(0), 0, changed=True)
+    memory.add(frame(1), 1, changed=True, whole=True, coming=[frame(9)])
+    memory.add(frame(5), 5, changed=False)
+    for other in (memory, memory.behind_cut()):
+        other.doubt([0])
+        assert other.later.shares_of(0) == (pytest.approx(0.011, abs=0.001), 1.0, 1.0, 0.0)
+        assert other.later.shares_of(1) == (1.0,) * 4
