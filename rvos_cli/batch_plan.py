@@ -73,7 +73,7 @@ def plan(
 
     Raises:
         InputError: there is no such folder, or no input in it.
-        MaskError: there is no folder *masks* or *frame_masks*.
+        MaskError: there is no folder *masks* or *frame_masks*, or the masks in the latter are of none of the inputs.
     """
     root, out = (Path(os.path.expanduser(path)) for path in (folder, output))
     mask_root, frame_mask_root = (
@@ -104,6 +104,11 @@ def plan(
             jobs.append(Job(input=path, first_mask=mask, output=out / parent / stem, frame_masks=whole))
     if not jobs:
         raise InputError(f"there is no video and no frame folder below {root}", cure="check the folder's name")
+    if frame_mask_root is not None and not any(job.frame_masks for job in jobs) and unused_masks(jobs, frame_mask_root):
+        raise MaskError(
+            f"{frame_mask_root} has masks, but of no input below {root}",
+            cure=f"put those of {jobs[0].input.name} into {frame_mask_root / jobs[0].output.name}",
+        )
     places = {_folded(job.output) for job in jobs}
     return tuple(replace(job, output=_outside_results(job.output, places)) for job in jobs)
 
@@ -220,6 +225,13 @@ def _find_mask(path: Path, parent: Path, masks: Path | None) -> Path | None:
 def _find_frame_masks(parent: Path, stem: str, masks: Path | None) -> Path | None:
     places = [] if masks is None else [masks / parent / stem, masks / stem]
     return next((place for place in places if os.path.isdir(place)), None)
+
+
+def unused_masks(jobs: Sequence[Job], frame_masks: Path) -> list[Path]:
+    """Return the folders of *frame_masks*, itself included, whose images are of none of the jobs."""
+    used = {os.path.realpath(job.frame_masks) for job in jobs if job.frame_masks is not None}
+    folders = [folder for folder in _walk(frame_masks, set()) if os.path.realpath(folder) not in used]
+    return [folder for folder in folders if any(child.suffix.lower() in IMAGE_SUFFIXES for child in _children(folder))]
 
 
 def _has_first(masks: Path, path: Path) -> bool:

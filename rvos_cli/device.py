@@ -26,7 +26,7 @@ class DeviceChoice:
     reason: str
 
 
-def choose_device(name: str = "auto") -> DeviceChoice:
+def choose_device(name: str | torch.device = "auto") -> DeviceChoice:
     """Return the device called *name*; ``auto`` takes CUDA, else Apple's MPS, else the CPU.
 
     Only ``auto`` ever falls back: any other name gives that device or an error.
@@ -35,7 +35,7 @@ def choose_device(name: str = "auto") -> DeviceChoice:
         UsageError: *name* is none of ``auto``, ``cpu``, ``cuda``, ``cuda:N``, ``mps``.
         DeviceError: the device is not there, or it is there and cannot be used.
     """
-    wanted = name.strip().lower()
+    wanted = str(name).strip().lower()
     if wanted == "auto":
         return _choose_automatically()
     if wanted == "cpu":

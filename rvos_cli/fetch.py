@@ -121,7 +121,9 @@ def _pieces(url: str) -> Generator[tuple[bytes, int | None], None, None]:
             while piece := answer.read(1 << 20):
                 done += len(piece)
                 if done > _SIZE_LIMIT:
-                    raise WeightsError(f"the file at {url} is larger than {_SIZE_LIMIT >> 30} GiB")
+                    raise WeightsError(
+                        f"the file at {url} is larger than {_SIZE_LIMIT >> 30} GiB", cure="check the address"
+                    )
                 yield piece, total
     except (OSError, HTTPException) as error:
         reason = getattr(error, "reason", None) or error

@@ -245,7 +245,9 @@ def _folder_pieces(folder: Path) -> dict[str, bytes]:
             _check_size(name, path.stat().st_size)
         return {name: path.read_bytes() for name, path in chosen.items()}
     except OSError as error:
-        raise WeightsError(f"cannot read {folder} ({error.strerror or error})") from error
+        raise WeightsError(
+            f"cannot read {folder} ({error.strerror or error})", cure="check the path and who may read it"
+        ) from error
 
 
 def _zip_pieces(path: Path) -> dict[str, bytes]:

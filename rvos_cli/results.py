@@ -112,9 +112,8 @@ class RunSummary:
     def to_dict(self) -> dict[str, Any]:
         """Return plain values, ready for JSON; ``weights`` holds name and sha256."""
         values = asdict(self)
-        values["size"] = list(self.size)
+        values = {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
         values["weights"] = {"name": self.weights, "sha256": values.pop("weights_sha256")}
-        values["warnings"] = list(self.warnings)
         return values
 
 

@@ -43,7 +43,11 @@ Notice: TypeAlias = Callable[[Literal["found", "warning"], str], None]
 
 
 def load_model(
-    name: str | Path = DEFAULT_WEIGHTS, *, device: str = "auto", half: bool | None = None, compiled: bool | None = None
+    name: str | Path = DEFAULT_WEIGHTS,
+    *,
+    device: str | torch.device = "auto",
+    half: bool | None = None,
+    compiled: bool | None = None,
 ) -> Segmenter:
     """Load weights onto a device, ready for any number of videos.
 
@@ -242,7 +246,7 @@ class Segmenter:
                 yield frame
                 del frame
             for line in masks.unused(frames):
-                raise MaskError(line)
+                raise MaskError(line, cure="frames are counted from 0")
 
     def _session(self, options: InferenceOptions, frames: int | None, *, discover: bool) -> Session:
         network, faster = self._networks(frames)

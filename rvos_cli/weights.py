@@ -88,6 +88,8 @@ def load_weights(name_or_path: str | Path = DEFAULT_WEIGHTS) -> Weights:
     entry = find_entry(name_or_path) if isinstance(name_or_path, str) else None
     if entry is not None:
         return _load_entry(entry)
+    if not os.fspath(name_or_path):
+        raise WeightsError("the weights have an empty name", cure="'rvos weights list' shows the names there are")
     path = Path(os.path.expanduser(name_or_path))
     if not os.path.exists(path):
         if isinstance(name_or_path, str) and not path.suffix and not _has_folder(name_or_path):

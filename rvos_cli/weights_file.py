@@ -32,7 +32,9 @@ def read_config(path: Path) -> ModelConfig:
             header = json.loads(file.read(length))
         text = header.get("__metadata__", {}).get(CONFIG_KEY)
     except OSError as error:
-        raise WeightsError(f"cannot read the weights {path}: {error.strerror}") from error
+        raise WeightsError(
+            f"cannot read the weights {path} ({error.strerror})", cure="check the path and who may read it"
+        ) from error
     except (ValueError, struct.error, AttributeError, RecursionError) as error:
         cure = "give a .safetensors file of rvos, or a published folder or zip"
         raise WeightsError(f"{path} is damaged or no weights file", cure=cure) from error

@@ -10,7 +10,7 @@ from trees import write_mask
 
 import rvos_cli as rvos
 from rvos_cli.batch import run_batch
-from rvos_cli.batch_plan import distinct_stems, plan
+from rvos_cli.batch_plan import distinct_stems, plan, unused_masks
 from rvos_cli.masks import write_indexed_png
 from rvos_cli.segmenter import Segmenter
 
@@ -66,6 +66,21 @@ def test_a_video_with_a_whole_mask_of_its_first_frame_needs_no_other(
     write_mask(tmp_path / "fixes" / "a" / name, square_labels())
     job = plan(tree, output=tmp_path / "out", frame_masks=tmp_path / "fixes")[0]
     assert (job.input.name, job.first_mask is not None) == ("a.MP4", beside)
+
+
+def test_a_folder_without_any_corrected_mask_yet_corrects_nothing(tree: Path, tmp_path: Path):
+    (tmp_path / "fixes" / "b").mkdir(parents=True)
+    jobs = plan(tree, output=tmp_path / "out", frame_masks=tmp_path / "fixes")
+    assert len(jobs) == 3 and unused_masks(jobs, tmp_path / "fixes") == []
+
+
+def test_masks_of_none_of_the_inputs_are_told(tree: Path, tmp_path: Path):
+    fixes = tmp_path / "fixes"
+    write_mask(fixes / "elsewhere" / "b" / "00000.png", square_labels())
+    with pytest.raises(rvos.MaskError, match=r"has masks, but of no input .* put those of a.MP4 into .*a$"):
+        plan(tree, output=tmp_path / "out", frame_masks=fixes)
+    write_mask(fixes / "b" / "00000.png", square_labels())
+    assert unused_masks(plan(tree, output=tmp_path / "out", frame_masks=fixes), fixes) == [fixes / "elsewhere" / "b"]
 
 
 def test_a_davis_tree_is_tracked_by_its_first_annotations(tmp_path: Path):

@@ -96,6 +96,11 @@ def test_unknown_names_are_wrong_usage(name: str) -> None:
         choose_device(name)
 
 
+def test_the_device_of_a_model_is_a_choice_for_another(two_gpus: None) -> None:
+    assert choose_device(torch.device("cpu")).device == torch.device("cpu")
+    assert choose_device(torch.device("cuda", 1)).device == torch.device("cuda:1")
+
+
 def test_a_device_that_fails_its_first_sum_is_an_error(monkeypatch: pytest.MonkeyPatch, two_gpus: None) -> None:
     monkeypatch.undo()
 

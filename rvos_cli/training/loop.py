@@ -17,7 +17,7 @@ from types import FrameType
 import torch
 
 from rvos_cli.training import processes
-from rvos_cli.training.batches import batches_from, naming_dead_workers
+from rvos_cli.training.batches import batches_from, clip_dataset, naming_dead_workers
 from rvos_cli.training.checkpoint import AverageWeights, RunState, load_checkpoint, save_checkpoint
 from rvos_cli.training.run_options import TrainOptions
 from rvos_cli.training.shared_norm import share_norms
@@ -31,7 +31,7 @@ from rvos_cli.training.start import (
 )
 from rvos_cli.training.step import StepReport, TrainingDivergedError, train_step
 from rvos_cli.training.training_log import TrainingLog
-from rvos_cli.training.validation import BEST, Validation, ValidationReport
+from rvos_cli.training.validation import BEST, Validation, ValidationReport, held_out_sequences
 from rvos_cli.weights import save_weights
 
 __all__ = ["StepReport", "TrainResult", "TrainingDivergedError", "train"]
@@ -92,6 +92,7 @@ def train(
             wants weights to start from.
         WeightsError: the weights to start from, or the checkpoint, cannot be used.
     """
+    _check_data(options)
     with ExitStack() as last, processes.joined(options.device) as device, ExitStack() as stack:
         state, doubt = _begin(options, device, on_clip)
         log = validation = None
@@ -142,15 +143,21 @@ def train(
     )
 
 
+def _check_data(options: TrainOptions) -> None:
+    """List what the run will read, so that it leaves nothing behind where that is not there."""
+    clip_dataset(options, options.recipe.stage(0))
+    held_out_sequences(options)
+
+
 def _begin(options: TrainOptions, device: torch.device, on_clip: Callable[[str], None]) -> tuple[RunState, str]:
     """Return a new run, or the one whose checkpoint lies in the output folder, and a doubt about its start."""
-    options.output.mkdir(parents=True, exist_ok=True)
     recipe = options.recipe
     torch.manual_seed(recipe.seed)
     path = options.output / CHECKPOINT
     again = path.exists()
     ready = again and all_divided(options)  # then the weights to start from are not needed any more
     model, start = network_again(options) if ready else first_network(options)
+    options.output.mkdir(parents=True, exist_ok=True)
     model = model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     if not ready:
         divide_first(options, model, on_clip)

@@ -40,7 +40,9 @@ def torchvision_trunk(trunk: nn.Module, path: Path) -> None:
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
-        raise WeightsError(f"cannot read {path} ({error.strerror or error})") from error
+        raise WeightsError(
+            f"cannot read {path} ({error.strerror or error})", cure="check the path and who may read it"
+        ) from error
     except (RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
         raise WeightsError(f"{path} holds no tensors that can be read", cure="give torchvision's .pth file") from error
     given = dict(state) if isinstance(state, Mapping) else {}
@@ -64,7 +66,8 @@ def imagenet_trunk(name: str) -> dict[str, Tensor]:
     names = list(EfficientNetLite(name).state_dict())
     if len(tensors) != len(names) + CLASSIFIER_TENSORS:
         raise WeightsError(
-            f"{path.name} holds {len(tensors)} tensors where {name} has {len(names) + CLASSIFIER_TENSORS}"
+            f"{path.name} holds {len(tensors)} tensors where {name} has {len(names) + CLASSIFIER_TENSORS}",
+            cure="install that package again",
         )
     # The package's own names differ, but both list the layers in the order of the data's way through them.
     return dict(zip(names, tensors, strict=False))

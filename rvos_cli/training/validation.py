@@ -66,7 +66,7 @@ class Validation:
         """
         config = options.recipe.model
         self.modes = [mode for mode, able in zip(MODES, (config.can_track, config.can_segment), strict=True) if able]
-        self.sequences = _sequences(options)
+        self.sequences = held_out_sequences(options)
         self._options, self._device = options, device
         self._steps, self._scores = [step for step, _ in before], [score for _, score in before]
         self._network: RVOS | None = None
@@ -145,7 +145,7 @@ class Validation:
         return score
 
 
-def _sequences(options: TrainOptions) -> list[Sequence]:
+def held_out_sequences(options: TrainOptions) -> list[Sequence]:
     """Return the sequences to look at, cut to the frames from their first mask on.
 
     Raises:

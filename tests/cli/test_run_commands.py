@@ -214,6 +214,28 @@ def test_batch_goes_by_corrected_masks(rvos, clip, quick):
     assert np.array_equal(read_labels("rvos-out/clip/masks/00002.png"), square_labels(2, right=False))
 
 
+def test_batch_tells_of_masks_that_are_of_no_input(rvos, clip, quick):
+    Path("tree").mkdir()
+    shutil.move(clip, "tree/clip.mp4")
+    for name in ("fixes/00002.png", "first/clp.png"):
+        Path(name).parent.mkdir()
+        write_indexed_png(name, square_labels(2))
+    done = rvos("batch", "tree", "--frame-masks", "fixes", *quick)
+    assert (done.code, Path("rvos-out").exists()) == (1, False)
+    assert done.err == (
+        f"error: fixes has masks, but of no input below tree; put those of clip.mp4 into {Path('fixes/clip')}\n"
+    )
+    Path("fixes/clip").mkdir()
+    shutil.copy("fixes/00002.png", "fixes/clip")
+    done = rvos("batch", "tree", "--frame-masks", "fixes", "--masks", "first", *quick)
+    assert done.code == 0
+    assert "warning: the masks in fixes are of no input below tree\n" in done.err
+    assert "warning: no mask in first is of an input below tree\n" in done.err
+    Path("fixes/00002.png").unlink()
+    done = rvos("batch", "tree", "--frame-masks", "fixes", *quick)
+    assert done.code == 0 and "warning" not in done.err
+
+
 def test_bench_measures_the_network_and_the_whole(rvos, clip, quick):
     done = rvos("bench", clip, "--frames", 4, *quick, "--json")
     result = json.loads(done.out)

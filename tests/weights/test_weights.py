@@ -92,6 +92,11 @@ def test_a_path_that_is_not_there_is_named() -> None:
             load_weights(path)
 
 
+def test_weights_without_a_name_are_told():
+    with pytest.raises(WeightsError, match="the weights have an empty name"):
+        load_weights("")
+
+
 def test_files_that_are_no_weights_are_named(tmp_path: Path) -> None:
     path = tmp_path / "clip.safetensors"
     for data in (b"", b"RIFF", b"\xff" * 64, b"\x02\0\0\0\0\0\0\0{}", b"\x02\0\0\0\0\0\0\0[]"):
