@@ -96,8 +96,7 @@ class MatchingTracker(Tracker):
         self.index += 1
         self.memory.advance()
         self._make_room()
-        if mask is not None:
-            self._go_by(mask, frame, whole=whole)
+        sure = frozenset[int]() if mask is None else self._go_by(mask, frame, whole=whole)
         known = len(self.ids)
         searching = self._free_slots()
         if known + searching[0] == 0:
@@ -117,15 +116,20 @@ class MatchingTracker(Tracker):
         self._admit(len(finds.logits))
         if followed is not seen.logits or len(finds.logits):
             seen = self._seen(torch.cat([followed, finds.logits]), self.ids, frame)
-        self._remember(seen, out, finds, mask, whole=whole)
+        self._remember(seen, out, finds, mask, sure, whole=whole)
         return seen
 
-    def _go_by(self, mask: Labels, frame: EncodedFrame, *, whole: bool) -> None:
-        """Take what a mask says of the objects, and a *whole* one of those who are gone."""
+    def _go_by(self, mask: Labels, frame: EncodedFrame, *, whole: bool) -> frozenset[int]:
+        """Take what a mask says of the objects, and a *whole* one of those who are gone.
+
+        Returns:
+            Of whom it is not to be doubted: those that it corrects, or all if it is whole.
+        """
         given = frozenset(np.unique(mask[mask > 0]).tolist())
         gone = frozenset(self.ids) - given if whole else frozenset[int]()
+        corrected = (given & frozenset(self.ids)) - self._from_before
         if self.doubts:
-            wrong = self._contradicted(mask, (given - self._from_before) | (gone - self._absence.ids), frame)
+            wrong = self._contradicted(mask, corrected | (gone - self._absence.ids), frame)
             self.memory.doubt([slot for slot in wrong if self.ids[slot] in given])
             self.memory.doubt([slot for slot in wrong if self.ids[slot] in gone], gone=True)
         self._from_before -= given
@@ -134,6 +138,7 @@ class MatchingTracker(Tracker):
         self._absence.end(given)
         for identity in gone:
             self._whereabouts.forget(identity)
+        return given | gone if whole else corrected if self.doubts else frozenset()
 
     def _contradicted(self, mask: Labels, ids: Collection[int], frame: EncodedFrame) -> list[int]:
         """Return the slots of those of *ids* that a mask has elsewhere than where frames before let expect them."""
@@ -178,7 +183,9 @@ class MatchingTracker(Tracker):
         state = RecurrentState(finds.state.slots + fresh.state.select(slots).slots)
         return Finds(torch.cat([finds.logits, torch.stack(planes)]), state)
 
-    def _remember(self, seen: Seen, out: StepOutput, finds: Finds, mask: Labels | None, *, whole: bool) -> None:
+    def _remember(
+        self, seen: Seen, out: StepOutput, finds: Finds, mask: Labels | None, sure: Collection[int], *, whole: bool
+    ) -> None:
         """Keep what the next frames need; the last of ``ids`` are those of *finds*."""
         known = len(self.ids) - len(finds.logits)
         if mask is not None and self.masks is not None:
@@ -189,7 +196,8 @@ class MatchingTracker(Tracker):
         if out.keys is not None and self.ids:
             changed = mask is not None or len(finds.logits) > 0
             coming = self._references_to_come(out) if changed else ()
-            self.memory.add(seen.references(out.keys), self.index, changed=changed, whole=whole, coming=coming)
+            slots = [slot for slot, identity in enumerate(self.ids) if identity in sure]
+            self.memory.add(seen.references(out.keys), self.index, changed=changed, sure=slots, coming=coming)
             self._absence.begin(self._whereabouts.lost(self.ids), self.ids, self.memory.later)
         if self.discover and self.index > 0:
             self._newcomers.note(out.keys)

@@ -20,8 +20,8 @@ class MemoryRules:
 
     The first frame is kept, the newest one in which a mask was given or an object found, such between them as show an
     object that neither does, and some others, which are read from the next but one frame on: so it is mostly known
-    before a frame's step what the next one reads. A frame with a whole mask is read from that before it on to that
-    behind it.
+    before a frame's step what the next one reads. The newest with a mask that is not to be doubted keeps the one before
+    it, and frames with whole masks are read before their turn.
 
     Args:
         between: so many of those between them, the newest.
@@ -63,19 +63,21 @@ class Memory:
         self.next: References | None = None
         self.later: References | None = None
         self.last: References | None = None
-        self._whole: tuple[bool, ...] = ()  # of the trusted frames that were there already: whether their mask is whole
+        self._sure: tuple[
+            frozenset[int], ...
+        ] = ()  # of each trusted frame that has come, the objects not to be doubted
 
     def trusted(self) -> Memory:
         """Return a memory of the frames alone that are trusted most."""
         memory = Memory()
-        memory._whole = self._whole
+        memory._sure = self._sure
         memory.later = None if self.later is None else self.later.frames(0, self.later.trusted)
         return memory
 
     def behind_cut(self) -> Memory:
         """Return a memory of the same, to which the frame before is the one that is trusted most."""
         memory = Memory()
-        memory._whole = self._whole
+        memory._sure = self._sure
         if self.later is not None:
             memory.kept = memory.next = memory.later = self.later
             believed = next((n for n, row in enumerate(self.later.shares) if min(row, default=1.0) == 1), 0)
@@ -90,6 +92,7 @@ class Memory:
     def select(self, objects: Sequence[int]) -> None:
         """Forget all but some of the objects, in their order."""
         if self.later is not None and self.last is not None:
+            self._sure = tuple(frozenset(n for n, one in enumerate(objects) if one in sure) for sure in self._sure)
             self.kept = self.next = self.later = self.later.select(objects)
             self.last = self.last.select(objects)
 
@@ -97,7 +100,7 @@ class Memory:
         """Believe little of frames that are trusted, and nothing of the others, where some objects are concerned.
 
         Which of it was right nobody says: what was given may have been wrong, or right until the object was lost. Of
-        those who are *gone* it was right, and so are whole masks.
+        those who are *gone* it was right, and so is what somebody gave to correct it.
         """
         if self.later is None or not objects:
             return
@@ -105,15 +108,15 @@ class Memory:
         for place, row in enumerate(rows):
             for one in objects:
                 if one < len(row):
-                    row[one] = self._believed(row[one], place, gone=gone)
+                    row[one] = self._believed(row[one], place, one, gone=gone)
         self.later = replace(self.later, known=tuple(map(tuple, rows)))
 
-    def _believed(self, share: float, place: int, *, gone: bool) -> float:
-        """Return how much the frame at *place* counts for a doubted object, of which it had this *share*."""
+    def _believed(self, share: float, place: int, one: int, *, gone: bool) -> float:
+        """Return how much the frame at *place*, which had this *share*, counts for an object that is doubted."""
         if self.later is None or place >= self.later.trusted:
             return 0.0
-        whole = place >= len(self._whole) or self._whole[place]
-        return share if gone or whole else math.exp(-self.rules.doubt)
+        to_come = place >= len(self._sure)
+        return share if gone or to_come or one in self._sure[place] else math.exp(-self.rules.doubt)
 
     def add(
         self,
@@ -121,7 +124,7 @@ class Memory:
         index: int,
         *,
         changed: bool,
-        whole: bool = False,
+        sure: Collection[int] = (),
         coming: Sequence[References] = (),
     ) -> None:
         """Remember this frame.
@@ -130,12 +133,12 @@ class Memory:
             newest: the frame itself.
             index: its number in the video.
             changed: whether a mask was given or an object found in it.
-            whole: whether the mask says all of the frame.
-            coming: the next frames with such masks; they count if the frame is the first one, or changed.
+            sure: the objects of which its mask is not to be doubted.
+            coming: the next frames with whole masks; they count if the frame is the first one, or changed.
         """
         self.last, rules = newest, self.rules
         if self.later is None or changed:
-            trusted = self._given(newest, whole=whole)
+            trusted = self._given(newest, frozenset(sure))
             trusted = replace(sum(coming, trusted), sharpness=rules.sharpness, favour=rules.favour)
             recent = [] if self.later is None else [self.later.frames(self.later.trusted)]
             self.next = self.later = replace(sum(recent, trusted), trusted=len(trusted))
@@ -144,17 +147,17 @@ class Memory:
             some = self.later.frames(count) + newest
             self.later = self.later.frames(0, count) + some.frames(-rules.recent)
 
-    def _given(self, newest: References, *, whole: bool) -> References:
+    def _given(self, newest: References, sure: frozenset[int]) -> References:
         """Return the frames to be trusted from now on, of those before and the newest, in their order."""
         if self.later is None:
-            self._whole = (whole,)
+            self._sure = (sure,)
             return newest
-        frames = [self.later.frames(place, place + 1) for place in range(len(self._whole))]
-        places = {0, len(frames) - 1} if whole and self._whole[-1] else {0}
+        frames = [self.later.frames(place, place + 1) for place in range(len(self._sure))]
+        places = {0, len(frames) - 1} if sure & self._sure[-1] else {0}
         others = sum((frames[place] for place in places), newest)
         between = _only_shown_in(frames, set(range(len(frames))) - places, others)[-self.rules.between :]
         chosen = sorted(places | set(between))
-        self._whole = (*(self._whole[place] for place in chosen), whole)
+        self._sure = (*(self._sure[place] for place in chosen), sure)
         return sum((frames[place] for place in chosen[1:]), frames[0]) + newest
 
 

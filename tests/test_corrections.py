@@ -63,6 +63,24 @@ def test_a_mask_that_agrees_with_what_was_expected_leaves_all_as_it_was():
     assert min(alike(labels, identity) for identity in (1, 2, 3)) > 0.92
 
 
+def test_a_mask_that_corrected_somebody_is_not_doubted_by_the_next_that_does():
+    later, wrong = CORRECTED + 3, exchanged(right()[CORRECTED], 1, 2)
+    session, _ = followed({0: small_demo.first_mask(), CORRECTED: wrong, later: right()[later]})
+    for slot, identity in enumerate(session.objects):
+        first, second, third, *recent = shares(session, slot)
+        assert second == third == 1.0
+        assert (first < 0.1 and min(recent) == 0) == (identity in (1, 2))
+
+
+def test_who_is_named_for_the_first_time_may_be_doubted():
+    named = {one: np.where(right()[one] == 2, 2, 0).astype(np.uint8) for one in (CORRECTED, CORRECTED + 3)}
+    named[CORRECTED] = np.roll(named[CORRECTED], 60, axis=1)  # elsewhere
+    first = np.where(small_demo.first_mask() == 1, 1, 0).astype(np.uint8)
+    session, _ = followed({0: first, **named})
+    assert session._tracker.memory.later.trusted == 2  # where it was named is of no use any more
+    assert shares(session, session.objects.index(2)) == (0.0, 1.0, 0.0, 1.0, 1.0)
+
+
 def test_the_first_mask_behind_a_cut_contradicts_nothing_that_was_before_it():
     session = Session(small_demo.lite(), options=SMALL, discover=False)
     frames, other = small_demo.clip(), exchanged(right()[CORRECTED], 1, 2)

@@ -158,7 +158,7 @@ def whole_masks(shown: list[tuple[int, ...]], coming: list[int] | None = None) -
     for number, objects in enumerate(shown):
         memory.advance()
         later = [showing(place, *range(3)) for place in coming or ()]
-        memory.add(showing(number, *objects), number, changed=number > 0, whole=True, coming=later)
+        memory.add(showing(number, *objects), number, changed=number > 0, sure=range(3), coming=later)
     return memory
 
 
@@ -183,7 +183,7 @@ def test_frames_to_come_are_trusted_until_they_have_come():
         memory.advance()
         memory.add(frame(index), index, changed=False)
     assert numbers(memory.later) == [0, 1, 20, 30, 5, 10] and memory.later.trusted == 4
-    memory.add(showing(20, 0), 20, changed=True, whole=True, coming=[showing(30, 0)])
+    memory.add(showing(20, 0), 20, changed=True, sure=range(3), coming=[showing(30, 0)])
     assert numbers(memory.later) == [0, 1, 20, 30, 5, 10] and memory.later.trusted == 4
     assert numbers(memory.trusted().later) == [0, 1, 20, 30]
 
@@ -194,12 +194,14 @@ def test_a_first_frame_is_compared_with_those_to_come_from_the_next_one_on():
     assert numbers(memory.kept) == [0, 20]
 
 
-def test_of_whom_is_doubted_whole_masks_count_as_before():
+def test_of_whom_is_doubted_what_is_sure_and_what_is_to_come_count_as_before():
     memory = Memory()
     memory.add(frame(0), 0, changed=True)
-    memory.add(frame(1), 1, changed=True, whole=True, coming=[frame(9)])
+    memory.add(frame(1), 1, changed=True, sure=[0], coming=[frame(9)])
     memory.add(frame(5), 5, changed=False)
     for other in (memory, memory.behind_cut()):
         other.doubt([0])
         assert other.later.shares_of(0) == (pytest.approx(0.011, abs=0.001), 1.0, 1.0, 0.0)
         assert other.later.shares_of(1) == (1.0,) * 4
+        other.doubt([1])
+        assert other.later.shares_of(1) == (*[pytest.approx(0.011, abs=0.001)] * 2, 1.0, 0.0)
