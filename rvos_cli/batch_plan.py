@@ -107,7 +107,7 @@ def plan(
     if frame_mask_root is not None and not any(job.frame_masks for job in jobs) and unused_masks(jobs, frame_mask_root):
         raise MaskError(
             f"{frame_mask_root} has masks, but of no input below {root}",
-            cure=f"put those of {jobs[0].input.name} into {frame_mask_root / jobs[0].output.name}",
+            cure=f"put those of {stem_of(jobs[0].input)} into {frame_mask_root / jobs[0].output.name}",
         )
     places = {_folded(job.output) for job in jobs}
     return tuple(replace(job, output=_outside_results(job.output, places)) for job in jobs)
@@ -229,9 +229,21 @@ def _find_frame_masks(parent: Path, stem: str, masks: Path | None) -> Path | Non
 
 def unused_masks(jobs: Sequence[Job], frame_masks: Path) -> list[Path]:
     """Return the folders of *frame_masks*, itself included, whose images are of none of the jobs."""
-    used = {os.path.realpath(job.frame_masks) for job in jobs if job.frame_masks is not None}
-    folders = [folder for folder in _walk(frame_masks, set()) if os.path.realpath(folder) not in used]
+    used = {job.frame_masks for job in jobs}
+    below = (Path(folder) for folder, _, _ in os.walk(frame_masks))
+    folders = [folder for folder in sorted(below) if folder not in used and not folder.name.startswith(".")]
     return [folder for folder in folders if any(child.suffix.lower() in IMAGE_SUFFIXES for child in _children(folder))]
+
+
+def no_first_mask_of(jobs: Sequence[Job], root: Path, masks: Path) -> bool:
+    """Return whether *masks* has no first mask of any of the jobs below *root*."""
+
+    def is_from_there(job: Job) -> bool:
+        places = (masks, masks / os.path.relpath(job.input.parent, root))
+        stem, mask = stem_of(job.input), job.first_mask
+        return mask is not None and (mask.parent in places or mask.parent in [place / stem for place in places])
+
+    return not any(is_from_there(job) or (job.frame_masks and _has_first(job.frame_masks, job.input)) for job in jobs)
 
 
 def _has_first(masks: Path, path: Path) -> bool:

@@ -35,6 +35,8 @@ def choose_device(name: str | torch.device = "auto") -> DeviceChoice:
         UsageError: *name* is none of ``auto``, ``cpu``, ``cuda``, ``cuda:N``, ``mps``.
         DeviceError: the device is not there, or it is there and cannot be used.
     """
+    if isinstance(name, torch.device) and name.type != "cuda":
+        name = name.type  # without the number that tensors there give
     wanted = str(name).strip().lower()
     if wanted == "auto":
         return _choose_automatically()

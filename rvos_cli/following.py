@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
+from rvos_cli.foresight import Foresight
 from rvos_cli.given_masks import VideoMasks
-from rvos_cli.hindsight import with_hindsight
+from rvos_cli.hindsight import HindsightRules, with_hindsight
 from rvos_cli.pipeline import with_labels
 from rvos_cli.results import FrameMasks
 from rvos_cli.session import Session
@@ -35,15 +36,16 @@ def follow(
     """
     if live:
         return _followed(frames, session, masks, on_step)
-    session.foresee(masks.annotated_frames())
-    return with_hindsight(_followed(session.looking_ahead(frames), session, masks, on_step), masks, session.back)
+    rules = HindsightRules()
+    frames = session.looking_ahead(frames, Foresight(masks, rules.room))
+    return with_hindsight(_followed(frames, session, masks, on_step), masks, session.back, rules)
 
 
 def _followed(
     frames: Iterator[Frame], session: Session, masks: VideoMasks, on_step: Callable[[int], None]
 ) -> Iterator[FrameMasks]:
     for frame in frames:
-        labels = session.step(frame.image, masks.labels(frame.index), whole=masks.annotated(frame.index))
+        labels = session.step(frame.image, masks.labels(frame.index), whole=masks.whole)
         on_step(frame.index)
         yield with_labels(frame, labels, session.confidence)
         del frame, labels  # they must not stay alive while the next one is awaited

@@ -1,24 +1,36 @@
-"""The frames with whole masks that are yet to come: read and encoded before their turn, a few at a time.
+"""The next frame with a whole mask, before its turn: it says something of those before it, too.
 
-Enters: their pictures and labels, in order. Leaves: what other frames are compared with. Between ``following.py``,
-which knows the masks, and ``matching_tracker.py``, which remembers; driven by ``session.py``.
+Enters: frames that are read ahead, and who knows which of them have masks. Leaves: the frame's keys and labels, which
+other frames are compared with. Driven by ``session.py``; ``matching_tracker.py`` remembers what leaves.
 """
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Protocol
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-Picture: TypeAlias = NDArray[np.uint8]
-Labels: TypeAlias = NDArray[np.uint8]
-AnnotatedFrame: TypeAlias = tuple[int, Picture, Labels]  # index in the video, (H, W, 3) and (H, W)
+from rvos_cli.ahead import ReadAhead
+from rvos_cli.errors import RvosError
+from rvos_cli.shots import FrameT
+from rvos_cli.views import Picture, View
+
+Labels = NDArray[np.uint8]
+
+
+class Annotations(Protocol):
+    """Whoever knows the whole masks of a video."""
+
+    def next_whole(self, index: int) -> int | None:
+        """Return the next frame behind this one that has a whole mask."""
+
+    def labels(self, index: int) -> Labels | None:
+        """Return the labels (H, W) of a frame; None if it has no mask."""
 
 
 @dataclass(frozen=True)
@@ -35,23 +47,41 @@ class Coming:
 
 
 class Foresight:
-    """Knows the next frames with whole masks of one video."""
+    """Knows the next frame with a whole mask of one video, when it is near enough to be read."""
 
-    def __init__(self, annotated: Iterator[AnnotatedFrame], most: int) -> None:
-        """Read from *annotated*, and nothing before it is asked for; know *most* frames at a time."""
-        self._annotated, self._most = annotated, most
-        self._coming: deque[tuple[int, Coming | None]] = deque()
+    def __init__(self, annotations: Annotations, room: Callable[[Picture], int]) -> None:
+        """Look as many frames ahead as *room* says, from a picture (H, W, 3), that there may be in memory."""
+        self._annotations, self._room = annotations, room
+        self._next: tuple[int, Picture] | None = None
+        self._known: tuple[int, View, Coming | None] | None = None  # what was made of it, and for which view
 
-    def behind(self, place: int, encode: Callable[[Picture, Labels], Coming | None]) -> Sequence[Coming]:
-        """Return the next ones behind the frame number *place*; *encode* gives None for one that is of no use."""
-        while self._coming and self._coming[0][0] <= place:
-            self._coming.popleft()
-        while len(self._coming) < self._most:
-            with torch.inference_mode(False):
-                frame = next(self._annotated, None)  # which may be anybody's code
-            if frame is None:
-                break
-            index, image, labels = frame
-            if index > place:
-                self._coming.append((index, encode(image, labels)))
-        return [coming for _, coming in self._coming if coming is not None]
+    def look(self, place: int, ahead: ReadAhead[FrameT]) -> None:
+        """Look for the next one behind the frame number *place*, which is the next of those *ahead*."""
+        index = self._annotations.next_whole(place)
+        if self._next is not None and self._next[0] == index:
+            return
+        self._next = self._known = None
+        if index is not None and index - place <= self._room(ahead.peek(1)[0].image):
+            frames = ahead.peek(index - place + 1)
+            if len(frames) > index - place:
+                self._next = index, frames[-1].image
+
+    def coming(self, view: View, keys: Callable[[Picture, View], Tensor | None]) -> Coming | None:
+        """Return what there is of it in a *view*, by the *keys* of its picture; None where it looks otherwise."""
+        if self._next is None:
+            return None
+        index, image = self._next
+        if self._known is None or self._known[:2] != (index, view):
+            self._known = index, view, self._made(index, image, view, keys)
+        return self._known[2]
+
+    def _made(
+        self, index: int, image: Picture, view: View, keys: Callable[[Picture, View], Tensor | None]
+    ) -> Coming | None:
+        labels = None
+        with suppress(RvosError):  # which is told when it is the frame's turn
+            labels = self._annotations.labels(index)
+        if labels is None or not view.holds(image, labels):
+            return None
+        found = keys(image, view)
+        return None if found is None else Coming(found, view.area.of(labels))

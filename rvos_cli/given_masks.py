@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import os
 from bisect import bisect_right
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sized
-from contextlib import suppress
+from collections.abc import Callable, Collection, Iterable, Mapping, Sized
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeAlias
@@ -16,7 +15,7 @@ from typing import Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from rvos_cli.errors import InputError, MaskError, UsageError
+from rvos_cli.errors import MaskError, UsageError
 from rvos_cli.mask_colours import OPAQUE, Colours
 from rvos_cli.masks import FirstMask, read_first_mask
 from rvos_cli.sources import FrameSource, image_names
@@ -82,7 +81,7 @@ class VideoMasks:
             MaskError: there are whole masks, but none or one that is of no frame or the second of one.
         """
         self.whole = given.frame_masks is not None
-        self._source, self._info, self._argument = source, source.info, "frame_masks" if self.whole else "masks="
+        self._info, self._argument = source.info, "frame_masks" if self.whole else "masks="
         self._colours = Colours(of_results=self.whole)
         self._told, self._numbered = set[int](), set[int]()  # ids that masks tell, and that their colours were given
         self._latest: tuple[int, FirstMask] | None = None  # or a first mask alone would be read twice
@@ -139,22 +138,6 @@ class VideoMasks:
         """Return the next frame behind this one of which there is a whole mask."""
         place = bisect_right(self._whole, index)
         return self._whole[place] if place < len(self._whole) else None
-
-    def annotated(self, index: int) -> bool:
-        """Return whether this frame has a whole mask that is not the first mask."""
-        return self.is_whole(index) and (index > 0 or self._first is None)
-
-    def annotated_frames(self) -> Iterator[tuple[int, NDArray[np.uint8], NDArray[np.uint8]]]:
-        """Yield index, picture (H, W, 3) and labels (H, W) of the frames that have such a mask, before their turn.
-
-        None of frames that come only once. Not before ``check``.
-        """
-        indices = [index for index in self._whole if self.annotated(index)]
-        with suppress(InputError):  # which is told when it is the frame's turn
-            for frame in self._source.frames_at(indices):
-                labels = self.labels(frame.index)
-                assert labels is not None
-                yield frame.index, frame.image, labels
 
     def check(self) -> tuple[tuple[int, ...], tuple[str, ...]]:
         """Read all of a mapping or folder beforehand; return the objects' ids and what had to be changed, in words.

@@ -40,9 +40,9 @@ class HindsightRules:
     return_: float = 0.3
     patience: int = 10
 
-    def room(self, frame: FrameMasks) -> int:
-        """Return how many frames such as this one may wait."""
-        return min(self.frames, max(1, self.size // (frame.image.nbytes + frame.labels.nbytes)))
+    def room(self, image: Picture) -> int:
+        """Return how many frames with a picture such as this one, and labels, may wait."""
+        return min(self.frames, max(1, self.size // (image.nbytes + image[..., 0].nbytes)))
 
 
 def with_hindsight(
@@ -62,7 +62,7 @@ def with_hindsight(
     try:
         for frame in followed:
             waiting.append(frame)
-            coming, room, whole = masks.next_whole(frame.index), rules.room(frame), masks.is_whole(frame.index)
+            coming, room, whole = masks.next_whole(frame.index), rules.room(frame.image), masks.is_whole(frame.index)
             if whole:
                 _put_right(waiting, back, rules)
             del frame  # it must not stay alive while the next one is awaited

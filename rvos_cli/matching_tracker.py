@@ -46,7 +46,8 @@ class MatchingTracker(Tracker):
     def _start(self) -> None:
         self.index = -1
         self.memory = Memory()
-        self.coming: Sequence[Coming] = ()  # with whole masks, in their order
+        self.coming: Coming | None = None  # the next frame with a whole mask, where it says something of this one
+        self._expected: Coming | None = None  # what of that is remembered
         self._absence = Absence(self.model.matching.temperature)
         self._whereabouts = Whereabouts(self.options.threshold)
         self.doubts = True  # whether masks may contradict what was followed
@@ -123,7 +124,7 @@ class MatchingTracker(Tracker):
         """Take what a mask says of the objects, and a *whole* one of those who are gone.
 
         Returns:
-            Of whom it is not to be doubted: those that it corrects, or all if it is whole.
+            Of whom it is not to be doubted: those that it corrects.
         """
         given = frozenset(np.unique(mask[mask > 0]).tolist())
         gone = frozenset(self.ids) - given if whole else frozenset[int]()
@@ -138,7 +139,7 @@ class MatchingTracker(Tracker):
         self._absence.end(given)
         for identity in gone:
             self._whereabouts.forget(identity)
-        return given | gone if whole else corrected if self.doubts else frozenset()
+        return corrected | gone if self.doubts else frozenset()
 
     def _contradicted(self, mask: Labels, ids: Collection[int], frame: EncodedFrame) -> list[int]:
         """Return the slots of those of *ids* that a mask has elsewhere than where frames before let expect them."""
@@ -195,21 +196,19 @@ class MatchingTracker(Tracker):
         self.masks = seen.masks[None]
         if out.keys is not None and self.ids:
             changed = mask is not None or len(finds.logits) > 0
-            coming = self._references_to_come(out) if changed else ()
             slots = [slot for slot, identity in enumerate(self.ids) if identity in sure]
-            self.memory.add(seen.references(out.keys), self.index, changed=changed, sure=slots, coming=coming)
+            self.memory.add(seen.references(out.keys), self.index, changed=changed, sure=slots)
+            if self.coming is not self._expected or (changed and self.coming is not None):
+                self._expect(self.coming, (out.logits.shape[-2], out.logits.shape[-1]))
             self._absence.begin(self._whereabouts.lost(self.ids), self.ids, self.memory.later)
         if self.discover and self.index > 0:
             self._newcomers.note(out.keys)
 
-    def _references_to_come(self, out: StepOutput) -> list[References]:
-        """Return what frames to come say of those who are known; nothing of frames that were looked at otherwise."""
-        size = out.logits.shape[-2], out.logits.shape[-1]
-        return [
-            References.of(frame.keys, self._planes(frame.labels, self.ids, size))
-            for frame in self.coming
-            if out.keys is not None and frame.keys.shape == out.keys.shape
-        ]
+    def _expect(self, coming: Coming | None, size: tuple[int, int]) -> None:
+        """Remember what a frame to come says of those who are known."""
+        frame = None if coming is None else References.of(coming.keys, self._planes(coming.labels, self.ids, size))
+        self.memory.expect(frame)
+        self._expected = coming
 
     def begin(self, frame: EncodedFrame) -> bool:
         """Do a bit of what the frame that comes next needs, in another thread than ``step`` is in.

@@ -20,12 +20,11 @@ class MemoryRules:
 
     The first frame is kept, the newest one in which a mask was given or an object found, such between them as show an
     object that neither does, and some others, which are read from the next but one frame on: so it is mostly known
-    before a frame's step what the next one reads. The newest with a mask that is not to be doubted keeps the one before
-    it, and frames with whole masks are read before their turn.
+    before a frame's step what the next one reads. Beside a mask that corrects somebody, the one before it that did is
+    kept, and then the next frame with a whole mask is read before its turn.
 
     Args:
         between: so many of those between them, the newest.
-        coming: so many frames with whole masks are read before their turn.
         every: of the others, one in so many,
         recent: and of these the newest so many.
         sharpness: see ``References``.
@@ -36,7 +35,6 @@ class MemoryRules:
     """
 
     between: int = 2
-    coming: int = 1
     every: int = 5
     recent: int = 3
     sharpness: float = 2.0
@@ -125,7 +123,6 @@ class Memory:
         *,
         changed: bool,
         sure: Collection[int] = (),
-        coming: Sequence[References] = (),
     ) -> None:
         """Remember this frame.
 
@@ -134,18 +131,30 @@ class Memory:
             index: its number in the video.
             changed: whether a mask was given or an object found in it.
             sure: the objects of which its mask is not to be doubted.
-            coming: the next frames with whole masks; they count if the frame is the first one, or changed.
         """
         self.last, rules = newest, self.rules
         if self.later is None or changed:
             trusted = self._given(newest, frozenset(sure))
-            trusted = replace(sum(coming, trusted), sharpness=rules.sharpness, favour=rules.favour)
+            trusted = replace(trusted, sharpness=rules.sharpness, favour=rules.favour)
             recent = [] if self.later is None else [self.later.frames(self.later.trusted)]
             self.next = self.later = replace(sum(recent, trusted), trusted=len(trusted))
         elif index % rules.every == 0:
             count = self.later.trusted
             some = self.later.frames(count) + newest
             self.later = self.later.frames(0, count) + some.frames(-rules.recent)
+
+    def expect(self, frame: References | None) -> None:
+        """Trust a frame that is yet to come in place of the one that was expected before, until something changes."""
+        if self.later is None:
+            return
+        given, recent = self.later.frames(0, len(self._sure)), self.later.frames(self.later.trusted)
+        trusted = given if frame is None else given + frame
+        self.next = self.later = replace(trusted + recent, trusted=len(trusted))
+
+    @property
+    def is_sure(self) -> bool:
+        """Whether the newest of the frames in which something was given or found is not to be doubted of somebody."""
+        return bool(self._sure and self._sure[-1])
 
     def _given(self, newest: References, sure: frozenset[int]) -> References:
         """Return the frames to be trusted from now on, of those before and the newest, in their order."""

@@ -16,9 +16,8 @@ from torch import Tensor
 
 from rvos_cli.ahead import Ahead, AheadOnGPU, ReadAhead
 from rvos_cli.config import InferenceOptions
-from rvos_cli.foresight import AnnotatedFrame, Coming, Foresight
+from rvos_cli.foresight import Foresight
 from rvos_cli.matching_tracker import MatchingTracker
-from rvos_cli.memory import Memory
 from rvos_cli.model import RVOS
 from rvos_cli.model.compiled import CompiledRVOS
 from rvos_cli.model.graphed import GraphedRVOS
@@ -85,30 +84,24 @@ class Session:
             self._encode = Ahead(self._encoded, self._begin)
         self._tracker = self._new_tracker()
         self._earlier: list[tuple[Small, Tracker]] = []  # how shots ended, and what they held
-        self._foresight = Foresight(iter(()), 0)
+        self._foresight: Foresight | None = None
         self._place = -1  # of the last step's frame in the video
         self._opening: Seen | None = None  # what is in a shot's first frame, if that is known before its turn
         self._announced = False  # whether frames are told before their turn
-
-    def foresee(self, annotated: Iterator[AnnotatedFrame]) -> None:
-        """Take the frames that will have whole masks, before the first ``step``: index, image and labels of each.
-
-        They are read when they are needed, some masks ahead. Others are compared with them, too, before their turn.
-        """
-        if self._model.config.matching:
-            self._foresight = Foresight(annotated, Memory.rules.coming)
 
     @property
     def objects(self) -> tuple[int, ...]:
         """The ids that are followed now, in the order of their slots."""
         return self._tracker.ids
 
-    def looking_ahead(self, frames: Iterator[FrameT]) -> Iterator[FrameT]:
+    def looking_ahead(self, frames: Iterator[FrameT], foresight: Foresight | None = None) -> Iterator[FrameT]:
         """Yield *frames*, all of a video, for ``step``, each after a look at those that come then.
 
         It is for cuts, and if objects are to be found, at the first ones, and after a cut at those behind it; and each
-        frame is encoded beside the step of the one before.
+        frame is encoded beside the step of the one before. With *foresight*, the next one with a whole mask is read
+        before its turn, too.
         """
+        self._foresight = foresight
         ahead = ReadAhead(frames)
         shots = Shots(ahead, self.shot_rules if self._model.config.matching else None)
         self.look_ahead(shots.coming(self._frames_ahead))
@@ -124,6 +117,8 @@ class Session:
                 cut = None  # there is somebody, who is pale or small
             if self._announced and not self._idle:
                 self._announce(ahead, follows=cut is None)
+            if foresight is not None:
+                foresight.look(self._place + 1, ahead)
             yield shots.take()  # and keep no name for it: it must not stay alive while the next one is awaited
 
     def _announce(self, ahead: ReadAhead[FrameT], *, follows: bool) -> None:
@@ -250,29 +245,24 @@ class Session:
 
     def _followed(self, image: NDArray[np.uint8], mask: Labels | None, *, whole: bool) -> Labels:
         """Advance one frame and return the network's own labels."""
-        view = self._view(image)
-        coming = self._foresight.behind(self._place, self._foreseen)
         with self._arithmetic(), self._threads():
-            if not view.holds(image, mask):
+            if not self._view(image).holds(image, mask):
                 self._tracker, self._opening = self._in_whole_frames(), None
             view, network = self._view(image), self._switch(image)
             seen, self._opening = self._opening, None
             if seen is None or mask is not None:
-                if isinstance(self._tracker, MatchingTracker):
-                    self._tracker.coming = coming
+                if isinstance(self._tracker, MatchingTracker) and self._foresight is not None:
+                    sure = self._tracker.memory.is_sure
+                    self._tracker.coming = self._foresight.coming(view, self._keys) if sure else None
                 frame = self._encode(image, network, view)
                 seen = self._tracker.step(frame, None if mask is None else view.area.of(mask), whole=whole)
             self.confidence = _confidence(self._tracker, seen)
             return view.area.framed(seen.labels())
 
-    def _foreseen(self, image: NDArray[np.uint8], mask: Labels) -> Coming | None:
-        """Return what a frame with a whole mask says before its turn, if it looks like those of this shot."""
-        view = self._tracker.view
-        if view is None or not view.holds(image, mask):
-            return None
+    def _keys(self, image: NDArray[np.uint8], view: View) -> Tensor | None:
+        """Return the keys of a frame that is not followed yet."""
         self._encode.settle()
-        keys = self._encoded(image, self._model, view).features.keys
-        return None if keys is None else Coming(keys, view.area.of(mask))
+        return self._encoded(image, self._model, view).features.keys
 
     def _view(self, image: NDArray[np.uint8]) -> View:
         """Return how this tracker's frames are looked at; *image*, its first, tells if nothing has told before."""

@@ -8,7 +8,7 @@ from typing import ClassVar
 import media
 import numpy as np
 
-from rvos_cli.foresight import AnnotatedFrame
+from rvos_cli.foresight import Foresight
 from rvos_cli.sources import Frame
 
 FRAMES, HEIGHT, WIDTH = 6, 96, 128
@@ -44,16 +44,13 @@ class ColourSession:
     def close(self) -> None:
         """There is nothing to end."""
 
-    def looking_ahead(self, frames: Iterator[Frame]) -> Iterator[Frame]:
+    def looking_ahead(self, frames: Iterator[Frame], foresight: Foresight | None = None) -> Iterator[Frame]:
         """It needs no second opinion."""
         return frames
 
     def back(self, images: Sequence[media.Image]) -> Iterator[tuple[media.Image, dict[int, float]]]:
         """It sees on the way back what it saw on the way there."""
         return ((self.step(image), self.confidence) for image in images)
-
-    def foresee(self, annotated: Iterator[AnnotatedFrame]) -> None:
-        """Look at nothing before its turn."""
 
     def step(self, image: media.Image, mask: media.Image | None = None, *, whole: bool = False) -> media.Image:
         if mask is not None and self.ids is not None:

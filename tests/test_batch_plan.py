@@ -10,7 +10,7 @@ from trees import write_mask
 
 import rvos_cli as rvos
 from rvos_cli.batch import run_batch
-from rvos_cli.batch_plan import distinct_stems, plan, unused_masks
+from rvos_cli.batch_plan import distinct_stems, no_first_mask_of, plan, unused_masks
 from rvos_cli.masks import write_indexed_png
 from rvos_cli.segmenter import Segmenter
 
@@ -77,10 +77,32 @@ def test_a_folder_without_any_corrected_mask_yet_corrects_nothing(tree: Path, tm
 def test_masks_of_none_of_the_inputs_are_told(tree: Path, tmp_path: Path):
     fixes = tmp_path / "fixes"
     write_mask(fixes / "elsewhere" / "b" / "00000.png", square_labels())
-    with pytest.raises(rvos.MaskError, match=r"has masks, but of no input .* put those of a.MP4 into .*a$"):
+    with pytest.raises(rvos.MaskError, match=r"has masks, but of no input .* put those of a into .*a$"):
         plan(tree, output=tmp_path / "out", frame_masks=fixes)
     write_mask(fixes / "b" / "00000.png", square_labels())
     assert unused_masks(plan(tree, output=tmp_path / "out", frame_masks=fixes), fixes) == [fixes / "elsewhere" / "b"]
+
+
+@pytest.mark.parametrize("place", ["day/b.png", "b.png", "b/00000.png", "day/two/shots/3.png"])
+def test_whether_first_masks_are_of_any_input_is_told(tree: Path, tmp_path: Path, place: str):
+    first = tmp_path / "first"
+    write_mask(first / "c.png", square_labels())
+    assert no_first_mask_of(plan(tree, output=tmp_path / "out", masks=first), tree, first)
+    write_mask(first / place, square_labels())
+    assert not no_first_mask_of(plan(tree, output=tmp_path / "out", masks=first), tree, first)
+
+
+def test_masks_beside_the_inputs_are_of_no_folder_above(tree: Path, tmp_path: Path):
+    jobs = plan(tree, output=tmp_path / "out", masks=tree.parent)
+    assert any(job.first_mask for job in jobs) and no_first_mask_of(jobs, tree, tree.parent)
+    assert not no_first_mask_of(plan(tree, output=tmp_path / "out", masks=tree), tree, tree)
+
+
+def test_a_first_mask_that_a_whole_one_stands_in_for_is_not_missed(tree: Path, tmp_path: Path):
+    write_mask(tmp_path / "first" / "a.png", square_labels())
+    write_mask(tmp_path / "fixes" / "a" / "00000.png", square_labels())
+    jobs = plan(tree, output=tmp_path / "out", masks=tmp_path / "first", frame_masks=tmp_path / "fixes")
+    assert not no_first_mask_of(jobs, tree, tmp_path / "first")
 
 
 def test_a_davis_tree_is_tracked_by_its_first_annotations(tmp_path: Path):

@@ -97,7 +97,8 @@ def test_unknown_names_are_wrong_usage(name: str) -> None:
 
 
 def test_the_device_of_a_model_is_a_choice_for_another(two_gpus: None) -> None:
-    assert choose_device(torch.device("cpu")).device == torch.device("cpu")
+    for name in ("cpu", "cpu:0"):
+        assert choose_device(torch.device(name)).device == torch.device("cpu")
     assert choose_device(torch.device("cuda", 1)).device == torch.device("cuda:1")
 
 

@@ -167,14 +167,13 @@ def model() -> Segmenter:
 
 
 def test_what_was_followed_by_mistake_is_gone_from_the_frames_before_it_is_said(model: Segmenter):
-    told = HIDDEN[2]  # in the frame before, something of the wall has its id on the way there
+    told = HIDDEN[-2]
     without = np.where(right()[told] == 1, 0, right()[told]).astype(np.uint8)
     stream = model.stream(walled(), first_mask=small_demo.first_mask(), frame_masks={told: without}, size=192)
     labels = [frame.labels for frame in stream]
-    assert not any((labels[index] == 1).any() for index in HIDDEN)
+    assert not any((labels[index] == 1).any() for index in HIDDEN)  # by test_corrections.py, it was somewhere
     for index in range(HIDDEN[0]):
-        here, there = labels[index] == 1, right()[index] == 1
-        assert (here & there).sum() > 0.98 * (here | there).sum()
+        assert np.array_equal(labels[index], right()[index])
 
 
 def test_who_is_named_late_is_found_in_the_frames_before(model: Segmenter):

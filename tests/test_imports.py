@@ -40,7 +40,7 @@ ALLOWED = {
     "continuity": set(),
     "cells": {"continuity"},
     "discovery": {"cells", "continuity"},
-    "foresight": set(),
+    "foresight": {"ahead", "errors", "shots", "views"},
     "memory": {"model"},
     "motion": {"continuity"},
     "newcomers": {"cells", "continuity", "discovery", "motion"},
@@ -63,7 +63,7 @@ ALLOWED = {
     "shots": {"ahead", "fades", "small_copies"},
     "session": {
         *(*VALUES, "ahead", "model", "opening", "preprocess", "shots", "sight", "small_copies", "threads", "trackers"),
-        *("foresight", "matching_tracker", "memory", "views"),
+        *("foresight", "matching_tracker", "views"),
     },
     "weights_file": {"config", "errors"},
     "manifest": {"errors", "folders", "locks", "weights_file", "whole_files"},
@@ -79,7 +79,7 @@ ALLOWED = {
 }
 ALLOWED["given_masks"] = {"errors", "mask_colours", "masks", "sources"}
 ALLOWED["hindsight"] = {"given_masks", "results"}
-ALLOWED["following"] = {"given_masks", "hindsight", "pipeline", "results", "session", "sources"}
+ALLOWED["following"] = {"foresight", "given_masks", "hindsight", "pipeline", "results", "session", "sources"}
 ALLOWED["segmenter"] = set(ALLOWED) - {"training", "evaluation"}
 ALLOWED["batch_plan"] = {"config", "errors", "given_masks", "outputs", "segmenter", "sources", "unreadable"}
 ALLOWED["batch"] = {*VALUES, "batch_plan", "outputs", "segmenter"}

@@ -1,5 +1,7 @@
 """Which frames are remembered, and from when on they are read."""
 
+import copy
+
 import pytest
 import torch
 
@@ -152,13 +154,13 @@ def test_of_objects_that_left_and_came_again_all_is_remembered_as_before():
     assert numbers(memory.later)[-1] == 4
 
 
-def whole_masks(shown: list[tuple[int, ...]], coming: list[int] | None = None) -> Memory:
-    """Go through frames with whole masks that show some of three objects, before those *coming*."""
+def corrected(shown: list[tuple[int, ...]], *, first_is_sure: bool = True) -> Memory:
+    """Go through frames whose masks, which show some of three objects, are not to be doubted."""
     memory = Memory()
     for number, objects in enumerate(shown):
         memory.advance()
-        later = [showing(place, *range(3)) for place in coming or ()]
-        memory.add(showing(number, *objects), number, changed=number > 0, sure=range(3), coming=later)
+        sure = range(3) if number or first_is_sure else ()
+        memory.add(showing(number, *objects), number, changed=number > 0, sure=sure)
     return memory
 
 
@@ -169,39 +171,77 @@ def whole_masks(shown: list[tuple[int, ...]], coming: list[int] | None = None) -
         ([(0,), (0,), (0,)], [0, 1, 2]),
         ([(0,), (0,), (0,), (0,)], [0, 2, 3]),  # the one before is kept, whomever it shows
         ([(0,), (1,), (2,), (0,), (0,)], [0, 1, 2, 3, 4]),
+        ([(0,), (1,), (1,), (0,)], [0, 2, 3]),  # what the one before shows need not be kept twice
     ],
 )
-def test_the_whole_mask_before_is_kept_beside_the_newest(shown: list[tuple[int, ...]], kept: list[int]):
-    memory = whole_masks(shown)
+def test_the_mask_before_one_that_is_not_to_be_doubted_is_kept(shown: list[tuple[int, ...]], kept: list[int]):
+    memory = corrected(shown)
     assert numbers(memory.later) == kept and memory.later.trusted == len(kept)
 
 
-def test_frames_to_come_are_trusted_until_they_have_come():
-    memory = whole_masks([(0,), (0,)], coming=[20, 30])
-    assert numbers(memory.later) == [0, 1, 20, 30] and memory.later.trusted == 4
+def test_a_frame_that_is_expected_is_trusted_until_something_changes():
+    memory = corrected([(0,), (0,)])
+    memory.expect(showing(20, 0))
+    assert memory.next is memory.later
     for index in range(2, 11):
         memory.advance()
+        assert numbers(memory.kept)[:3] == [0, 1, 20]
         memory.add(frame(index), index, changed=False)
-    assert numbers(memory.later) == [0, 1, 20, 30, 5, 10] and memory.later.trusted == 4
-    memory.add(showing(20, 0), 20, changed=True, sure=range(3), coming=[showing(30, 0)])
-    assert numbers(memory.later) == [0, 1, 20, 30, 5, 10] and memory.later.trusted == 4
-    assert numbers(memory.trusted().later) == [0, 1, 20, 30]
+    assert numbers(memory.later) == [0, 1, 20, 5, 10] and memory.later.trusted == 3
+    memory.expect(showing(30, 0))
+    assert numbers(memory.later) == [0, 1, 30, 5, 10] and memory.later.trusted == 3
+    assert numbers(memory.trusted().later) == [0, 1, 30]
+    memory.add(showing(11, 0), 11, changed=True, sure=range(3))
+    assert numbers(memory.later) == [0, 1, 11, 5, 10] and memory.later.trusted == 3
+    memory.expect(None)
+    assert numbers(memory.later) == [0, 1, 11, 5, 10]
+    assert memory.later.sharpness == memory.rules.sharpness and memory.later.favour == memory.rules.favour
 
 
-def test_a_first_frame_is_compared_with_those_to_come_from_the_next_one_on():
-    memory = whole_masks([(0,)], coming=[20])
-    memory.advance()
-    assert numbers(memory.kept) == [0, 20]
+def test_nothing_is_expected_before_the_first_frame():
+    memory = Memory()
+    memory.expect(frame(3))
+    assert memory.later is None and not memory.is_sure
+
+
+def test_a_memory_is_sure_if_its_newest_mask_corrects_somebody():
+    memory = corrected([(0,), (0,)], first_is_sure=False)
+    assert memory.is_sure and memory.trusted().is_sure and memory.behind_cut().is_sure
+    memory.add(frame(2), 2, changed=True)
+    assert not memory.is_sure
+    assert not corrected([(0,)], first_is_sure=False).is_sure
 
 
 def test_of_whom_is_doubted_what_is_sure_and_what_is_to_come_count_as_before():
     memory = Memory()
     memory.add(frame(0), 0, changed=True)
-    memory.add(frame(1), 1, changed=True, sure=[0], coming=[frame(9)])
+    memory.add(frame(1), 1, changed=True, sure=[0])
+    memory.expect(frame(9))
     memory.add(frame(5), 5, changed=False)
-    for other in (memory, memory.behind_cut()):
+    little = pytest.approx(0.011, abs=0.001)
+    for other in (memory, memory.behind_cut(), copy.copy(memory)):
         other.doubt([0])
-        assert other.later.shares_of(0) == (pytest.approx(0.011, abs=0.001), 1.0, 1.0, 0.0)
+        assert other.later.shares_of(0) == (little, 1.0, 1.0, 0.0)
         assert other.later.shares_of(1) == (1.0,) * 4
         other.doubt([1])
-        assert other.later.shares_of(1) == (*[pytest.approx(0.011, abs=0.001)] * 2, 1.0, 0.0)
+        assert other.later.shares_of(1) == (little, little, 1.0, 0.0)
+    without_others = memory.trusted()
+    without_others.doubt([0])
+    assert without_others.later.shares_of(0) == (little, 1.0, 1.0)
+
+
+def test_who_is_sure_stays_so_in_another_place():
+    memory = corrected([(0,), (1,)], first_is_sure=False)
+    memory.add(showing(2, 0), 2, changed=True, sure=[1])
+    memory.select([2, 1])
+    memory.doubt([0, 1])
+    assert numbers(memory.later) == [0, 1, 2]
+    assert memory.later.shares_of(0)[1:] == (1.0, pytest.approx(0.011, abs=0.001))
+    assert memory.later.shares_of(1)[1:] == (1.0, 1.0)
+
+
+def test_what_is_sure_is_known_by_the_frames_that_stay():
+    memory = corrected([(0, 1, 2)] * 4, first_is_sure=False)
+    assert numbers(memory.later) == [0, 2, 3]
+    memory.doubt([0])
+    assert memory.later.shares_of(0) == (pytest.approx(0.011, abs=0.001), 1.0, 1.0)

@@ -81,7 +81,7 @@ def batch(
     inference = InferenceOptions(size=size, max_objects=max_objects, threshold=threshold)
     outputs = OutputOptions(overlay=overlay, masks=not no_masks, objects=objects, force=force)
     from rvos_cli.batch import run_batch
-    from rvos_cli.batch_plan import plan, unused_masks
+    from rvos_cli.batch_plan import no_first_mask_of, plan, unused_masks
 
     talk = Talk(as_json=as_json, quiet=quiet, verbose=verbose)
     jobs = plan(
@@ -90,7 +90,7 @@ def batch(
     talk.note(f"{len(jobs)} input{'s' * (len(jobs) != 1)} below {folder}")
     for unused in [] if frame_masks is None else unused_masks(jobs, frame_masks):
         talk.notice("warning", f"the masks in {unused} are of no input below {folder}")
-    if first_masks is not None and not any(first_masks in (job.first_mask or folder).parents for job in jobs):
+    if first_masks is not None and no_first_mask_of(jobs, folder, first_masks):
         talk.notice("warning", f"no mask in {first_masks} is of an input below {folder}")
     model = talk.load(weights, device=device, half=half)
     listener = _Teller(talk, folder)

@@ -6,7 +6,7 @@ First station of the flow; files and codecs are not involved.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence, Sized
+from collections.abc import Iterable, Iterator, Sized
 from fractions import Fraction
 from typing import Any
 
@@ -56,20 +56,12 @@ class ArraySource(ClosingSource):
         Raises:
             InputError: an array of another shape or type, or a one-pass iterator that was read before.
         """
+        size = (self.info.height, self.info.width)
         for index, array in enumerate(self._from_first()):
             if self.closed:
                 return
-            yield self._frame(index, array)
-
-    def frames_at(self, indices: Collection[int]) -> Iterator[Frame]:
-        """Give these of a sequence or of one array with all frames; whatever else is iterated over may do so once."""
-        if isinstance(self._arrays, (Sequence, np.ndarray)):
-            for index in sorted(index for index in indices if index < len(self._arrays)):
-                yield self._frame(index, self._arrays[index])
-
-    def _frame(self, index: int, array: Any) -> Frame:
-        image = self._checked(index, array, (self.info.height, self.info.width))
-        return Frame(index, f"{index:05d}", Fraction(index) / NOMINAL_RATE, image)
+            image = self._checked(index, array, size)
+            yield Frame(index, f"{index:05d}", Fraction(index) / NOMINAL_RATE, image)
 
     def _from_first(self) -> Iterator[Any]:
         waiting, self._waiting = self._waiting, None

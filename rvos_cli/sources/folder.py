@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 
@@ -64,14 +64,9 @@ class FolderSource(ClosingSource):
         Raises:
             InputError: an image is damaged, or has another size than the first.
         """
-        return self.frames_at(range(len(self._files)))
-
-    def frames_at(self, indices: Collection[int]) -> Iterator[Frame]:
-        """Read these images."""
-        for index in sorted(index for index in indices if index < len(self._files)):
+        for index, file in enumerate(self._files):
             if self.closed:
                 return
-            file = self._files[index]
             path = self._folder / file
             image = read_image(path)
             if image.shape[:2] != (self.info.height, self.info.width):

@@ -7,7 +7,7 @@ First station of the flow; knows numpy only.
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -105,9 +105,6 @@ class FrameSource(Protocol):
 
     def __iter__(self) -> Iterator[Frame]:
         """Read from the first frame on; raises InputError where a frame cannot be read and the rest is useless."""
-
-    def frames_at(self, indices: Collection[int]) -> Iterator[Frame]:
-        """Read some frames before their turn, beside an iteration; none where frames come only once."""
 
     def close(self) -> None:
         """End an iteration that still runs; a closed source is not read again."""

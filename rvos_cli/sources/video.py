@@ -6,10 +6,9 @@ First station of the flow; PyAV (the ffmpeg libraries) decodes from start to end
 
 from __future__ import annotations
 
-from collections.abc import Collection, Generator, Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -123,22 +122,12 @@ class VideoSource(ClosingSource):
         Raises:
             InputError: the file can no longer be opened.
         """
-        return self._read(None)
-
-    def frames_at(self, indices: Collection[int]) -> Iterator[Frame]:
-        """Decode up to the last of these frames, and make pictures of them alone."""
-        wanted = frozenset(indices)
-        return islice(self._read(wanted), len(wanted))
-
-    def _read(self, wanted: Collection[int] | None) -> Iterator[Frame]:
         clock = FrameClock(self._time_base, self._rate, by_decoding_time=self._by_decoding_time)
         standard, reformatter = StandardRange(), VideoReformatter()
         for index, frame in enumerate(self._frames()):
             if self.closed:
                 return
             time = clock.time(frame.pts, frame.dts)
-            if wanted is not None and index not in wanted:
-                continue
             duration = frame.duration * self._time_base if frame.duration else None
             image = self._image(self._in_standard_range(frame, standard), index, reformatter)
             yield Frame(index, f"{index:05d}", time, image, duration, clock.origin)
@@ -281,15 +270,13 @@ class VideoSource(ClosingSource):
         PyAV's side data and its frame hold each other, so that a frame whose side data were read stays in memory until
         the garbage collector comes: a hundred frames of a large video.
         """
-        rotation, turn = self._turned  # two iterations may be under way
-        if frame.rotation != rotation:
+        if frame.rotation != self._turned[0]:
             matrices = side_data(frame, "DISPLAYMATRIX")
-            asked = turn_of(matrices[0]) if matrices else UPRIGHT
-            if asked is None:
+            turn = turn_of(matrices[0]) if matrices else UPRIGHT
+            if turn is None:
                 self.warn(f"{self._name} asks for a rotation that is no multiple of 90 degrees; it is shown unrotated")
-            turn = asked or UPRIGHT
-            self._turned = (frame.rotation, turn)
-        return turn
+            self._turned = (frame.rotation, turn or UPRIGHT)
+        return self._turned[1]
 
     def _open(self) -> Any:
         try:

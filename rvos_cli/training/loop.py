@@ -10,7 +10,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
 
@@ -92,7 +92,8 @@ def train(
             wants weights to start from.
         WeightsError: the weights to start from, or the checkpoint, cannot be used.
     """
-    _check_data(options)
+    if not (options.output / CHECKPOINT).exists():
+        _check_data(options)
     with ExitStack() as last, processes.joined(options.device) as device, ExitStack() as stack:
         state, doubt = _begin(options, device, on_clip)
         log = validation = None
@@ -144,9 +145,10 @@ def train(
 
 
 def _check_data(options: TrainOptions) -> None:
-    """List what the run will read, so that it leaves nothing behind where that is not there."""
-    clip_dataset(options, options.recipe.stage(0))
-    held_out_sequences(options)
+    """List what a new run will read, so that it leaves nothing behind where that is not there."""
+    whole = replace(options, recipe=replace(options.recipe, divided=0.0))  # clips are taken apart later
+    clip_dataset(whole, whole.recipe.stage(0))
+    held_out_sequences(whole)
 
 
 def _begin(options: TrainOptions, device: torch.device, on_clip: Callable[[str], None]) -> tuple[RunState, str]:

@@ -223,7 +223,7 @@ def test_batch_tells_of_masks_that_are_of_no_input(rvos, clip, quick):
     done = rvos("batch", "tree", "--frame-masks", "fixes", *quick)
     assert (done.code, Path("rvos-out").exists()) == (1, False)
     assert done.err == (
-        f"error: fixes has masks, but of no input below tree; put those of clip.mp4 into {Path('fixes/clip')}\n"
+        f"error: fixes has masks, but of no input below tree; put those of clip into {Path('fixes/clip')}\n"
     )
     Path("fixes/clip").mkdir()
     shutil.copy("fixes/00002.png", "fixes/clip")

@@ -83,17 +83,3 @@ def test_an_input_that_does_not_know_its_length_can_be_read() -> None:
 
     source = open_source(Bar())
     assert source.info.frames is None and indices(list(source)) == [0, 1, 2]
-
-
-def test_frames_of_a_sequence_alone_are_read_before_their_turn() -> None:
-    images = [media.test_frame(index) for index in range(6)]
-    for input in (images, np.stack(images)):
-        source = open_source(input)
-        frames = iter(source)
-        assert next(frames).index == 0
-        early = list(source.frames_at([4, 2, 9]))
-        assert [frame.index for frame in early] == indices(early) == [2, 4]
-        assert indices(list(frames)) == [1, 2, 3, 4, 5]
-    source = open_source(iter(images))
-    assert list(source.frames_at([2])) == []
-    assert indices(list(source)) == [0, 1, 2, 3, 4, 5]

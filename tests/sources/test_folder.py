@@ -141,12 +141,3 @@ def test_a_linked_folder_keeps_the_name_of_the_link(tmp_path: Path) -> None:
     Image.new("RGB", (8, 8)).save(tmp_path / "take-17" / "0.png")
     (tmp_path / "street").symlink_to(tmp_path / "take-17", target_is_directory=True)
     assert open_source(tmp_path / "street").info.stem == "street"
-
-
-def test_images_are_read_before_their_turn_and_no_others(tmp_path: Path) -> None:
-    for index in range(6):
-        Image.fromarray(media.test_frame(index)).save(tmp_path / f"{index}.png")
-    source = open_source(tmp_path)
-    (tmp_path / "3.png").write_bytes(b"")
-    early = list(source.frames_at({4, 1, 7}))
-    assert [(frame.index, frame.name) for frame in early] == [(1, "1"), (4, "4")] and indices(early) == [1, 4]

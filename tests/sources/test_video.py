@@ -266,27 +266,3 @@ def test_clock_goes_over_to_decoding_times_only_where_these_are_sound() -> None:
     assert times((0, 2), (3, 3), (2, 4), (4, 5), (1, 6), (5, None)) == [0, 3, 4, 5, 6, 7]
     assert times((0, 0), (1, 1), (2, 2), (0, 0), (1, 1), (2, 2)) == [0, 1, 2, 3, 4, 5]  # a reset of both
     assert times((0, 0), (40, 1), (3, 2), (4, 3)) == [0, 40, 41, 42]  # a reset by more than codecs reorder
-
-
-def test_frames_are_read_before_their_turn_beside_the_others(tmp_path: Path) -> None:
-    with open_source(media.variable_rate(tmp_path / "v.mp4", [0, 40, 100, 110, 300])) as source:
-        frames = iter(source)
-        every = [next(frames)]
-        early = list(source.frames_at({3, 1, 99}))
-        every += frames
-        assert [frame.index for frame in early] == [1, 3]
-        for frame in early:
-            same = every[frame.index]
-            assert (frame.name, frame.time) == (same.name, same.time) and np.array_equal(frame.image, same.image)
-
-
-def test_what_is_read_before_its_turn_ends_with_the_last_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    decoded: list[int] = []
-    with open_source(media.encode(tmp_path / "v.mp4", count=90)) as source:
-        images = source._image
-        monkeypatch.setattr(
-            source, "_image", lambda frame, index, way: decoded.append(index) or images(frame, index, way)
-        )
-        early = source.frames_at([2, 5])
-        assert next(early).index == 2 and decoded == [2]
-        assert [frame.index for frame in early] == [5] and decoded == [2, 5]

@@ -65,6 +65,14 @@ def test_a_run_takes_clips_apart_once_and_learns_from_them(options: TrainOptions
     assert all(torch.equal(one[name], other[name]) for name in one)
 
 
+def test_a_part_that_has_gone_is_made_again(options: TrainOptions):
+    train(options)
+    part = options.output / "parts/davis2016/paragliding/00022.png"
+    part.unlink()
+    (options.output / "checkpoint.pt").unlink()
+    assert train(options).finished and part.exists()
+
+
 def test_the_first_steps_of_a_run_do_not_depend_on_when_its_clips_were_taken_apart(
     options: TrainOptions, small_network: RVOS
 ):

@@ -86,6 +86,11 @@ def test_a_run_that_cannot_begin_leaves_nothing_and_tells_nothing_else(
     assert not options.output.exists() and not warnings
 
 
+def test_a_run_that_is_over_needs_no_data_any_more(options: TrainOptions, tmp_path: Path):
+    assert train(options).finished
+    assert train(replace(options, data=tmp_path / "nowhere")).finished
+
+
 def test_weights_of_another_network_are_no_start(options: TrainOptions):
     with pytest.raises(WeightsError, match="another network"):
         train(replace(options, recipe=replace(TINY, model=ModelConfig(hidden_size=32, key_dim=8))))
