@@ -228,11 +228,17 @@ def _find_frame_masks(parent: Path, stem: str, masks: Path | None) -> Path | Non
 
 
 def unused_masks(jobs: Sequence[Job], frame_masks: Path) -> list[Path]:
-    """Return the folders of *frame_masks*, itself included, whose images are of none of the jobs."""
-    used = {job.frame_masks for job in jobs}
+    """Return the folders of *frame_masks*, itself included, that hold images which are of none of the jobs."""
+    inputs = {path for job in jobs for path in (job.input, job.frame_masks)}
+    first = {job.first_mask for job in jobs}
     below = (Path(folder) for folder, _, _ in os.walk(frame_masks))
-    folders = [folder for folder in sorted(below) if folder not in used and not folder.name.startswith(".")]
-    return [folder for folder in folders if any(child.suffix.lower() in IMAGE_SUFFIXES for child in _children(folder))]
+    shown = (path for path in below if not any(part.startswith(".") for part in path.relative_to(frame_masks).parts))
+    return [
+        folder
+        for folder in sorted(shown)
+        if folder not in inputs
+        and any(child.suffix.lower() in IMAGE_SUFFIXES and child not in first for child in _children(folder))
+    ]
 
 
 def no_first_mask_of(jobs: Sequence[Job], root: Path, masks: Path) -> bool:

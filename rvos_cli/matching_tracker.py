@@ -48,6 +48,7 @@ class MatchingTracker(Tracker):
         self.memory = Memory()
         self.coming: Coming | None = None  # the next frame with a whole mask, where it says something of this one
         self._expected: Coming | None = None  # what of that is remembered
+        self._corrected: frozenset[int] = frozenset()  # who has been put right by a mask
         self._absence = Absence(self.model.matching.temperature)
         self._whereabouts = Whereabouts(self.options.threshold)
         self.doubts = True  # whether masks may contradict what was followed
@@ -63,6 +64,14 @@ class MatchingTracker(Tracker):
         other._absence = self._absence.behind_cut(self.ids, self.memory.later)
         other.state, other.masks = None, None if self.masks is None else torch.zeros_like(self.masks)
         return other
+
+    @property
+    def foresees(self) -> bool:
+        """Whether a frame that is yet to come says something of this one: of those alone who have been put right.
+
+        What others were named by may be wrong, which the next mask could not tell of frames that go by it already.
+        """
+        return bool(self._corrected)
 
     def turned(self) -> MatchingTracker:
         """Return another one that may go on from here as well, back through the frames, and looks for nobody."""
@@ -129,7 +138,12 @@ class MatchingTracker(Tracker):
         given = frozenset(np.unique(mask[mask > 0]).tolist())
         gone = frozenset(self.ids) - given if whole else frozenset[int]()
         corrected = (given & frozenset(self.ids)) - self._from_before
+        if self._expected is not None:
+            self._expected = None
+            self.memory.expect(None)  # or it would be looked for where its own mask says
+            self.memory.read_at_once()
         if self.doubts:
+            self._corrected |= corrected
             wrong = self._contradicted(mask, corrected | (gone - self._absence.ids), frame)
             self.memory.doubt([slot for slot in wrong if self.ids[slot] in given])
             self.memory.doubt([slot for slot in wrong if self.ids[slot] in gone], gone=True)
@@ -198,15 +212,19 @@ class MatchingTracker(Tracker):
             changed = mask is not None or len(finds.logits) > 0
             slots = [slot for slot, identity in enumerate(self.ids) if identity in sure]
             self.memory.add(seen.references(out.keys), self.index, changed=changed, sure=slots)
-            if self.coming is not self._expected or (changed and self.coming is not None):
+            if self.coming is not self._expected:
                 self._expect(self.coming, (out.logits.shape[-2], out.logits.shape[-1]))
             self._absence.begin(self._whereabouts.lost(self.ids), self.ids, self.memory.later)
         if self.discover and self.index > 0:
             self._newcomers.note(out.keys)
 
     def _expect(self, coming: Coming | None, size: tuple[int, int]) -> None:
-        """Remember what a frame to come says of those who are known."""
-        frame = None if coming is None else References.of(coming.keys, self._planes(coming.labels, self.ids, size))
+        """Remember what a frame to come says of those who have been put right."""
+        frame = None
+        if coming is not None:
+            shares = tuple(float(identity in self._corrected) for identity in self.ids)
+            frame = References.of(coming.keys, self._planes(coming.labels, self.ids, size))
+            frame = replace(frame, known=() if all(shares) else (shares,))
         self.memory.expect(frame)
         self._expected = coming
 

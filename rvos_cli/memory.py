@@ -20,8 +20,8 @@ class MemoryRules:
 
     The first frame is kept, the newest one in which a mask was given or an object found, such between them as show an
     object that neither does, and some others, which are read from the next but one frame on: so it is mostly known
-    before a frame's step what the next one reads. Beside a mask that corrects somebody, the one before it that did is
-    kept, and then the next frame with a whole mask is read before its turn.
+    before a frame's step what the next one reads. The newest before it whose mask corrects somebody is kept, too, and
+    then the next frame with a whole mask is read before its turn.
 
     Args:
         between: so many of those between them, the newest.
@@ -144,17 +144,16 @@ class Memory:
             self.later = self.later.frames(0, count) + some.frames(-rules.recent)
 
     def expect(self, frame: References | None) -> None:
-        """Trust a frame that is yet to come in place of the one that was expected before, until something changes."""
+        """Trust a frame that is yet to come in place of the one that was expected before."""
         if self.later is None:
             return
         given, recent = self.later.frames(0, len(self._sure)), self.later.frames(self.later.trusted)
         trusted = given if frame is None else given + frame
         self.next = self.later = replace(trusted + recent, trusted=len(trusted))
 
-    @property
-    def is_sure(self) -> bool:
-        """Whether the newest of the frames in which something was given or found is not to be doubted of somebody."""
-        return bool(self._sure and self._sure[-1])
+    def read_at_once(self) -> None:
+        """Read in this frame what the next ones will."""
+        self.kept = self.later
 
     def _given(self, newest: References, sure: frozenset[int]) -> References:
         """Return the frames to be trusted from now on, of those before and the newest, in their order."""
@@ -162,7 +161,7 @@ class Memory:
             self._sure = (sure,)
             return newest
         frames = [self.later.frames(place, place + 1) for place in range(len(self._sure))]
-        places = {0, len(frames) - 1} if sure & self._sure[-1] else {0}
+        places = {0, *[place for place, objects in enumerate(self._sure) if objects][-1:]}
         others = sum((frames[place] for place in places), newest)
         between = _only_shown_in(frames, set(range(len(frames))) - places, others)[-self.rules.between :]
         chosen = sorted(places | set(between))

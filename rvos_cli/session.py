@@ -117,7 +117,7 @@ class Session:
                 cut = None  # there is somebody, who is pale or small
             if self._announced and not self._idle:
                 self._announce(ahead, follows=cut is None)
-            if foresight is not None:
+            if foresight is not None and isinstance(self._tracker, MatchingTracker) and self._tracker.foresees:
                 foresight.look(self._place + 1, ahead)
             yield shots.take()  # and keep no name for it: it must not stay alive while the next one is awaited
 
@@ -252,8 +252,8 @@ class Session:
             seen, self._opening = self._opening, None
             if seen is None or mask is not None:
                 if isinstance(self._tracker, MatchingTracker) and self._foresight is not None:
-                    sure = self._tracker.memory.is_sure
-                    self._tracker.coming = self._foresight.coming(view, self._keys) if sure else None
+                    foresees = self._tracker.foresees
+                    self._tracker.coming = self._foresight.coming(view, self._keys) if foresees else None
                 frame = self._encode(image, network, view)
                 seen = self._tracker.step(frame, None if mask is None else view.area.of(mask), whole=whole)
             self.confidence = _confidence(self._tracker, seen)

@@ -92,6 +92,15 @@ def test_whether_first_masks_are_of_any_input_is_told(tree: Path, tmp_path: Path
     assert not no_first_mask_of(plan(tree, output=tmp_path / "out", masks=first), tree, first)
 
 
+def test_first_masks_may_lie_among_the_others(tree: Path, tmp_path: Path):
+    both = tmp_path / "both"
+    write_mask(both / "b.png", square_labels())
+    jobs = plan(tree, output=tmp_path / "out", masks=both, frame_masks=both)
+    assert unused_masks(jobs, both) == [] and not no_first_mask_of(jobs, tree, both)
+    write_mask(both / ".cache" / "x" / "0.png", square_labels())
+    assert unused_masks(jobs, both) == []
+
+
 def test_masks_beside_the_inputs_are_of_no_folder_above(tree: Path, tmp_path: Path):
     jobs = plan(tree, output=tmp_path / "out", masks=tree.parent)
     assert any(job.first_mask for job in jobs) and no_first_mask_of(jobs, tree, tree.parent)

@@ -9,12 +9,13 @@ import pytest
 import small_demo
 import torch
 from small_demo import SMALL, Picture, Pictured
-from test_corrections import HIDDEN, right, walled
+from test_corrections import HIDDEN, exchanged, right, walled
 
 import rvos_cli as rvos
 from rvos_cli.ahead import ReadAhead
 from rvos_cli.errors import MaskError
 from rvos_cli.foresight import Foresight
+from rvos_cli.matching_tracker import MatchingTracker
 from rvos_cli.session import Session
 from rvos_cli.views import View, ViewRules, plain_view, view_of
 
@@ -135,6 +136,35 @@ def test_what_is_gone_in_the_next_mask_is_less_often_taken_for_something_else_be
     assert 0 < mistaken < 0.6 * mistaken_before
     for index in (*range(HIDDEN[0]), *range(HIDDEN[-1] + 1, len(with_))):
         assert min(overlap(with_[index], right()[index], identity) for identity in (1, 2, 3)) > 0.85
+
+
+@pytest.mark.parametrize("foresee", [True, False])
+def test_a_first_mask_of_whom_nobody_has_corrected_yet_is_doubted_by_the_next_one(foresee: bool):
+    frames, wrong = small_demo.clip()[:10], exchanged(right()[0], 1, 2)
+    masks = {0: wrong, 3: np.where(right()[3] == 3, 3, 0).astype(np.uint8), 8: right()[8]}
+    session = Session(small_demo.lite(), options=SMALL, discover=False)
+    foresight = Foresight(Known({8: masks[8]}), lambda image: 100) if foresee else None
+    for index, frame in enumerate(session.looking_ahead(map(Pictured, frames), foresight)):
+        session.step(frame.image, masks.get(index), whole=index == 8)
+        memory = session._tracker.memory  # type: ignore[attr-defined]
+        if index == 6 and foresee:
+            assert memory.later.shares[memory.later.trusted - 1] == (0.0, 0.0, 1.0)
+    session.close()
+    assert [memory.later.shares_of(slot)[0] < 0.1 for slot in range(3)] == [True, True, False]
+
+
+def test_what_a_mask_contradicts_is_asked_of_who_does_not_know_it(monkeypatch: pytest.MonkeyPatch):
+    read: list[bool] = []
+    ask = MatchingTracker._contradicted
+
+    def noted(tracker: MatchingTracker, *arguments: object) -> list[int]:
+        if tracker.memory.kept is not None:
+            read.append(tracker.memory.kept.trusted == len(tracker.memory._sure))
+        return ask(tracker, *arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(MatchingTracker, "_contradicted", noted)
+    followed(small_demo.clip()[:12], {index: right()[index] for index in (0, 3, 7, 10)}, foresee=True)
+    assert read == [True] * 3
 
 
 def test_before_a_mask_has_been_corrected_nothing_is_foreseen():

@@ -201,15 +201,25 @@ def test_a_frame_that_is_expected_is_trusted_until_something_changes():
 def test_nothing_is_expected_before_the_first_frame():
     memory = Memory()
     memory.expect(frame(3))
-    assert memory.later is None and not memory.is_sure
+    assert memory.later is None
 
 
-def test_a_memory_is_sure_if_its_newest_mask_corrects_somebody():
-    memory = corrected([(0,), (0,)], first_is_sure=False)
-    assert memory.is_sure and memory.trusted().is_sure and memory.behind_cut().is_sure
-    memory.add(frame(2), 2, changed=True)
-    assert not memory.is_sure
-    assert not corrected([(0,)], first_is_sure=False).is_sure
+def test_what_is_read_at_once_is_read_in_this_frame():
+    memory = corrected([(0,), (0,)])
+    memory.expect(showing(20, 0))
+    memory.advance()
+    memory.expect(None)
+    assert numbers(memory.kept) == [0, 1, 20]
+    memory.read_at_once()
+    assert numbers(memory.kept) == [0, 1]
+
+
+def test_of_masks_that_correct_one_or_the_other_the_newest_before_is_kept():
+    memory = Memory()
+    for number, sure in enumerate([(), (0,), (1,), (0,), ()]):
+        memory.advance()
+        memory.add(frame(number + 1), number, changed=number > 0, sure=sure)
+    assert numbers(memory.later) == [1, 4, 5]
 
 
 def test_of_whom_is_doubted_what_is_sure_and_what_is_to_come_count_as_before():
@@ -231,13 +241,15 @@ def test_of_whom_is_doubted_what_is_sure_and_what_is_to_come_count_as_before():
 
 
 def test_who_is_sure_stays_so_in_another_place():
-    memory = corrected([(0,), (1,)], first_is_sure=False)
-    memory.add(showing(2, 0), 2, changed=True, sure=[1])
-    memory.select([2, 1])
+    memory = Memory()
+    for number, sure in enumerate([(), (1,), (0, 1)]):
+        memory.add(showing(number, 0, 1, 2), number, changed=number > 0, sure=sure)
+    memory.select([1, 2])
     memory.doubt([0, 1])
+    little = pytest.approx(0.011, abs=0.001)
     assert numbers(memory.later) == [0, 1, 2]
-    assert memory.later.shares_of(0)[1:] == (1.0, pytest.approx(0.011, abs=0.001))
-    assert memory.later.shares_of(1)[1:] == (1.0, 1.0)
+    assert memory.later.shares_of(0) == (little, 1.0, 1.0)
+    assert memory.later.shares_of(1) == (little, little, little)
 
 
 def test_what_is_sure_is_known_by_the_frames_that_stay():

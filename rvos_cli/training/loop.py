@@ -9,7 +9,7 @@ from __future__ import annotations
 import signal
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
@@ -92,9 +92,9 @@ def train(
             wants weights to start from.
         WeightsError: the weights to start from, or the checkpoint, cannot be used.
     """
-    if not (options.output / CHECKPOINT).exists():
-        _check_data(options)
+    _check_data(options)
     with ExitStack() as last, processes.joined(options.device) as device, ExitStack() as stack:
+        last.callback(_drop_empty, options.output)
         state, doubt = _begin(options, device, on_clip)
         log = validation = None
         if processes.is_first():
@@ -145,10 +145,16 @@ def train(
 
 
 def _check_data(options: TrainOptions) -> None:
-    """List what a new run will read, so that it leaves nothing behind where that is not there."""
-    whole = replace(options, recipe=replace(options.recipe, divided=0.0))  # clips are taken apart later
-    clip_dataset(whole, whole.recipe.stage(0))
-    held_out_sequences(whole)
+    """List what the run will read, so that it leaves nothing behind where that is not there."""
+    if not (options.output / CHECKPOINT).exists():
+        whole = replace(options, recipe=replace(options.recipe, divided=0.0))  # clips are taken apart later
+        clip_dataset(whole, whole.recipe.stage(0))
+    held_out_sequences(options)
+
+
+def _drop_empty(folder: Path) -> None:
+    with suppress(OSError):  # there is something in it, or somebody else has removed it
+        folder.rmdir()
 
 
 def _begin(options: TrainOptions, device: torch.device, on_clip: Callable[[str], None]) -> tuple[RunState, str]:

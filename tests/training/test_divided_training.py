@@ -65,6 +65,12 @@ def test_a_run_takes_clips_apart_once_and_learns_from_them(options: TrainOptions
     assert all(torch.equal(one[name], other[name]) for name in one)
 
 
+def test_a_run_that_cannot_take_clips_apart_leaves_no_folder(options: TrainOptions):
+    with pytest.raises(UsageError, match="has to be trained"):
+        train(replace(options, init=None))
+    assert not options.output.exists()
+
+
 def test_a_part_that_has_gone_is_made_again(options: TrainOptions):
     train(options)
     part = options.output / "parts/davis2016/paragliding/00022.png"
