@@ -10,18 +10,14 @@ what is doubtful. Last, over objects whose J varies: the rank correlation of the
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from datetime import date
 from pathlib import Path
 
 import numpy as np
-import torch
-from late import read_clip
+from clip_folders import begin, clip_parser, read_clip
 from numpy.typing import NDArray
-from speed_machine import processor, shown_command
 
 import rvos_cli as rvos
 from rvos_cli.errors import RvosError
@@ -35,16 +31,10 @@ Values = NDArray[np.float64]
 
 def main(words: Sequence[str] | None = None) -> int:
     """Measure and print; return the exit code."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("clips", type=Path, nargs="+", metavar="CLIP", help="a folder of frames")
+    parser = clip_parser(__doc__)
     parser.add_argument("--every", type=int, default=1, metavar="N", help="take every Nth frame")
-    parser.add_argument("--weights", default="lite", metavar="NAME|PATH")
-    parser.add_argument("--device", default="auto")
-    chosen = parser.parse_args(words)
-    model = rvos.load_model(chosen.weights, device=chosen.device)
+    chosen, model = begin(parser, words, "confidence.py")
     objects = [pair for clip in chosen.clips for pair in measure(model, clip, chosen.every)]
-    print(f"{date.today()}, {processor()}, torch {torch.__version__}, {chosen.weights} {model.sha256[:8]}\n")
-    print(f"`{shown_command('confidence.py', sys.argv[1:])}`\n")
     print(f"{len(chosen.clips)} clips, {len(objects)} objects\n")
     score, sure = (np.concatenate([pair[place] for pair in objects]) for place in (0, 1))
     print(

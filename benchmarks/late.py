@@ -11,21 +11,16 @@ and nobody else was followed before.
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Sequence
-from datetime import date
-from pathlib import Path
 
 import numpy as np
-import torch
+from clip_folders import begin, clip_parser, read_clip
 from numpy.typing import NDArray
-from PIL import Image
-from speed_machine import processor, shown_command
 
 import rvos_cli as rvos
-from rvos_cli.errors import DatasetError, RvosError
-from rvos_cli.evaluation import boundary_f, jaccard, read_mask
+from rvos_cli.errors import RvosError
+from rvos_cli.evaluation import boundary_f, jaccard
 
 LATER = 10  # the frame in which the others are named
 Labels = NDArray[np.uint8]
@@ -33,14 +28,7 @@ Labels = NDArray[np.uint8]
 
 def main(words: Sequence[str] | None = None) -> int:
     """Measure and print; return the exit code."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("clips", type=Path, nargs="+", metavar="CLIP", help="a folder of frames and masks")
-    parser.add_argument("--weights", default="lite", metavar="NAME|PATH")
-    parser.add_argument("--device", default="auto")
-    chosen = parser.parse_args(words)
-    model = rvos.load_model(chosen.weights, device=chosen.device)
-    print(f"{date.today()}, {processor()}, torch {torch.__version__}, {chosen.weights} {model.sha256[:8]}\n")
-    print(f"`{shown_command('late.py', sys.argv[1:])}`\n")
+    chosen, model = begin(clip_parser(__doc__), words, "late.py")
     print("| clip | objects | named while others are followed, J&F | alone |")
     print("| --- | --- | --- | --- |")
     everything = []
@@ -52,19 +40,6 @@ def main(words: Sequence[str] | None = None) -> int:
         )
     print(f"| all | {len(everything)} | {' | '.join(f'{x:.3f}' for x in np.mean(everything, axis=0))} |")
     return 0
-
-
-def read_clip(folder: Path) -> tuple[list[Labels], list[Labels]]:
-    """Return the frames (H, W, 3) of a folder and its true masks (H, W), beside them or as DAVIS has them.
-
-    Raises:
-        DatasetError: not every frame has its mask.
-    """
-    beside = Path(*("Annotations" if part == "JPEGImages" else part for part in folder.parts))
-    frames, masks = sorted(folder.glob("*.jpg")), sorted(beside.glob("*.png"))
-    if not frames or [path.stem for path in frames] != [path.stem for path in masks]:
-        raise DatasetError(f"{folder} is no clip", cure="every frame (.jpg) needs a mask (.png)")
-    return [np.asarray(Image.open(path).convert("RGB")) for path in frames], [read_mask(path) for path in masks]
 
 
 def measure(model: rvos.Segmenter, frames: list[Labels], truths: list[Labels]) -> list[tuple[float, float]]:

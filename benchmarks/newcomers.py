@@ -13,19 +13,14 @@ and leave, and forwards, where they return; J of the object that they were at fi
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import date
 from itertools import product
-from pathlib import Path
 
 import numpy as np
-import torch
-from late import read_clip
+from clip_folders import begin, clip_parser, read_clip
 from numpy.typing import NDArray
-from speed_machine import processor, shown_command
 
 import rvos_cli as rvos
 from rvos_cli.errors import DatasetError, RvosError
@@ -41,14 +36,7 @@ Masks = NDArray[np.bool_]
 
 def main(words: Sequence[str] | None = None) -> int:
     """Measure and print; return the exit code."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("clips", type=Path, nargs="+", metavar="CLIP", help="a folder of frames")
-    parser.add_argument("--weights", default="lite", metavar="NAME|PATH")
-    parser.add_argument("--device", default="auto")
-    chosen = parser.parse_args(words)
-    model = rvos.load_model(chosen.weights, device=chosen.device)
-    print(f"{date.today()}, {processor()}, torch {torch.__version__}, {chosen.weights} {model.sha256[:8]}\n")
-    print(f"`{shown_command('newcomers.py', sys.argv[1:])}`\n")
+    chosen, model = begin(clip_parser(__doc__), words, "newcomers.py")
     print("| clip | comes in: all | best object | begun there | comes back: as the same | best object | objects |")
     print("| --- | --- | --- | --- | --- | --- | --- |")
     rows = []

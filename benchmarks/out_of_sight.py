@@ -16,22 +16,18 @@ object while it comes out behind a wall, and when it is back.
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import date
 from itertools import pairwise
 from pathlib import Path
 from typing import Literal, TypeAlias
 
 import numpy as np
-import torch
-from late import read_clip
+from clip_folders import begin, clip_parser, read_clip
 from newcomers import best_of, of_one
 from numpy.typing import NDArray
 from PIL import Image
-from speed_machine import processor, shown_command
 
 import rvos_cli as rvos
 from rvos_cli.errors import DatasetError, RvosError
@@ -87,19 +83,13 @@ class Film:
 
 def main(words: Sequence[str] | None = None) -> int:
     """Measure and print; return the exit code."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("clips", type=Path, nargs="+", metavar="CLIP", help="a folder of frames")
+    parser = clip_parser(__doc__)
     parser.add_argument("--scenery", type=Path, required=True, metavar="DIR", help="a folder of photographs")
-    parser.add_argument("--weights", default="lite", metavar="NAME|PATH")
-    parser.add_argument("--device", default="auto")
-    chosen = parser.parse_args(words)
-    model = rvos.load_model(chosen.weights, device=chosen.device)
+    chosen, model = begin(parser, words, "out_of_sight.py")
     clips = [small_clip(folder) for folder in sorted(chosen.clips, key=lambda folder: folder.name)]
     photographs = [scenery(path) for path in sorted(chosen.scenery.glob("*.jpg"))]
     if len(clips) < 2 or not photographs:
         raise DatasetError("there is nothing to make films of", cure="name two clips and a folder of photographs")
-    print(f"{date.today()}, {processor()}, torch {torch.__version__}, {chosen.weights} {model.sha256[:8]}\n")
-    print(f"`{shown_command('out_of_sight.py', sys.argv[1:])}`\n")
     print("| film | | films | before | taken for it: of the picture | of the other | films | coming back | back |")
     print("| --- | --- | --- | --- | --- | --- | --- | --- | --- |")
     ways: dict[str, tuple[Way, ...]] = {"swing": ("track", "segment"), "wall": ("track", "track, told", "segment")}

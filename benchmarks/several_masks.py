@@ -11,17 +11,13 @@ may be compared, and in all of a row's own.
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Sequence
-from datetime import date
-from pathlib import Path
 
 import numpy as np
-import torch
-from late import only, read_clip
+from clip_folders import begin, clip_parser, read_clip
+from late import only
 from numpy.typing import NDArray
-from speed_machine import processor, shown_command
 
 import rvos_cli as rvos
 from rvos_cli.errors import RvosError
@@ -33,14 +29,7 @@ Labels = NDArray[np.uint8]
 
 def main(words: Sequence[str] | None = None) -> int:
     """Measure and print; return the exit code."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("clips", type=Path, nargs="+", metavar="CLIP", help="a folder of frames and masks")
-    parser.add_argument("--weights", default="lite", metavar="NAME|PATH")
-    parser.add_argument("--device", default="auto")
-    chosen = parser.parse_args(words)
-    model = rvos.load_model(chosen.weights, device=chosen.device)
-    print(f"{date.today()}, {processor()}, torch {torch.__version__}, {chosen.weights} {model.sha256[:8]}\n")
-    print(f"`{shown_command('several_masks.py', sys.argv[1:])}`\n")
+    chosen, model = begin(clip_parser(__doc__), words, "several_masks.py")
     clips = [measure(model, *read_clip(folder)) for folder in chosen.clips]
     print("| masks behind the first | clips | objects | same frames, J&F | all frames without a mask |")
     print("| --- | --- | --- | --- | --- |")
