@@ -61,9 +61,8 @@ class Memory:
         self.next: References | None = None
         self.later: References | None = None
         self.last: References | None = None
-        self._sure: tuple[
-            frozenset[int], ...
-        ] = ()  # of each trusted frame that has come, the objects not to be doubted
+        # Of each trusted frame that has come, the objects that are not to be doubted.
+        self._sure: tuple[frozenset[int], ...] = ()
 
     def trusted(self) -> Memory:
         """Return a memory of the frames alone that are trusted most."""

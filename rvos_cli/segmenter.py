@@ -53,7 +53,7 @@ def load_model(
 
     Args:
         name: a name that ``rvos weights list`` shows, a weights file, or a published checkpoint's folder or zip.
-        device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``; only ``auto`` ever chooses another.
+        device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``, or torch's own; only ``auto`` ever chooses another.
         half: 16-bit arithmetic; None lets the device decide, and a processor compare references in 8 bits; False is
             float32 everywhere.
         compiled: whether a processor's work goes through OpenVINO, where that is installed, and a GPU's through CUDA

@@ -81,6 +81,17 @@ def test_who_is_named_for_the_first_time_may_be_doubted():
     assert shares(session, session.objects.index(2)) == (0.0, 1.0, 0.0, 1.0, 1.0)
 
 
+def test_a_whole_mask_is_sure_of_all_who_were_known_and_of_nobody_else():
+    session = Session(small_demo.lite(), options=SMALL, discover=False)
+    frames, first = small_demo.clip(), np.where(small_demo.first_mask() == 3, 0, small_demo.first_mask())
+    session.step(frames[0], first.astype(np.uint8))
+    session.step(frames[1], np.where(np.isin(right()[1], (2, 3)), right()[1], 0).astype(np.uint8), whole=True)
+    ids = session.objects
+    sure = [{ids[slot] for slot in slots} for slots in session._tracker.memory._sure]
+    session.close()
+    assert sure == [set(), {1, 2}]  # 1 is gone, 3 is new
+
+
 def test_the_first_mask_behind_a_cut_contradicts_nothing_that_was_before_it():
     session = Session(small_demo.lite(), options=SMALL, discover=False)
     frames, other = small_demo.clip(), exchanged(right()[CORRECTED], 1, 2)
