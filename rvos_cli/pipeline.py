@@ -95,8 +95,8 @@ def run(
     """Send every frame of *source* through *follow* into all *sinks*.
 
     Neither the source nor the sinks are closed: that is the caller's part, and tells the sinks whether to finish or
-    to abort. A failure anywhere, an interrupt included, stops all stages after the frame they are at; no thread is
-    left when this returns or raises.
+    to abort. A failure anywhere, an interrupt included, stops all stages after the frame they are at, but *follow*
+    after those that it has read ahead and gives nothing for yet; no thread is left when this returns or raises.
 
     Args:
         source: the frames, read in a thread.
