@@ -41,3 +41,9 @@ def rvos(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tm
         return Outcome(code, out, err)
 
     return call
+
+
+@pytest.fixture
+def quick(colours: None, tiny_weights: Path) -> tuple[str, str, str, str]:
+    """Weights and device for runs whose masks come from the colours."""
+    return ("--weights", str(tiny_weights), "--device", "cpu")
