@@ -140,8 +140,7 @@ class MatchingTracker(Tracker):
         corrected = (given & frozenset(self.ids)) - self._from_before
         if self._expected is not None:
             self._expected = None
-            self.memory.expect(None)  # or it would be looked for where its own mask says
-            self.memory.read_at_once()
+            self.memory.forget_expected()
         if self.doubts:
             self._corrected |= corrected
             wrong = self._contradicted(mask, corrected | (gone - self._absence.ids), frame)

@@ -115,14 +115,7 @@ class Memory:
         to_come = place >= len(self._sure)
         return share if gone or to_come or one in self._sure[place] else math.exp(-self.rules.doubt)
 
-    def add(
-        self,
-        newest: References,
-        index: int,
-        *,
-        changed: bool,
-        sure: Collection[int] = (),
-    ) -> None:
+    def add(self, newest: References, index: int, *, changed: bool, sure: Collection[int] = ()) -> None:
         """Remember this frame.
 
         Args:
@@ -143,15 +136,16 @@ class Memory:
             self.later = self.later.frames(0, count) + some.frames(-rules.recent)
 
     def expect(self, frame: References | None) -> None:
-        """Trust a frame that is yet to come in place of the one that was expected before."""
+        """Trust a frame that is yet to come in place of the one that was expected before, from the next one on."""
         if self.later is None:
             return
         given, recent = self.later.frames(0, len(self._sure)), self.later.frames(self.later.trusted)
         trusted = given if frame is None else given + frame
         self.next = self.later = replace(trusted + recent, trusted=len(trusted))
 
-    def read_at_once(self) -> None:
-        """Read in this frame what the next ones will."""
+    def forget_expected(self) -> None:
+        """Expect nobody, from this frame on: it is the one, and would be read with its own mask."""
+        self.expect(None)
         self.kept = self.later
 
     def _given(self, newest: References, sure: frozenset[int]) -> References:

@@ -204,14 +204,13 @@ def test_nothing_is_expected_before_the_first_frame():
     assert memory.later is None
 
 
-def test_what_is_read_at_once_is_read_in_this_frame():
+def test_what_was_expected_is_forgotten_at_once_when_it_has_come():
     memory = corrected([(0,), (0,)])
     memory.expect(showing(20, 0))
     memory.advance()
-    memory.expect(None)
     assert numbers(memory.kept) == [0, 1, 20]
-    memory.read_at_once()
-    assert numbers(memory.kept) == [0, 1]
+    memory.forget_expected()
+    assert numbers(memory.kept) == numbers(memory.next) == numbers(memory.later) == [0, 1]
 
 
 def test_of_masks_that_correct_one_or_the_other_the_newest_before_is_kept():

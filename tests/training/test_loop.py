@@ -15,7 +15,7 @@ from full_disk import small_files
 from small_training import small_options
 
 from rvos_cli.config import ModelConfig
-from rvos_cli.errors import DatasetError, OutputError, UsageError, WeightsError
+from rvos_cli.errors import OutputError, UsageError, WeightsError
 from rvos_cli.model import RVOS
 from rvos_cli.training.batches import batches_from
 from rvos_cli.training.datasets import ClipDataset
@@ -68,32 +68,6 @@ def test_a_stopped_run_goes_on_with_the_same_steps(options: TrainOptions, tmp_pa
     assert log(options.output) == log(first.output)
     one, other = load_weights(whole.weights).tensors, load_weights(result.weights).tensors
     assert all(torch.equal(one[name], other[name]) for name in one)
-
-
-@pytest.mark.parametrize("lacks", ["data", "init", "validate", "layout"])
-def test_a_run_that_cannot_begin_leaves_nothing_and_tells_nothing_else(
-    options: TrainOptions, tmp_path: Path, lacks: str
-):
-    nowhere, warnings = tmp_path / "nowhere", list[str]()
-    wrong = {
-        "data": replace(options, data=nowhere),
-        "init": replace(options, init=str(nowhere / "weights.safetensors")),
-        "validate": replace(options, validate=nowhere),
-        "layout": replace(options, data=nowhere, recipe=recipe("published-one-shot"), dataset="davis2017"),
-    }[lacks]
-    with pytest.raises((DatasetError, WeightsError), match="nowhere"):
-        train(wrong, on_warning=warnings.append)
-    assert not options.output.exists() and not warnings
-
-
-def test_a_run_that_is_over_needs_no_data_any_more(options: TrainOptions, tmp_path: Path):
-    assert train(options).finished
-    assert train(replace(options, data=tmp_path / "nowhere")).finished
-
-
-def test_weights_of_another_network_are_no_start(options: TrainOptions):
-    with pytest.raises(WeightsError, match="another network"):
-        train(replace(options, recipe=replace(TINY, model=ModelConfig(hidden_size=32, key_dim=8))))
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)])
