@@ -39,6 +39,7 @@ class ModelConfig:
         slots: the largest number of objects of a network without matching; one with it has as many as are asked for.
         key_dim: channels of the matching keys (docs/how_it_works.md); 0 for a network without matching,
             which is the published one.
+        boxes: there is a decoder that outlines the object in a box.
         mean, std: of the input channels, RGB, for values 0..1.
         size: the network's default short side in pixels.
     """
@@ -52,6 +53,7 @@ class ModelConfig:
     mask_input: bool = True
     slots: int = 10
     key_dim: int = 64
+    boxes: bool = False
     mean: tuple[float, float, float] = LITE_MEAN
     std: tuple[float, float, float] = LITE_STD
     size: int = 256

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from rvos_cli.foresight import Foresight
 from rvos_cli.given_masks import VideoMasks
 from rvos_cli.hindsight import HindsightRules, with_hindsight
+from rvos_cli.outliner import Outliner
 from rvos_cli.pipeline import with_labels
 from rvos_cli.results import FrameMasks
 from rvos_cli.session import Session
@@ -22,6 +23,7 @@ def follow(
     session: Session,
     masks: VideoMasks,
     *,
+    outliner: Outliner | None = None,
     live: bool = False,
     on_step: Callable[[int], None] = lambda index: None,
 ) -> Iterator[FrameMasks]:
@@ -31,21 +33,30 @@ def follow(
         frames: of a video, in order.
         session: follows them.
         masks: those that were given.
+        outliner: makes masks of boxes, if any were given.
         live: whether a frame neither waits for the next one nor may be looked at before its turn.
         on_step: called with the index of each frame that has been followed, before it leaves.
     """
     if live:
-        return _followed(frames, session, masks, on_step)
+        return _followed(frames, session, masks, outliner, on_step)
     rules = HindsightRules()
     frames = session.looking_ahead(frames, Foresight(masks, rules.room))
-    return with_hindsight(_followed(frames, session, masks, on_step), masks, session.back, rules)
+    return with_hindsight(_followed(frames, session, masks, outliner, on_step), masks, session.back, rules)
 
 
 def _followed(
-    frames: Iterator[Frame], session: Session, masks: VideoMasks, on_step: Callable[[int], None]
+    frames: Iterator[Frame],
+    session: Session,
+    masks: VideoMasks,
+    outliner: Outliner | None,
+    on_step: Callable[[int], None],
 ) -> Iterator[FrameMasks]:
     for frame in frames:
-        labels = session.step(frame.image, masks.labels(frame.index), whole=masks.whole)
+        mask, doubtful = masks.labels(frame.index), dict[int, float]()
+        if outliner is not None and masks.boxes and frame.index == 0:
+            outlines = outliner.outline(frame.image, masks.boxes, session.options.threshold)
+            mask, doubtful = outlines.labels, outlines.confidence
+        labels = session.step(frame.image, mask, whole=masks.whole)
         on_step(frame.index)
-        yield with_labels(frame, labels, session.confidence)
+        yield with_labels(frame, labels, session.confidence | doubtful)
         del frame, labels  # they must not stay alive while the next one is awaited

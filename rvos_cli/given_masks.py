@@ -9,12 +9,14 @@ import os
 from bisect import bisect_right
 from collections.abc import Callable, Collection, Iterable, Mapping, Sized
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
+from rvos_cli.boxes import Box, Boxes, read_boxes
 from rvos_cli.errors import MaskError, UsageError
 from rvos_cli.mask_colours import OPAQUE, Colours
 from rvos_cli.masks import FirstMask, read_first_mask
@@ -31,14 +33,17 @@ class GivenMasks:
 
     Args:
         first_mask: of the first frame.
+        first_boxes: instead, boxes around its objects.
         masks: of any frames; they say nothing of objects that they do not name.
         frame_masks: instead, whole masks of any frames: an object that one does not name is not in that frame.
 
     Raises:
-        UsageError: *masks* is one mask, or there are *frame_masks*, too, or these are neither a folder nor a mapping.
+        UsageError: *masks* is one mask, or there are *frame_masks*, too, or these are neither a folder nor a mapping;
+            or there are no boxes, or others than boxes, or *first_mask*, too.
     """
 
     first_mask: Mask | None = None
+    first_boxes: Boxes | None = None
     masks: Masks | None = None
     frame_masks: MasksByFrame | None = None
 
@@ -46,6 +51,9 @@ class GivenMasks:
         """Refuse what means something else, or two things."""
         if isinstance(self.masks, (str, os.PathLike)) or (isinstance(self.masks, np.ndarray) and _is_one(self.masks)):
             raise UsageError("masks= is one mask", cure="give it as first_mask=, or as {frame index: mask}")
+        if self.first_mask is not None and self.first_boxes is not None:
+            raise UsageError("first_mask= and first_boxes= are both given", cure="give one of them")
+        _ = self.boxes  # which refuses what are none
         if self.masks is not None and self.frame_masks is not None:
             raise UsageError("masks= and frame_masks= are both given", cure="give one of them")
         if not isinstance(self.frame_masks, (str, os.PathLike, Mapping, type(None))):
@@ -56,21 +64,28 @@ class GivenMasks:
     @property
     def task(self) -> Literal["segment", "track"]:
         """What is to be done: without a mask objects are found, with any the given ones are followed."""
-        none = self.first_mask is None and self.masks is None and self.frame_masks is None
-        return "segment" if none else "track"
+        given = self.first_mask, self.first_boxes, self.masks, self.frame_masks
+        return "segment" if all(one is None for one in given) else "track"
+
+    @cached_property
+    def boxes(self) -> Mapping[int, Box]:
+        """The boxes by the ids of their objects."""
+        return {} if self.first_boxes is None else read_boxes(self.first_boxes)
 
     @property
     def paths(self) -> tuple[Path | None, Path | None] | None:
         """The file of the first mask and the folder of masks; None if anything is given that is neither."""
         first, folder = _path(self.first_mask), _path(self.frame_masks)
         missing = (first is None) != (self.first_mask is None) or (folder is None) != (self.frame_masks is None)
-        return None if missing or self.masks is not None else (first, folder)
+        other = self.first_boxes is not None or self.masks is not None
+        return None if missing or other else (first, folder)
 
 
 class VideoMasks:
     """The masks of one video's frames; of those in colours, a colour is the same object throughout.
 
     Attributes:
+        boxes: around objects of the first frame, by their ids, in the place of a mask of it.
         whole: whether the mask of a frame says all of it.
     """
 
@@ -80,10 +95,11 @@ class VideoMasks:
         Raises:
             MaskError: there are whole masks, but none or one that is of no frame or the second of one.
         """
-        self.whole = given.frame_masks is not None
+        self.boxes, self.whole = given.boxes, given.frame_masks is not None
         self._info, self._argument = source.info, "frame_masks" if self.whole else "masks="
         self._colours = Colours(of_results=self.whole)
-        self._told, self._numbered = set[int](), set[int]()  # ids that masks tell, and that their colours were given
+        self._told, self._numbered = set(self.boxes), set[int]()  # ids that were told, and that colours were given
+        self._colours.note_ids(self.boxes)
         self._latest: tuple[int, FirstMask] | None = None  # or a first mask alone would be read twice
         self._first, self._masks = given.first_mask, given.masks
         if isinstance(given.frame_masks, Mapping):
@@ -154,7 +170,7 @@ class VideoMasks:
         return ids, warnings
 
     def _read_all(self) -> tuple[tuple[int, ...], tuple[str, ...]]:
-        known, before, warnings = set[int](), set[int](), list[str]()
+        known, before, warnings = set(self.boxes), set(self.boxes), list[str]()
         for index in self._indices():
             if (mask := self.at(index)) is None:
                 continue
@@ -201,12 +217,11 @@ class VideoMasks:
 
     def _given(self, index: int) -> Mask | None:
         given = self._next(index)
-        if index or self._first is None:
+        if index or (self._first is None and not self.boxes):
             return given
         if given is not None:
-            raise MaskError(
-                f"{self._argument} has one of frame 0, and the first mask is another", cure="give one of them"
-            )
+            other = "there are boxes for it" if self.boxes else "the first mask is another"
+            raise MaskError(f"{self._argument} has one of frame 0, and {other}", cure="give one of them")
         return self._first
 
     def _indices(self) -> list[int]:

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from rvos_cli.boxes import Boxes
 from rvos_cli.config import DEFAULT_WEIGHTS, InferenceOptions, OutputOptions
 from rvos_cli.device import choose_device, choose_dtype
 from rvos_cli.errors import DeviceError, InputError, MaskError
@@ -28,6 +29,7 @@ from rvos_cli.model.compiling import can_compile
 from rvos_cli.model.folding import fold_norms
 from rvos_cli.model.graphed import WORTH_GRAPHS, GraphedRVOS, for_gpu
 from rvos_cli.model.quantized import can_quantize
+from rvos_cli.outliner import Outliner
 from rvos_cli.outputs import DEFAULT_ROOT, OutputFolder, run_digest
 from rvos_cli.pipeline import run
 from rvos_cli.preprocess import network_input
@@ -35,7 +37,7 @@ from rvos_cli.results import DOUBTFUL, FrameMasks, ObjectTally, RunSummary
 from rvos_cli.session import Session
 from rvos_cli.sources import FrameSource, open_source
 from rvos_cli.version import __version__
-from rvos_cli.weights import Weights, build_model, load_weights, require_task
+from rvos_cli.weights import Weights, build_model, load_weights, require_boxes, require_task
 
 Input: TypeAlias = str | Path | Iterable[NDArray[np.uint8]]
 Progress: TypeAlias = Callable[[int, "int | None"], None]
@@ -107,6 +109,7 @@ class Segmenter:
         if self.config.matching:
             self._model.matching.quantized = device.type == "cpu" and half is not False and can_quantize()
         self._compiled = CompiledRVOS(self._model, half=half)
+        self._outliner = Outliner(self._model, self.device, self._dtype)
 
     def segment(
         self,
@@ -154,6 +157,7 @@ class Segmenter:
         input: Input,
         *,
         first_mask: Mask | None = None,
+        first_boxes: Boxes | None = None,
         frame_masks: MasksByFrame | None = None,
         output: str | Path | None = None,
         size: int | None = None,
@@ -165,11 +169,13 @@ class Segmenter:
         progress: Progress | None = None,
         notice: Notice | None = None,
     ) -> RunSummary:
-        """Follow the objects of the first frame's mask, or of masks of any frames; write the outputs.
+        """Follow the objects of the first frame's mask or boxes, or of masks of any frames; write the outputs.
 
         Args:
             input: as for ``segment``.
             first_mask: an image file or an (H, W) array: palette or grey ids, one binary object, or RGB colours.
+            first_boxes: instead, a box around each object of the first frame: (left, top, right, bottom) in pixels of
+                the displayed frame. Their ids are 1, 2, ... in order, or those of a mapping.
             frame_masks: whole masks of any frames, for objects that appear later or to correct some: a folder of PNGs
                 that are named as in ``masks/`` of the results, or a mapping from the frame's index. An object that one
                 does not name is not in that frame. They put right the frames before them, too. Colours are those of the
@@ -177,12 +183,13 @@ class Segmenter:
             output: as for ``segment``, and so are all the others; ``found`` tells the masks' ids at the start.
 
         Raises:
-            WeightsError: these weights cannot follow a mask.
-            MaskError: there is no mask, or one is empty, unreadable, of another shape or of no frame. Where only the
-                end of the video tells that there is no such frame, that is a warning.
+            WeightsError: these weights cannot follow a mask, or know no boxes.
+            MaskError: there is no mask, or one is empty, unreadable, of another shape or of no frame, or a box is
+                outside of the frame or around what another one is. Where only the end of the video tells that there is
+                no such frame, that is a warning.
             InputError, OutputError, UsageError, DeviceError: as for ``segment``.
         """
-        given = GivenMasks(first_mask, frame_masks=frame_masks)
+        given = GivenMasks(first_mask, first_boxes=first_boxes, frame_masks=frame_masks)
         if given.task == "segment":  # what image readers return for a missing file
             raise MaskError("there is no first mask", cure="give a file or an array, or let segment() find the objects")
         inference = InferenceOptions(size=size, threshold=threshold, half=self.half)
@@ -194,6 +201,7 @@ class Segmenter:
         input: Input,
         *,
         first_mask: Mask | None = None,
+        first_boxes: Boxes | None = None,
         masks: Masks | None = None,
         frame_masks: MasksByFrame | None = None,
         size: int | None = None,
@@ -208,7 +216,7 @@ class Segmenter:
             input: as for ``segment``; an iterable of arrays is read one array at a time and may be endless. Some frames
                 are read ahead, for cuts and, where objects are to be found, for what is in a shot; but not of an
                 iterator, which may be live and is taken as one shot.
-            first_mask: as for ``track``.
+            first_mask: as for ``track``, and so are *first_boxes*.
             masks: masks of later frames, for objects that appear late or to correct one: a mapping from the frame's
                 index, or an iterable with one mask, or None or an array without an object, for each frame. In masks of
                 colours, a colour is the same object throughout.
@@ -226,9 +234,9 @@ class Segmenter:
             MaskError: a mask cannot be used; one of a frame that does not come is told when all others are through.
             DeviceError: the GPU has not enough memory.
         """
-        given = GivenMasks(first_mask, masks, frame_masks)
+        given = GivenMasks(first_mask, first_boxes=first_boxes, masks=masks, frame_masks=frame_masks)
         options = InferenceOptions(size=size, max_objects=max_objects, threshold=threshold, half=self.half)
-        require_task(self._weights, given.task)
+        self._require(given)
         return self._frames(input, given, options)
 
     def _frames(self, input: Input, given: GivenMasks, options: InferenceOptions) -> Iterator[FrameMasks]:
@@ -241,12 +249,43 @@ class Segmenter:
             session = self._session(options, source.info.frames, discover=given.task == "segment")
             stack.callback(session.close)
             live = source.info.kind == "arrays" and source.info.frames is None  # the next may need this one's masks
-            for frame in follow(iter(source), session, masks, live=live):
+            for frame in follow(iter(source), session, masks, outliner=self._outliner, live=live):
                 frames = frame.index + 1
                 yield frame
                 del frame
             for line in masks.unused(frames):
                 raise MaskError(line, cure="frames are counted from 0")
+
+    def outline(
+        self, image: str | Path | NDArray[np.uint8], boxes: Boxes, *, threshold: float = InferenceOptions.threshold
+    ) -> NDArray[np.uint8]:
+        """Return a mask of the objects in boxes, as ``first_boxes`` of the others would, for any frame.
+
+        Args:
+            image: (H, W, 3) uint8 RGB, an image file, or what else has a first frame.
+            boxes: as ``first_boxes`` of ``track``.
+            threshold: a pixel belongs to an object above this probability.
+
+        Returns:
+            (H, W) uint8, 0 = background, k = object k.
+
+        Raises:
+            WeightsError: these weights know no boxes.
+            MaskError: a box is outside of the picture or around what another one is.
+            UsageError: what is given is no boxes, or an option is out of its bounds.
+            InputError: the image cannot be read.
+            DeviceError: the GPU has not enough memory.
+        """
+        given, options = GivenMasks(first_boxes=boxes), InferenceOptions(threshold=threshold)
+        self._require(given)
+        with _memory_errors(), open_source([image] if isinstance(image, np.ndarray) else image) as source:
+            frame = next(iter(source))
+            return self._outliner.outline(frame.image, given.boxes, options.threshold).labels
+
+    def _require(self, given: GivenMasks) -> None:
+        require_task(self._weights, given.task)
+        if given.boxes:
+            require_boxes(self._weights)
 
     def _session(self, options: InferenceOptions, frames: int | None, *, discover: bool) -> Session:
         network, faster = self._networks(frames)
@@ -279,7 +318,7 @@ class Segmenter:
         notice: Notice,
     ) -> RunSummary:
         """Run one video from its source to its outputs and return the summary that was written last."""
-        require_task(self._weights, given.task)
+        self._require(given)
         with ExitStack() as stack:
             source = stack.enter_context(open_source(input))
             masks = VideoMasks(given, source)
@@ -300,7 +339,8 @@ class Segmenter:
             tally = ObjectTally(ids, doubtful=DOUBTFUL if self.config.matching else 0.0)
             start = time.perf_counter()
             with _memory_errors():
-                frames, trouble = _run(source, session, masks, folder, tally, progress)
+                followed = partial(follow, session=session, masks=masks, outliner=self._outliner)
+                frames, trouble = _run(source, followed, folder, tally, progress)
             seconds = time.perf_counter() - start
             trouble = [*source.warnings, *trouble, *masks.unused(frames)]
             for line in trouble:
@@ -360,21 +400,19 @@ class Segmenter:
 
 def _run(
     source: FrameSource,
-    session: Session,
-    masks: VideoMasks,
+    followed: Callable[..., Iterator[FrameMasks]],
     folder: OutputFolder,
     tally: ObjectTally,
     progress: Progress,
 ) -> tuple[int, list[str]]:
-    """Drive the frames through the session into the sinks; return how many they were and what the sinks warn of."""
+    """Drive the frames, which are *followed*, into the sinks; return how many there were and what the sinks warn of."""
 
     def on_step(index: int) -> None:
         progress(index + 1, source.info.frames)
 
     with ExitStack() as stack:
         sinks = [stack.enter_context(sink) for sink in folder.sinks(source.info, tally.expected)]
-        followed = partial(follow, session=session, masks=masks, on_step=on_step)
-        frames = run(source, followed, sinks, on_frame=tally.add)
+        frames = run(source, partial(followed, on_step=on_step), sinks, on_frame=tally.add)
         if not frames:
             raise InputError(f"{source.info.name} holds no frame that can be decoded", cure="check that it plays")
     return frames, [line for sink in sinks for line in sink.warnings]

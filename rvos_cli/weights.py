@@ -49,6 +49,7 @@ __all__ = [
     "load_published",
     "load_weights",
     "register_weights",
+    "require_boxes",
     "require_task",
     "save_weights",
     "shipped_folder",
@@ -214,6 +215,19 @@ def require_task(weights: Weights | ModelConfig, task: Task) -> None:
         raise WeightsError(
             f"the weights {name}are one-shot: they find no objects without a first mask",
             cure=f"use 'rvos track', or zero-shot weights such as '{DEFAULT_WEIGHTS}'",
+        )
+
+
+def require_boxes(weights: Weights) -> None:
+    """Check that *weights* can outline objects in boxes, before a video is opened.
+
+    Raises:
+        WeightsError: they cannot.
+    """
+    if not weights.config.boxes:
+        raise WeightsError(
+            f"the weights '{weights.name}' know no boxes",
+            cure=f"use weights such as '{DEFAULT_WEIGHTS}', or give a first mask",
         )
 
 

@@ -199,3 +199,12 @@ def test_a_gpu_and_a_processor_agree(clip, graphed):
     processor = load_model("lite", device="cpu", half=False, compiled=False)
     here = [result.labels for result in processor.stream(frames, first_mask=mask)]
     assert likeness(there, here) > 0.95
+
+
+def test_boxes_are_outlined_as_on_a_processor(clip, plain):
+    frames, mask = clip
+    places = {one: np.argwhere(mask == one) for one in np.unique(mask)[1:].tolist()}
+    boxes = {one: (*at.min(axis=0)[::-1], *(at.max(axis=0)[::-1] + 1)) for one, at in places.items()}
+    assert (
+        likeness([plain.outline(frames[0], boxes)], [load_model("lite", device="cpu").outline(frames[0], boxes)]) > 0.97
+    )

@@ -40,6 +40,8 @@ ALLOWED = {
     "continuity": set(),
     "cells": {"continuity"},
     "discovery": {"cells", "continuity"},
+    "boxes": {"config", "errors"},
+    "outliner": {"boxes", "errors", "model", "preprocess", "views"},
     "foresight": {"ahead", "errors", "shots", "views"},
     "memory": {"model"},
     "motion": {"continuity"},
@@ -73,13 +75,22 @@ ALLOWED = {
     "export": {"config", "errors", "published", "weights", "whole_files"},
     "training": {
         *(*VALUES, "device", "masks", "model", "overlay", "png", "session", "sources", "unreadable", "weights"),
-        *("whole_files", "evaluation"),
+        *("boxes", "whole_files", "evaluation"),
     },
     "evaluation": {*VALUES, "png", "sources", "unreadable", "whole_files"},
 }
-ALLOWED["given_masks"] = {"errors", "mask_colours", "masks", "sources"}
+ALLOWED["given_masks"] = {"boxes", "errors", "mask_colours", "masks", "sources"}
 ALLOWED["hindsight"] = {"given_masks", "results"}
-ALLOWED["following"] = {"foresight", "given_masks", "hindsight", "pipeline", "results", "session", "sources"}
+ALLOWED["following"] = {
+    "foresight",
+    "given_masks",
+    "hindsight",
+    "outliner",
+    "pipeline",
+    "results",
+    "session",
+    "sources",
+}
 ALLOWED["segmenter"] = set(ALLOWED) - {"training", "evaluation"}
 ALLOWED["batch_plan"] = {"config", "errors", "given_masks", "outputs", "segmenter", "sources", "unreadable"}
 ALLOWED["batch"] = {*VALUES, "batch_plan", "outputs", "segmenter"}
@@ -98,7 +109,7 @@ FILES = {"PIL", "av", "cv2", "safetensors", "imageio_ffmpeg"}
 UNKNOWN = {
     **{
         part: HEAVY | DRAWING
-        for part in ("errors", "version", "config", "results", "sources", "masks", "mask_colours", "overlay")
+        for part in ("boxes", "errors", "version", "config", "results", "sources", "masks", "mask_colours", "overlay")
     },
     **{
         part: HEAVY | DRAWING
@@ -113,7 +124,7 @@ UNKNOWN = {
         for part in (
             *("model", "preprocess", "postprocess", "session", "trackers", "matching_tracker", "following"),
             *("cells", "discovery", "foresight", "memory", "presence", "sight", "whereabouts"),
-            *("ahead", "graphs", "motion", "newcomers", "opening", "threads"),
+            *("ahead", "graphs", "motion", "newcomers", "opening", "outliner", "threads"),
         )
     },
     **{

@@ -11,7 +11,9 @@ from typing import Annotated, Any
 
 import typer
 
+from rvos_cli.boxes import Box, read_boxes
 from rvos_cli.config import MAX_OBJECT_ID, MAX_SIZE, MIN_SIZE
+from rvos_cli.errors import UsageError
 
 
 def path_of(text: str | Path) -> Path:
@@ -22,6 +24,18 @@ def path_of(text: str | Path) -> Path:
     if not str(text):
         raise typer.BadParameter("the name is empty")
     return Path(os.path.expanduser(text))
+
+
+def box_of(text: str) -> Box:
+    """Return the box that four numbers tell, with commas between them."""
+    try:
+        numbers = [float(number) for number in text.split(",")]
+    except ValueError as error:
+        raise typer.BadParameter(f"{text!r} is not four numbers with commas between them") from error
+    try:
+        return read_boxes([numbers])[1]
+    except UsageError as error:
+        raise typer.BadParameter(str(error)) from error
 
 
 def path_option(*names: str, **words: Any) -> Any:
@@ -50,6 +64,17 @@ FirstMask = Annotated[
         "--first-mask",
         metavar="PNG",
         help="Mask of the first frame: palette or grey ids, one binary object, or RGB colours.",
+        show_default=False,
+    ),
+]
+FirstBoxes = Annotated[
+    list[Any] | None,
+    typer.Option(
+        "--first-box",
+        parser=box_of,
+        metavar="X1,Y1,X2,Y2",
+        help="Instead, a box around an object of the first frame, in pixels: left, top, right, bottom. Repeat it for "
+        "each object.",
         show_default=False,
     ),
 ]

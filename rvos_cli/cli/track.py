@@ -1,4 +1,4 @@
-"""``rvos track``: a video and the mask of its first frame in, the followed objects out."""
+"""``rvos track``: a video and a mask or boxes of its first frame in, the followed objects out."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from rvos_cli.errors import UsageError
 def track(
     input: options.Input,
     first_mask: options.FirstMask = None,
+    first_box: options.FirstBoxes = None,
     frame_masks: options.FrameMasks = None,
     output: options.Output = None,
     force: options.Force = False,
@@ -26,9 +27,11 @@ def track(
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
 ) -> None:
-    """Follow the objects of the first frame's mask, or of edited masks of any frames, through the video."""
-    if first_mask is None and frame_masks is None:
-        raise UsageError("there is no mask", cure="give --first-mask, or a folder with --frame-masks")
+    """Follow the objects of the first frame's mask or boxes, or of edited masks of any frames, through the video."""
+    if first_mask is None and not first_box and frame_masks is None:
+        raise UsageError("there is no mask", cure="give --first-mask, --first-box, or a folder with --frame-masks")
+    if first_mask is not None and first_box:
+        raise UsageError("--first-mask and --first-box are both given", cure="give one of them")
     InferenceOptions(size=size, threshold=threshold)
     talk = Talk(as_json=as_json, quiet=quiet, verbose=verbose)
     model = talk.load(weights, device=device, half=half)
@@ -36,6 +39,7 @@ def track(
         summary = model.track(
             input,
             first_mask=first_mask,
+            first_boxes=first_box or None,
             frame_masks=frame_masks,
             output=output,
             size=size,

@@ -34,7 +34,8 @@ def train(
             "--recipe",
             metavar="NAME",
             help="lite, lite-refined, lite-parts, lite-large, lite-full, lite-long, lite-gpu, lite-finding, "
-            "lite-free, lite-free-large, lite-free-long, lite-free-gpu, published-one-shot or published-zero-shot.",
+            "lite-boxes, lite-free, lite-free-large, lite-free-long, lite-free-gpu, lite-free-boxes, "
+            "published-one-shot or published-zero-shot.",
         ),
     ] = "lite",
     output: Annotated[

@@ -89,3 +89,18 @@ class Decoder(nn.Module):
 def resize(x: Tensor, size: tuple[int, int]) -> Tensor:
     """Resize (B, C, h, w) bilinearly with aligned corners, which the published weights expect."""
     return F.interpolate(x, size=size, mode="bilinear", align_corners=True)
+
+
+def shrink(x: Tensor, size: tuple[int, int]) -> Tensor:
+    """Average (B, C, h, w) down to *size*, of which h and w are multiples."""
+    return F.avg_pool2d(x, (x.shape[-2] // size[0], x.shape[-1] // size[1]))
+
+
+def mean_pyramid(planes: Tensor) -> list[Tensor]:
+    """Return planes (..., C, h, w) of stride 4 as averages at the decoder's strides, 32 first."""
+    pyramid = [planes]
+    for _ in range(3):
+        finer = pyramid[-1]
+        coarser = F.avg_pool2d(finer.flatten(0, -4), 2)
+        pyramid.append(coarser.view(*finer.shape[:-2], *coarser.shape[-2:]))
+    return list(reversed(pyramid))

@@ -15,8 +15,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from rvos_cli.config import ModelConfig
+from rvos_cli.model.boxes import BoxDecoder
 from rvos_cli.model.convlstm import SpatialState
-from rvos_cli.model.decoder import Decoder, resize
+from rvos_cli.model.decoder import Decoder, mean_pyramid, resize, shrink
 from rvos_cli.model.encoder import Encoder, Features
 from rvos_cli.model.matching import MatchingCue
 from rvos_cli.model.reading import BegunReading
@@ -27,7 +28,7 @@ from rvos_cli.model.state import Hidden, RecurrentState
 # Planes that each ConvLSTM of a matching network sees: previous mask and cues of this object and of the others,
 # what earlier slots of this frame have taken, and whether the slot has an object at all.
 CUE_PLANES = 8
-TAKEN_PLANE = 6
+OWN_PLANES, TAKEN_PLANE, KNOWN_PLANE = (0, 1, 2), 6, 7
 FINEST = 4  # stride at which the slots' finest states and planes are
 CUE_LIMIT = 0.01  # the logit of a cue stays within logit(0.01) and logit(0.99)
 
@@ -63,6 +64,8 @@ class RVOS(nn.Module):
             _, x16, x8, _ = self.encoder.trunk_channels
             self.matching = MatchingCue(config.key_dim, x8, x16)
             self.cue_gain = nn.Parameter(torch.tensor([0.5, 0.5]))
+        if config.boxes:
+            self.box_decoder = BoxDecoder(config)
 
     def encode(self, frame: Tensor) -> Features:
         """Encode frames (B, 3, h, w), normalised by the configuration's mean and std."""
@@ -180,7 +183,7 @@ class RVOS(nn.Module):
             masks = like.new_zeros(like.shape[0], slots, *size)
         if known is None:
             known = (masks.flatten(2).amax(dim=2) > 0).to(like.dtype)
-        previous = _shrink(masks, size) * known[..., None, None]
+        previous = shrink(masks, size) * known[..., None, None]
         cue, fine_cue = None, torch.stack([previous, previous], dim=1)  # a first frame's cue is the given mask
         if kept is not None and last is not None:
             cue = self.matching(keys, kept.widen(slots), last.widen(slots), begun) * known[:, None, :, None, None]
@@ -191,7 +194,7 @@ class RVOS(nn.Module):
         planes = torch.cat([planes, (total - planes).clamp(0, 1)], dim=1)  # this object's, then the others'
 
         flags = known[:, None, :, None, None].expand_as(planes[:, :1])
-        own = _mean_pyramid(torch.cat([planes, flags], dim=1).transpose(1, 2))
+        own = mean_pyramid(torch.cat([planes, flags], dim=1).transpose(1, 2))
         temporal = [self._before(state, slot, known) if self.config.temporal else None for slot in range(slots)]
         walk = self._walk(features, own, temporal, taken_plane=TAKEN_PLANE)
 
@@ -200,11 +203,11 @@ class RVOS(nn.Module):
         spatial: tuple[SpatialState, ...] | None = None
         taken: Tensor | None = None
         for slot in range(slots):
-            out, states = walk.decode(slot, None if taken is None else _mean_pyramid(taken), spatial)
+            out, states = walk.decode(slot, None if taken is None else mean_pyramid(taken), spatial)
             spatial = states if self.config.spatial else None
             logit = resize(out, features.size).float() + residual[:, slot : slot + 1]
             if slot + 1 < slots:
-                probability = _shrink(logit.detach().sigmoid(), size).to(like.dtype)
+                probability = shrink(logit.detach().sigmoid(), size).to(like.dtype)
                 taken = probability if taken is None else torch.maximum(taken, probability)
             logits.append(logit)
             hidden.append(tuple(h for h, _ in states))
@@ -232,6 +235,18 @@ class RVOS(nn.Module):
         logit = torch.logit(guess.float().clamp(CUE_LIMIT, 1 - CUE_LIMIT))
         mixed = (logit * self.cue_gain[None, :, None, None, None]).sum(dim=1) * known[..., None, None]
         return F.interpolate(mixed, size=size, mode="bilinear", align_corners=False)
+
+    def outline(self, pictures: Tensor, boxes: Tensor) -> list[Tensor]:
+        """Outline what stands in the box of each picture (a configuration with ``boxes`` only).
+
+        Args:
+            pictures: (B, 3, h, w), normalised; h and w multiples of 32.
+            boxes: (B, 1, h, w), 0..1: how much of each pixel is in the box.
+
+        Returns:
+            Logits (B, 1, h, w) of each look, the last one the best. Outside of the box they mean nothing.
+        """
+        return self.box_decoder.outline(self.encode(pictures), boxes)
 
     def clip(self, frames: Tensor, masks: Tensor | None = None) -> Tensor:
         """Run a published network over a clip: ``step`` in a loop.
@@ -275,20 +290,6 @@ def _max_pyramid(masks: Tensor) -> list[Tensor]:
     for _ in range(4):
         planes.append(F.max_pool2d(planes[-1], 2, 2, ceil_mode=True))
     return list(reversed(planes[1:]))
-
-
-def _mean_pyramid(planes: Tensor) -> list[Tensor]:
-    pyramid = [planes]
-    for _ in range(3):
-        finer = pyramid[-1]
-        coarser = F.avg_pool2d(finer.flatten(0, -4), 2)
-        pyramid.append(coarser.view(*finer.shape[:-2], *coarser.shape[-2:]))
-    return list(reversed(pyramid))
-
-
-def _shrink(x: Tensor, size: tuple[int, int]) -> Tensor:
-    """Average (B, C, h, w) down to *size*, of which h and w are multiples."""
-    return F.avg_pool2d(x, (x.shape[-2] // size[0], x.shape[-1] // size[1]))
 
 
 def _resize_cue(cue: Tensor, size: tuple[int, int]) -> Tensor:

@@ -1,9 +1,9 @@
 """The recipes: a name enters, every number of a training run leaves, with where its clips come from and how it learns.
 
 ``lite``, ``lite-refined``, ``lite-parts``, ``lite-large``, ``lite-full``, ``lite-long``, ``lite-gpu`` and
-``lite-finding``, each from what came before, and ``lite-free``, ``lite-free-large``, ``lite-free-long`` and
-``lite-free-gpu`` are explained in docs/training.md, and what came of them in docs/training_runs.md. The published ones
-are the paper's, explained in docs/paper.md.
+``lite-finding``, each from what came before, ``lite-free``, ``lite-free-large``, ``lite-free-long`` and
+``lite-free-gpu``, and for boxes ``lite-boxes`` and ``lite-free-boxes`` are explained in docs/training.md, and what came
+of them in docs/training_runs.md. The published ones are the paper's, explained in docs/paper.md.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from dataclasses import replace
 
 from rvos_cli.config import IMAGENET_MEAN, IMAGENET_STD, ModelConfig
 from rvos_cli.errors import UsageError
+from rvos_cli.training.box_rollout import BoxRollout
 from rvos_cli.training.published_rollout import PublishedRollout
 from rvos_cli.training.rollout import RolloutOptions
 from rvos_cli.training.run_options import Recipe, Stage, changed, sequence_clips
@@ -154,6 +155,27 @@ def _free_gpu() -> Recipe:
     return replace(large, stages=(stage,), steps=1291, batch=gpu.batch, trunk_rate=1.5e-4, average=gpu.average, seed=22)
 
 
+def _boxes() -> Recipe:
+    # Goes on from finished weights (--init), of which nothing changes: a decoder that outlines the object in a box is
+    # put beside the others.
+    return Recipe(
+        model=ModelConfig(boxes=True),
+        rollout=BoxRollout(),
+        stages=(Stage(until=1.0, teacher=0.0, real=0.3, photographs=0.6, frames=1, size=(288, 512)),),
+        steps=5000,
+        rate=5e-4,
+        learns="box_decoder",
+        cooldown=0.8,
+        seed=31,
+    )
+
+
+def _free_boxes() -> Recipe:
+    boxes = _boxes()
+    (stage,) = boxes.stages
+    return replace(boxes, stages=(replace(stage, real=0.0),), free=True, seed=32)
+
+
 RECIPES: dict[str, Recipe] = {
     "lite": Recipe(follow_up="lite-refined"),
     "lite-refined": replace(_refined(), follow_up="lite-parts"),
@@ -163,10 +185,12 @@ RECIPES: dict[str, Recipe] = {
     "lite-long": _long(),
     "lite-gpu": _gpu(),
     "lite-finding": _finding(),
+    "lite-boxes": _boxes(),
     "lite-free": replace(_free(), follow_up="lite-free-large"),
     "lite-free-large": _free_large(),
     "lite-free-long": _free_long(),
     "lite-free-gpu": _free_gpu(),
+    "lite-free-boxes": _free_boxes(),
     "published-one-shot": _published(one_shot=True),
     "published-zero-shot": _published(one_shot=False),
 }

@@ -83,6 +83,7 @@ class Recipe:
         trunk_rate: that of the trunk; 0 freezes it.
         trunk_frozen: the parts of the trunk, by the start of their names, that stay as they are all the same.
         trunk_norms: the trunk's batch norms use and learn statistics of the clips, instead of keeping theirs.
+        learns: the one part of the network that learns, by its name, while all else stays as it is; empty for all.
         warmup: steps until the rate is reached.
         cooldown: share of the steps, at the end, in which the rate falls linearly to zero.
         clip_norm: largest norm of the gradient.
@@ -111,6 +112,7 @@ class Recipe:
     trunk_frozen: tuple[str, ...] = ()
     trunk_norms: bool = False
     weight_decay: float = 1e-4
+    learns: str = ""
     warmup: int = 100
     cooldown: float = 0.3
     clip_norm: float = 1.0

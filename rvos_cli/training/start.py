@@ -13,6 +13,7 @@ from rvos_cli.config import ModelConfig
 from rvos_cli.errors import UsageError, WeightsError
 from rvos_cli.model import RVOS
 from rvos_cli.training import processes
+from rvos_cli.training.box_rollout import begin_box_decoder
 from rvos_cli.training.library import open_library
 from rvos_cli.training.outlines import read_outlines
 from rvos_cli.training.parts import divide_clips
@@ -28,8 +29,14 @@ def first_network(options: TrainOptions) -> tuple[RVOS, str]:
 
     Raises:
         WeightsError: the weights to start from cannot be had or are of another network.
+        UsageError: there are none, and the recipe teaches a part of a network alone.
     """
     config = options.recipe.model
+    if options.recipe.learns and options.init is None:
+        raise UsageError(
+            "the recipe teaches a part of a network whose rest has to be trained",
+            cure="add --init with finished weights, such as --init lite",
+        )
     if options.init is not None:
         weights = load_weights(options.init)
         differences = network_differences(weights.config, config)
@@ -38,13 +45,26 @@ def first_network(options: TrainOptions) -> tuple[RVOS, str]:
                 f"the weights {weights.name} are of another network than the recipe's ({', '.join(differences)})",
                 cure="start without --init",
             )
-        return build_model(replace(weights, config=config), torch.device("cpu")), weights.sha256
+        own = replace(config, boxes=weights.config.boxes)
+        return with_boxes(build_model(replace(weights, config=own), torch.device("cpu")), config), weights.sha256
     model = RVOS(config)
     if options.trunk_weights is not None:
         torchvision_trunk(model.encoder.base, options.trunk_weights)
     elif not may_start_random(config.trunk):
         model.encoder.base.load_state_dict(imagenet_trunk(config.trunk))
     return model, ""
+
+
+def with_boxes(model: RVOS, config: ModelConfig) -> RVOS:
+    """Return the network of *config*, which may differ in having a box decoder, with the weights of *model*."""
+    if model.config == config:
+        return model
+    other = RVOS(config)
+    if config.boxes:
+        begin_box_decoder(other, like=model.decoder)
+    kept = {name: tensor for name, tensor in model.state_dict().items() if name in other.state_dict()}
+    other.load_state_dict({**other.state_dict(), **kept})
+    return other
 
 
 def network_again(options: TrainOptions) -> tuple[RVOS, str | None]:
@@ -60,8 +80,11 @@ def network_again(options: TrainOptions) -> tuple[RVOS, str | None]:
 
 
 def network_differences(other: ModelConfig, wanted: ModelConfig) -> list[str]:
-    """Say what makes *other* another network than the *wanted* one; size and slots only say how one is used."""
-    values = asdict(replace(other, size=wanted.size, slots=wanted.slots))
+    """Say what makes *other* another network than the *wanted* one.
+
+    Size and slots only say how one is used, and a box decoder stands beside the rest.
+    """
+    values = asdict(replace(other, size=wanted.size, slots=wanted.slots, boxes=wanted.boxes))
     return [f"{name} is {values[name]}, not {value}" for name, value in asdict(wanted).items() if values[name] != value]
 
 
@@ -109,6 +132,11 @@ def doubt_about_start(options: TrainOptions) -> str:
 
 def make_optimizer(model: RVOS, recipe: Recipe) -> torch.optim.Optimizer:
     """Freeze what does not learn and return the optimiser; ``base`` of a group is its rate at its height."""
+    if recipe.learns:
+        for name, parameter in model.named_parameters():
+            parameter.requires_grad_(name.startswith(f"{recipe.learns}."))
+        part = model.get_submodule(recipe.learns)
+        return _optimizer(recipe, [{"params": list(part.parameters()), "lr": recipe.rate, "base": recipe.rate}])
     trunk = list(model.encoder.base.parameters())
     for name, parameter in model.encoder.base.named_parameters():
         parameter.requires_grad_(recipe.trunk_rate > 0 and not name.startswith(recipe.trunk_frozen))
@@ -117,5 +145,9 @@ def make_optimizer(model: RVOS, recipe: Recipe) -> torch.optim.Optimizer:
     groups: list[dict[str, Any]] = [{"params": rest, "lr": recipe.rate, "base": recipe.rate}]
     if recipe.trunk_rate > 0:
         groups.append({"params": trunk, "lr": recipe.trunk_rate, "base": recipe.trunk_rate})
+    return _optimizer(recipe, groups)
+
+
+def _optimizer(recipe: Recipe, groups: list[dict[str, Any]]) -> torch.optim.Optimizer:
     kind = torch.optim.Adam if recipe.optimizer == "adam" else torch.optim.AdamW
     return kind(groups, weight_decay=recipe.weight_decay)

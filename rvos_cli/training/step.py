@@ -67,7 +67,7 @@ def train_step(
     """
     began = time.monotonic()
     recipe = options.recipe
-    model.train()
+    model.train(not recipe.learns)  # what stays keeps its norms' statistics, and a decoder has no norms
     if not recipe.trunk_norms:
         model.encoder.base.eval()  # the trunk's norms keep their ImageNet statistics
     for group in optimizer.param_groups:
