@@ -81,11 +81,12 @@ class Outliner:
             confidence[identity] = float(probable[over].mean())
             wins = over & (probable > best[rows, columns])
             labels[rows, columns][wins], best[rows, columns][wins] = identity, probable[wins]
-        for identity in boxes.keys() - set(np.unique(labels).tolist()):
-            raise MaskError(
-                f"nothing is left of the object in the box {shown(boxes[identity])} beside the others",
-                cure="give one box for each object",
-            )
+        for identity, box in boxes.items():
+            if not (labels == identity).any():
+                raise MaskError(
+                    f"nothing is left of the object in the box {shown(box)} beside the others",
+                    cure="give one box for each object",
+                )
         return Outlines(labels, confidence)
 
     def _probabilities(self, picture: NDArray[np.uint8], box: Box, rows: slice, columns: slice) -> NDArray[np.float32]:
@@ -112,8 +113,10 @@ class Outliner:
             straight, mirrored = self._model.outline(*both)[-1].float().sigmoid()
         mean = (straight + mirrored.flip(-1))[None] / 2
         full = F.interpolate(mean, size=part.shape[:2], mode="bilinear", align_corners=False)[0, 0]
-        here = full[rows.start - around[0].start : rows.stop - around[0].start]
-        answer: NDArray[np.float32] = (
-            here[:, columns.start - around[1].start : columns.stop - around[1].start].cpu().numpy()
-        )
+        answer: NDArray[np.float32] = full[_within(rows, around[0]), _within(columns, around[1])].cpu().numpy()
         return answer
+
+
+def _within(part: slice, whole: slice) -> slice:
+    """Return where a part of a *whole* stretch lies in it."""
+    return slice(part.start - whole.start, part.stop - whole.start)

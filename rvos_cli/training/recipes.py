@@ -161,19 +161,20 @@ def _boxes() -> Recipe:
     return Recipe(
         model=ModelConfig(boxes=True),
         rollout=BoxRollout(),
-        stages=(Stage(until=1.0, teacher=0.0, real=0.3, photographs=0.6, frames=1, size=(288, 512)),),
+        stages=(Stage(until=1.0, teacher=0.0, real=0.45, photographs=0.6, frames=1, size=(288, 512)),),
         steps=5000,
         rate=5e-4,
         learns="box_decoder",
         cooldown=0.8,
         seed=31,
+        divided=2.0,
     )
 
 
 def _free_boxes() -> Recipe:
     boxes = _boxes()
     (stage,) = boxes.stages
-    return replace(boxes, stages=(replace(stage, real=0.0),), free=True, seed=32)
+    return replace(boxes, stages=(replace(stage, real=0.0),), divided=0.0, free=True, seed=32)
 
 
 RECIPES: dict[str, Recipe] = {

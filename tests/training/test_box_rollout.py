@@ -156,4 +156,4 @@ def test_the_recipes_for_boxes_differ_in_their_media_alone():
     )
     (stage,), (free_stage,) = boxes.stages, free.stages
     assert (stage.frames, free_stage) == (1, replace(stage, real=0.0))
-    assert replace(free, stages=boxes.stages, free=False, seed=boxes.seed) == boxes
+    assert replace(free, stages=boxes.stages, free=False, seed=boxes.seed, divided=boxes.divided) == boxes
