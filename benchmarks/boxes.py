@@ -47,7 +47,7 @@ def row(name: str, outlines: list[NDArray[np.float64]], followed: list[NDArray[n
     """Return a line of the table with the means of (n, 2) scores."""
     parts = []
     for scores in (np.concatenate(outlines), np.concatenate(followed)):
-        parts += [str(len(scores)), *(f"{mean:.3f}" for mean in scores.mean(axis=0))]
+        parts += [str(len(scores)), *(f"{mean:.3f}" for mean in scores.mean(axis=0))] if len(scores) else ["0", "", ""]
     return f"| {name} | {' | '.join(parts)} |"
 
 
@@ -64,7 +64,9 @@ def outlined(model: rvos.Segmenter, frames: list[Labels], truths: list[Labels]) 
 
 def follow(model: rvos.Segmenter, frames: list[Labels], truths: list[Labels]) -> NDArray[np.float64]:
     """Return J&F of each object of the first frame, where it is in others, from boxes and from masks: (n, 2)."""
-    ids = ids_of(truths[0])
+    ids = [one for one in ids_of(truths[0]) if any((truth == one).any() for truth in truths[1:])]
+    if not ids:
+        return np.zeros((0, 2))
     boxes = {one: box_around(truths[0] == one) for one in ids}
     ways = [model.stream(frames, first_boxes=boxes), model.stream(frames, first_mask=only(truths[0], ids))]
     scores = []

@@ -75,7 +75,10 @@ class ModelConfig:
 
     def to_json(self) -> str:
         """Return the text that is stored with the weights."""
-        return json.dumps(asdict(self), sort_keys=True)
+        values = asdict(self)
+        if not self.boxes:
+            del values["boxes"]  # so that weights and checkpoints from before there were any stay what they are
+        return json.dumps(values, sort_keys=True)
 
     @classmethod
     def from_json(cls, text: str) -> ModelConfig:

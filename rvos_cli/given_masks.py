@@ -16,7 +16,7 @@ from typing import Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from rvos_cli.boxes import Box, Boxes, read_boxes
+from rvos_cli.boxes import Box, Boxes, pixels_of, read_boxes
 from rvos_cli.errors import MaskError, UsageError
 from rvos_cli.mask_colours import OPAQUE, Colours
 from rvos_cli.masks import FirstMask, read_first_mask
@@ -39,7 +39,7 @@ class GivenMasks:
 
     Raises:
         UsageError: *masks* is one mask, or there are *frame_masks*, too, or these are neither a folder nor a mapping;
-            or there are no boxes, or others than boxes, or *first_mask*, too.
+            or there are *first_boxes* and *first_mask*.
     """
 
     first_mask: Mask | None = None
@@ -53,7 +53,6 @@ class GivenMasks:
             raise UsageError("masks= is one mask", cure="give it as first_mask=, or as {frame index: mask}")
         if self.first_mask is not None and self.first_boxes is not None:
             raise UsageError("first_mask= and first_boxes= are both given", cure="give one of them")
-        _ = self.boxes  # which refuses what are none
         if self.masks is not None and self.frame_masks is not None:
             raise UsageError("masks= and frame_masks= are both given", cure="give one of them")
         if not isinstance(self.frame_masks, (str, os.PathLike, Mapping, type(None))):
@@ -69,7 +68,11 @@ class GivenMasks:
 
     @cached_property
     def boxes(self) -> Mapping[int, Box]:
-        """The boxes by the ids of their objects."""
+        """The boxes by the ids of their objects.
+
+        Raises:
+            UsageError: there are none, or others than boxes.
+        """
         return {} if self.first_boxes is None else read_boxes(self.first_boxes)
 
     @property
@@ -93,9 +96,12 @@ class VideoMasks:
         """Match what is given with the frames of *source*.
 
         Raises:
-            MaskError: there are whole masks, but none or one that is of no frame or the second of one.
+            MaskError: there are whole masks, but none or one that is of no frame or the second of one; or a box lies
+                outside of the frames.
         """
         self.boxes, self.whole = given.boxes, given.frame_masks is not None
+        for box in self.boxes.values():
+            pixels_of(box, (source.info.height, source.info.width))
         self._info, self._argument = source.info, "frame_masks" if self.whole else "masks="
         self._colours = Colours(of_results=self.whole)
         self._told, self._numbered = set(self.boxes), set[int]()  # ids that were told, and that colours were given
@@ -110,12 +116,14 @@ class VideoMasks:
         self._whole = [index for index in self._indices() if self._given(index) is not None] if self.whole else []
         if self.whole and not self._whole:
             raise MaskError("frame_masks has no mask", cure="give one of some frame")
+        if self.whole and self.boxes:
+            self._whole = [0, *self._whole]  # they say all of their frame, too
 
     def at(self, index: int) -> FirstMask | None:
         """Return the mask of frame 0, 1, 2, ..., asked for in this order, or None.
 
         Raises:
-            MaskError: it cannot be used, or frame 0 has two.
+            MaskError: it cannot be used, or frame 0 has two, or one and boxes.
         """
         if self._latest is not None and self._latest[0] == index:
             return self._latest[1]

@@ -5,7 +5,7 @@ Stands before ``session.py``, where boxes are given instead of a first mask; loo
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -13,10 +13,11 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 
-from rvos_cli.boxes import Box, grid, inside_of, share_inside, shown, window
+from rvos_cli.boxes import Box, Pixels, pixels_of, shown, window
 from rvos_cli.errors import MaskError
 from rvos_cli.model import RVOS
-from rvos_cli.preprocess import frame_tensor
+from rvos_cli.picture_area import PictureArea
+from rvos_cli.preprocess import box_plane, frame_tensor, network_size_of_part
 from rvos_cli.views import ViewRules, view_of
 
 Labels = NDArray[np.uint8]
@@ -24,16 +25,20 @@ Labels = NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class OutlineRules:
-    """How boxes are looked at.
+    """How boxes are looked at, and who has what two of them hold.
 
     Args:
-        contexts: how much of the picture around a box, one look for each: so many times its size.
+        contexts: how much of the picture is shown, in sizes of the box; the answers to all of these count alike.
         side: of the square that has as many pixels as the network's picture.
-        view: what makes a picture too dark or hazy.
+        same: share of an outline from which on another one that covers it is of the same object.
+        nested: share of an outline from which on it lies within another one, as somebody before a bus.
+        view: what makes black bars, and what is too dark or hazy.
     """
 
     contexts: tuple[float, ...] = (1.3, 1.8)
     side: int = 320
+    same: float = 0.8
+    nested: float = 0.8
     view: ViewRules = field(default_factory=ViewRules)
 
 
@@ -50,6 +55,19 @@ class Outlines:
     confidence: dict[int, float]
 
 
+@dataclass(frozen=True, eq=False)
+class _Outline:
+    """One object, by itself: how probable it is (h, w) in its box, and where it is above the threshold."""
+
+    place: tuple[slice, slice]
+    probable: NDArray[np.float32]
+    over: NDArray[np.bool_]
+
+    @property
+    def area(self) -> int:
+        return int(np.count_nonzero(self.over))
+
+
 class Outliner:
     """Outlines the objects in boxes with one network."""
 
@@ -63,58 +81,71 @@ class Outliner:
     def outline(self, image: NDArray[np.uint8], boxes: Mapping[int, Box], threshold: float) -> Outlines:
         """Return the objects of *boxes*, by id, in a picture (H, W, 3) uint8 RGB.
 
-        A pixel belongs to the object that is most probable there, if that is more probable than the *threshold*, 0..1.
-        Where nothing in a box is, half of the highest probability there takes its place.
+        A pixel of a box is the object's where that is more probable than the *threshold*, 0..1, or, where it nowhere
+        is, than half of its highest probability. Of two objects the one that lies within the other has the pixels that
+        both claim, otherwise the one that is more probable there.
 
         Raises:
-            MaskError: a box lies outside of the picture, or nothing is left of one beside the others.
+            MaskError: a box lies outside of the picture, or two are around the same thing.
         """
-        size = (image.shape[0], image.shape[1])
-        picture = view_of([image], self._rules.view).in_whole().of(image)
-        labels, best = np.zeros(size, np.uint8), np.zeros(size, np.float32)
-        confidence: dict[int, float] = {}
-        for identity, box in boxes.items():
-            inside = inside_of(box, size)
-            rows, columns = window(inside, size, 1)
-            probable = self._probabilities(picture, inside, rows, columns)
-            over = probable > min(threshold, probable.max() / 2)
-            confidence[identity] = float(probable[over].mean())
-            wins = over & (probable > best[rows, columns])
-            labels[rows, columns][wins], best[rows, columns][wins] = identity, probable[wins]
-        for identity, box in boxes.items():
-            if not (labels == identity).any():
-                raise MaskError(
-                    f"nothing is left of the object in the box {shown(box)} beside the others",
-                    cure="give one box for each object",
-                )
-        return Outlines(labels, confidence)
+        view = view_of([image], self._rules.view)
+        picture = view.in_whole().of(image)
+        found = {
+            identity: self._outlined(picture, _between_bars(pixels_of(box, image.shape[:2]), view.area), threshold)
+            for identity, box in boxes.items()
+        }
+        labels = self._shared_out(found, boxes, (image.shape[0], image.shape[1]))
+        return Outlines(labels, {one: float(each.probable[each.over].mean()) for one, each in found.items()})
 
-    def _probabilities(self, picture: NDArray[np.uint8], box: Box, rows: slice, columns: slice) -> NDArray[np.float32]:
-        """Return how probable the box's object is in these rows and columns, which hold the box; 0 outside of it."""
-        size = picture.shape[0], picture.shape[1]
-        looks = [
-            self._look(picture, box, window(box, size, context), rows, columns) for context in self._rules.contexts
-        ]
-        part = rows.stop - rows.start, columns.stop - columns.start
-        answer: NDArray[np.float32] = np.mean(looks, axis=0) * (share_inside(box, rows, columns, part) >= 0.5)
-        return answer
+    def _shared_out(self, found: Mapping[int, _Outline], boxes: Mapping[int, Box], size: tuple[int, int]) -> Labels:
+        """Return labels (H, W): the largest outlines come first, so that what lies within another one is before it."""
+        labels, best = np.zeros(size, np.uint8), np.zeros(size, np.float32)
+        for identity in sorted(found, key=lambda one: -found[one].area):
+            each = found[identity]
+            here, shared = labels[each.place], each.over & (labels[each.place] > 0)
+            for other in np.unique(here[shared]).tolist():
+                if np.count_nonzero(here[shared] == other) >= self._rules.same * found[other].area:
+                    raise MaskError(
+                        f"the boxes {shown(boxes[other])} and {shown(boxes[identity])} are around the same thing",
+                        cure="give one box for each object",
+                    )
+            within = np.count_nonzero(shared) >= self._rules.nested * each.area
+            wins = each.over if within else each.over & (each.probable > best[each.place])
+            here[wins], best[each.place][wins] = identity, each.probable[wins]
+        return labels
+
+    def _outlined(self, picture: NDArray[np.uint8], box: Pixels, threshold: float) -> _Outline:
+        left, top, right, bottom = box
+        place = slice(top, bottom), slice(left, right)
+        probable = np.mean([self._look(picture, box, place, context) for context in self._rules.contexts], axis=0)
+        most = float(probable.max())
+        return _Outline(place, probable, probable > (threshold if most > threshold else most / 2))
 
     @torch.inference_mode()
     def _look(
-        self, picture: NDArray[np.uint8], box: Box, around: tuple[slice, slice], rows: slice, columns: slice
+        self, picture: NDArray[np.uint8], box: Pixels, place: Sequence[slice], context: float
     ) -> NDArray[np.float32]:
-        """Return the mean answer to what is *around* the box and to its mirror image, in these rows and columns."""
-        part = picture[around]
-        size = grid((part.shape[0], part.shape[1]), self._rules.side)
+        """Return the mean answer in a box to what is in and around it, and to the mirror image of that."""
+        rows, columns = window(box, (picture.shape[0], picture.shape[1]), context)
+        part = picture[rows, columns]
+        size = network_size_of_part((part.shape[0], part.shape[1]), self._rules.side)
         pixels = frame_tensor(part, size, self._model.config, self._device, torch.float32)
-        inside = torch.from_numpy(share_inside(box, *around, size)).to(self._device)[None, None]
+        inside = box_plane(box, rows, columns, size, self._device)
         both = (torch.cat([x, x.flip(-1)]) for x in (pixels, inside))
         with torch.autocast(self._device.type, dtype=self._dtype, enabled=self._dtype != torch.float32):
             straight, mirrored = self._model.outline(*both)[-1].float().sigmoid()
         mean = (straight + mirrored.flip(-1))[None] / 2
         full = F.interpolate(mean, size=part.shape[:2], mode="bilinear", align_corners=False)[0, 0]
-        answer: NDArray[np.float32] = full[_within(rows, around[0]), _within(columns, around[1])].cpu().numpy()
+        answer: NDArray[np.float32] = full[_within(place[0], rows), _within(place[1], columns)].cpu().numpy()
         return answer
+
+
+def _between_bars(box: Pixels, area: PictureArea) -> Pixels:
+    """Return the part of a box between black bars; all of it where it lies in one."""
+    left, top, right, bottom = box
+    (above, below, _), (first, last, _) = area.rows.indices(area.size[0]), area.columns.indices(area.size[1])
+    part = max(left, first), max(top, above), min(right, last), min(bottom, below)
+    return part if part[0] < part[2] and part[1] < part[3] else box
 
 
 def _within(part: slice, whole: slice) -> slice:

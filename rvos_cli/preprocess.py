@@ -5,6 +5,7 @@ Knows numpy and torch, no files. ``postprocess`` is the way back.
 
 from __future__ import annotations
 
+import math
 from functools import cache
 
 import numpy as np
@@ -27,6 +28,45 @@ def network_size(source: tuple[int, int], short_side: int) -> tuple[int, int]:
     height, width = source
     scale = min(short_side / min(height, width), LONGEST * short_side / max(height, width))
     return _round(height * scale), _round(width * scale)
+
+
+def network_size_of_part(source: tuple[int, int], side: float) -> tuple[int, int]:
+    """Return (h, w), multiples of 32, for a part of a picture, (H, W): as many pixels as a square of *side*, its shape.
+
+    Of one that is more than four times as long as wide the long side is twice the square's, and the short one less.
+    """
+    height, width = source
+    scale = min(side / math.sqrt(height * width), math.sqrt(LONGEST) * side / max(height, width))
+    return _round(height * scale), _round(width * scale)
+
+
+def box_plane(
+    box: tuple[float, float, float, float],
+    rows: slice,
+    columns: slice,
+    size: tuple[int, int],
+    device: torch.device,
+) -> Tensor:
+    """Return (1, 1, h, w) float32, 0..1: how much of each pixel is in a box, if a picture's part is resized to *size*.
+
+    Args:
+        box: left, top, right, bottom in the picture.
+        rows: of the part.
+        columns: of the part.
+        size: (h, w).
+        device: where the plane is wanted.
+    """
+    left, top, right, bottom = box
+    vertical, horizontal = _covered(top, bottom, rows, size[0]), _covered(left, right, columns, size[1])
+    return torch.from_numpy(np.outer(vertical, horizontal).astype(np.float32)).to(device)[None, None]
+
+
+def _covered(first: float, last: float, part: slice, count: int) -> NDArray[np.float64]:
+    """Return how much of each of *count* equal pieces of a *part* lies between first and last."""
+    edges = np.linspace(part.start, part.stop, count + 1)
+    covered = np.minimum(edges[1:], last) - np.maximum(edges[:-1], first)
+    share: NDArray[np.float64] = np.clip(covered * count / (part.stop - part.start), 0, 1)
+    return share
 
 
 def _round(length: float) -> int:

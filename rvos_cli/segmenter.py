@@ -1,4 +1,4 @@
-"""The facade: ``load_model()`` gives a ``Segmenter`` whose verbs are ``segment``, ``track`` and ``stream``.
+"""The facade: ``load_model()`` gives a ``Segmenter`` that can ``segment``, ``track``, ``stream`` and ``outline``.
 
 Enters: a name or path of weights, then videos. Leaves: outputs in a folder with a ``RunSummary``, or one
 ``FrameMasks`` after the other. Joins sources, session and sinks; stands right below the command line.
@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from rvos_cli.boxes import Boxes
+from rvos_cli.boxes import Boxes, read_boxes
 from rvos_cli.config import DEFAULT_WEIGHTS, InferenceOptions, OutputOptions
 from rvos_cli.device import choose_device, choose_dtype
 from rvos_cli.errors import DeviceError, InputError, MaskError
@@ -185,8 +185,8 @@ class Segmenter:
         Raises:
             WeightsError: these weights cannot follow a mask, or know no boxes.
             MaskError: there is no mask, or one is empty, unreadable, of another shape or of no frame, or a box is
-                outside of the frame or around what another one is. Where only the end of the video tells that there is
-                no such frame, that is a warning.
+                outside of the frame or around the same thing as another. Where only the end of the video tells that
+                there is no such frame, that is a warning.
             InputError, OutputError, UsageError, DeviceError: as for ``segment``.
         """
         given = GivenMasks(first_mask, first_boxes=first_boxes, frame_masks=frame_masks)
@@ -271,16 +271,15 @@ class Segmenter:
 
         Raises:
             WeightsError: these weights know no boxes.
-            MaskError: a box is outside of the picture or around what another one is.
+            MaskError: a box is outside of the picture or around the same thing as another.
             UsageError: what is given is no boxes, or an option is out of its bounds.
             InputError: the image cannot be read.
             DeviceError: the GPU has not enough memory.
         """
-        given, options = GivenMasks(first_boxes=boxes), InferenceOptions(threshold=threshold)
-        self._require(given)
+        places, options = read_boxes(boxes), InferenceOptions(threshold=threshold)
+        require_boxes(self._weights)
         with _memory_errors(), open_source([image] if isinstance(image, np.ndarray) else image) as source:
-            frame = next(iter(source))
-            return self._outliner.outline(frame.image, given.boxes, options.threshold).labels
+            return self._outliner.outline(next(iter(source)).image, places, options.threshold).labels
 
     def _require(self, given: GivenMasks) -> None:
         require_task(self._weights, given.task)

@@ -227,7 +227,7 @@ def require_boxes(weights: Weights) -> None:
     if not weights.config.boxes:
         raise WeightsError(
             f"the weights '{weights.name}' know no boxes",
-            cure=f"use weights such as '{DEFAULT_WEIGHTS}', or give a first mask",
+            cure=f"use weights such as '{DEFAULT_WEIGHTS}', or give a mask instead",
         )
 
 

@@ -108,6 +108,15 @@ def test_track_video_follows_the_three_objects(example, short_demo, tmp_path, ca
     assert "object 3: seen in" in out
 
 
+def test_track_boxes_follows_what_is_in_them(example, short_demo, tmp_path, capsys):
+    example("track_boxes.py", short_demo, "366,186,606,282", "38,110,130,176", "208,48,307,99", "-o", tmp_path / "out")
+    true, outlined = labels_of(DEMO / "first_mask.png"), labels_of(tmp_path / "out" / "masks" / "00000.png")
+    for identity in (1, 2, 3):
+        found, there = outlined == identity, true == identity
+        assert (found & there).sum() > 0.8 * (found | there).sum()
+    assert f"object 3: seen in {FRAMES} of {FRAMES} frames" in capsys.readouterr().out
+
+
 def test_stream_arrays_counts_objects_frame_by_frame(example, short_demo, capsys):
     example("stream_arrays.py", short_demo)
     lines = capsys.readouterr().out.splitlines()

@@ -83,8 +83,8 @@ def test_colours_of_later_masks_get_other_ids(box_model: Segmenter):
     [
         ({"first_boxes": []}, rvos.UsageError, "there is no box"),
         ({"first_boxes": [(5, 5, 5, 9)]}, rvos.UsageError, "holds nothing"),
-        ({"first_boxes": [(500, 5, 600, 9)]}, rvos.MaskError, "holds no pixel of the frame, which is 128x96"),
-        ({"first_boxes": [LEFT, LEFT]}, rvos.MaskError, "nothing is left"),
+        ({"first_boxes": [(500, 5, 600, 9)]}, rvos.MaskError, "lies outside of the frame, which is 128x96"),
+        ({"first_boxes": [LEFT, LEFT]}, rvos.MaskError, "around the same thing"),
         ({"first_boxes": [LEFT], "first_mask": square_labels()}, rvos.UsageError, "both given"),
         ({"first_boxes": [LEFT], "frame_masks": {0: square_labels()}}, rvos.MaskError, "there are boxes for it"),
     ],
@@ -99,12 +99,45 @@ def test_what_cannot_be_is_refused_and_leaves_nothing(
         list(box_model.stream(clip, **words))  # type: ignore[arg-type]
 
 
+def test_a_box_outside_is_refused_before_anything_is_told(box_model: Segmenter, clip: Path, tmp_path: Path):
+    told: list[tuple[str, str]] = []
+    with pytest.raises(rvos.MaskError, match="lies outside"):
+        box_model.track(clip, first_boxes=[(500, 5, 600, 9)], output=tmp_path, notice=lambda *line: told.append(line))
+    assert not told
+
+
+def test_a_later_whole_mask_does_not_take_back_what_a_box_says(box_model: Segmenter, clip: Path, tmp_path: Path):
+    only_right = np.where(square_labels(3) == 2, 2, 0).astype(np.uint8)
+    summary = box_model.track(clip, first_boxes=[LEFT], frame_masks={3: only_right, 99: only_right}, output=tmp_path)
+    first = read_labels(tmp_path / "masks" / "00000.png")
+    assert (first == box_model.outline(clip, [LEFT])).all()
+    assert any("object 2 is new and object 1 is gone" in line for line in summary.warnings)
+    assert any("frame 99" in line for line in summary.warnings)
+
+
+def test_results_from_boxes_are_not_taken_for_those_of_another_run(box_model: Segmenter, clip: Path, tmp_path: Path):
+    assert box_model.track(clip, first_boxes=[LEFT], output=tmp_path / "out").digest == ""
+
+
+def test_the_threshold_is_the_outlines_too(box_model: Segmenter):
+    frames = [squares(index) for index in range(2)]
+    mean = next(iter(box_model.stream(frames, first_boxes=[LEFT]))).confidence[1]
+    areas = []
+    for threshold in (0.1, mean):
+        (first, *_) = box_model.stream(frames, first_boxes=[LEFT], threshold=threshold)
+        assert (first.labels == box_model.outline(frames[0], [LEFT], threshold=threshold)).all()
+        areas.append(np.count_nonzero(first.labels))
+    assert areas[0] > areas[1]
+
+
 def test_weights_without_a_box_decoder_say_so_before_anything_is_read(tiny_model: Segmenter, tmp_path: Path):
     for call in (tiny_model.track, tiny_model.stream):
         with pytest.raises(rvos.WeightsError, match="the weights 'tiny' know no boxes"):
             call(tmp_path / "nowhere.mp4", first_boxes=[LEFT])
     with pytest.raises(rvos.WeightsError, match="know no boxes"):
         tiny_model.outline(tmp_path / "nowhere.png", [LEFT])
+    with pytest.raises(rvos.UsageError, match="the boxes are None"):
+        tiny_model.outline(squares(0), None)  # type: ignore[arg-type]
 
 
 def test_an_outline_needs_a_picture(box_model: Segmenter, tmp_path: Path):

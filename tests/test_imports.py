@@ -41,7 +41,7 @@ ALLOWED = {
     "cells": {"continuity"},
     "discovery": {"cells", "continuity"},
     "boxes": {"config", "errors"},
-    "outliner": {"boxes", "errors", "model", "preprocess", "views"},
+    "outliner": {"boxes", "errors", "model", "picture_area", "preprocess", "views"},
     "foresight": {"ahead", "errors", "shots", "views"},
     "memory": {"model"},
     "motion": {"continuity"},
@@ -75,7 +75,7 @@ ALLOWED = {
     "export": {"config", "errors", "published", "weights", "whole_files"},
     "training": {
         *(*VALUES, "device", "masks", "model", "overlay", "png", "session", "sources", "unreadable", "weights"),
-        *("boxes", "whole_files", "evaluation"),
+        *("boxes", "preprocess", "whole_files", "evaluation"),
     },
     "evaluation": {*VALUES, "png", "sources", "unreadable", "whole_files"},
 }

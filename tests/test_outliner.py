@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 import torch
@@ -12,7 +14,7 @@ from torch import Tensor
 import rvos_cli as rvos
 from rvos_cli.boxes import Box
 from rvos_cli.config import ModelConfig
-from rvos_cli.outliner import Outliner, OutlineRules
+from rvos_cli.outliner import Outliner, OutlineRules, Outlines
 
 LEFT, RIGHT = (10, 20, 50, 60), (76, 50, 116, 90)
 CONFIG = ModelConfig(boxes=True, mean=(0, 0, 0), std=(1, 1, 1))
@@ -76,28 +78,103 @@ def test_the_network_sees_the_box_in_the_picture_and_in_its_mirror_image():
     assert iou(inside.numpy(), red.numpy()) > 0.95
 
 
-def test_where_two_boxes_share_pixels_the_more_probable_object_has_them():
-    class SurerOfTheSmaller(Reddish):
+def sureness(image: NDArray[np.uint8], by_row: Sequence[float], **rules: object) -> Outlines:
+    """Outline the left square, of which each quarter from top to bottom is so probable."""
+
+    class ByRow(Reddish):
         def outline(self, pictures: Tensor, boxes: Tensor) -> list[Tensor]:
-            self.sure = 9.0 if boxes.shape[-2] == boxes.shape[-1] else 1.0
-            return super().outline(pictures, boxes)
+            (_, answer) = super().outline(pictures, boxes)
+            rows = torch.tensor(by_row).logit().repeat_interleave(answer.shape[-2] // len(by_row))
+            return [answer, torch.where(answer > 0, rows[:, None], answer)]
 
-    small, large = (10, 20, 30, 40), (0, 20, 60, 60)
-    for boxes in ({1: small, 2: large}, {2: large, 1: small}):
-        found = outliner(SurerOfTheSmaller(), contexts=(1.0,)).outline(squares(0), boxes, 0.5).labels
-        assert (found[20:40, 10:30] == 1).all()
-        assert (found[41:59, 11:49] == 2).all()
+    return outliner(ByRow(), contexts=(1.0,), **rules).outline(image, {1: LEFT}, 0.7)
 
 
-def test_what_is_left_with_nothing_is_refused():
-    with pytest.raises(rvos.MaskError, match="nothing is left of the object in the box 10,20,50,60 beside the others"):
-        outliner(Reddish()).outline(squares(0), {1: LEFT, 2: LEFT}, 0.5)
+def test_a_pixel_is_the_objects_above_the_threshold():
+    labels = sureness(squares(0), [0.95, 0.8, 0.6, 0.4]).labels
+    assert np.flatnonzero(labels.any(axis=1)).tolist() == pytest.approx(list(range(20, 40)), abs=1)
 
 
-def test_where_nothing_is_probable_the_most_probable_counts():
-    outlines = outliner(Reddish(sure=-4.0)).outline(squares(0), {1: (0, 10, 60, 70)}, 0.5)
-    assert iou(outlines.labels == 1, square_labels() == 1) > 0.9
-    assert outlines.confidence[1] < 0.05
+def test_where_nothing_is_so_probable_half_of_the_highest_probability_counts():
+    outlines = sureness(squares(0), [0.05, 0.6, 0.4, 0.2])
+    assert np.flatnonzero(outlines.labels.any(axis=1)).tolist() == pytest.approx(list(range(30, 50)), abs=1)
+    assert outlines.confidence[1] == pytest.approx(0.5, abs=0.03)  # the mean of 0.6 and 0.4
+
+
+def test_all_looks_and_mirror_images_count_alike():
+    class Undecided(Reddish):
+        def outline(self, pictures: Tensor, boxes: Tensor) -> list[Tensor]:
+            (_, answer) = super().outline(pictures, boxes)
+            answer[0] = torch.tensor([0.9, 0.5][len(self.seen) - 1]).logit()
+            answer[1] = torch.tensor([0.7, 0.3][len(self.seen) - 1]).logit()
+            return [answer]
+
+    outlines = outliner(Undecided(), contexts=(1.2, 2.0)).outline(squares(0), {1: LEFT}, 0.5)
+    assert outlines.confidence[1] == pytest.approx(0.6, abs=1e-3)
+
+
+class SureOfBoxes(Reddish):
+    """All in a box is the object, as sure as its width says; boxes are told by it."""
+
+    def __init__(self, **by_width: float) -> None:
+        super().__init__()
+        self.by_width = {int(width.removeprefix("w")): sure for width, sure in by_width.items()}
+
+    def outline(self, pictures: Tensor, boxes: Tensor) -> list[Tensor]:
+        height, width = boxes.shape[-2:]
+        shapes = {w: abs(width / height - w / 40) for w in self.by_width}
+        sure = self.by_width[min(shapes, key=lambda w: shapes[w])]
+        return [torch.where(boxes > 0.5, sure, -9.0)]
+
+
+def of_boxes(network: Reddish, boxes: dict[int, Box]) -> NDArray[np.uint8]:
+    return outliner(network, contexts=(1.0,)).outline(squares(0), boxes, 0.5).labels
+
+
+@pytest.mark.parametrize("first", [1, 2])
+def test_what_two_objects_claim_has_the_more_probable_one(first: int):
+    boxes: dict[int, Box] = {1: (10, 20, 50, 60), 2: (35, 20, 65, 60)}
+    boxes = {one: boxes[one] for one in (first, 3 - first)}
+    for surer, sure in ((1, {"w40": 5.0, "w30": 1.0}), (2, {"w40": 1.0, "w30": 5.0})):
+        labels = of_boxes(SureOfBoxes(**sure), boxes)
+        assert (labels[20:60, 35:50] == surer).all()
+        assert (labels[20:60, 10:35] == 1).all() and (labels[20:60, 50:65] == 2).all()
+
+
+@pytest.mark.parametrize("first", [1, 2])
+def test_what_lies_within_another_object_is_before_it(first: int):
+    boxes: dict[int, Box] = {1: (0, 20, 80, 60), 2: (30, 20, 50, 60)}
+    labels = of_boxes(SureOfBoxes(w80=5.0, w20=1.0), {one: boxes[one] for one in (first, 3 - first)})
+    assert (labels[20:60, 30:50] == 2).all()
+    assert (labels[20:60, :30] == 1).all() and (labels[20:60, 50:80] == 1).all()
+
+
+@pytest.mark.parametrize("other", [LEFT, (11, 20, 51, 61), (10, 20, 50, 58)])
+def test_two_boxes_around_the_same_thing_are_refused(other: Box):
+    with pytest.raises(rvos.MaskError, match=r"the boxes .*10,20,50,60.* are around the same thing; give one box for"):
+        outliner(Reddish()).outline(squares(0), {1: LEFT, 2: other}, 0.5)
+
+
+def test_nothing_in_black_bars_is_the_object():
+    image = np.zeros((HEIGHT + 60, WIDTH, 3), np.uint8)
+    image[30:-30] = np.random.default_rng(0).integers(60, 255, (HEIGHT, WIDTH, 3))
+    boxes: dict[int, Box] = {1: (20, 10, 60, 80), 2: (70, 2, 90, 20)}
+
+    class All(Reddish):
+        def outline(self, pictures: Tensor, boxes: Tensor) -> list[Tensor]:
+            return [torch.full_like(boxes, 9.0)]
+
+    labels = outliner(All()).outline(image, boxes, 0.5).labels
+    assert np.argwhere(labels == 1).min(axis=0).tolist() == [30, 20]
+    assert np.argwhere(labels == 2).max(axis=0).tolist() == [19, 89]  # somebody means it
+
+
+def test_the_box_is_seen_in_what_is_around_it_at_the_same_number_of_pixels():
+    network = Reddish()
+    outliner(network).outline(bright(), {1: LEFT}, 0.5)
+    assert [tuple(boxes.shape[-2:]) for _, boxes in network.seen] == [(320, 320)] * 2
+    shares = [float(boxes[0].mean()) for _, boxes in network.seen]
+    assert shares == pytest.approx([1 / 1.3**2, 1 / 1.8**2], rel=0.15)
 
 
 @pytest.mark.parametrize(

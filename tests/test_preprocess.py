@@ -7,7 +7,7 @@ import torch.nn.functional as F
 
 from rvos_cli.config import ModelConfig
 from rvos_cli.postprocess import label_map
-from rvos_cli.preprocess import frame_tensor, mask_tensor, network_size
+from rvos_cli.preprocess import box_plane, frame_tensor, mask_tensor, network_size, network_size_of_part
 
 
 @pytest.mark.parametrize(
@@ -107,3 +107,16 @@ def test_nothing_of_64_bits_is_sent_to_a_device(monkeypatch):
     monkeypatch.setattr(torch.Tensor, "to", noting)
     label_map(torch.full((2, 8, 8), 3.0), (1, 2), (16, 16), 0.5)
     assert torch.float32 in sent and torch.float64 not in sent
+
+
+def test_a_part_of_a_picture_is_seen_with_the_same_number_of_pixels_in_its_own_shape():
+    assert network_size_of_part((100, 100), 320) == (320, 320)
+    assert network_size_of_part((50, 200), 320) == (160, 640)
+    assert network_size_of_part((3000, 4), 320) == (640, 32)  # and no more, however long it is
+
+
+def test_pixels_on_the_side_of_a_box_are_inside_in_part():
+    plane = box_plane((12.5, 10, 16, 14), slice(10, 18), slice(10, 18), (4, 4), torch.device("cpu"))
+    assert plane.shape == (1, 1, 4, 4)
+    assert plane[0, 0].tolist() == [[0, 0.75, 1, 0], [0, 0.75, 1, 0], [0, 0, 0, 0], [0, 0, 0, 0]]
+    assert box_plane((0, 0, 9, 9), slice(0, 9), slice(0, 9), (5, 7), torch.device("cpu")).min() == 1

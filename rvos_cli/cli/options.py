@@ -29,11 +29,11 @@ def path_of(text: str | Path) -> Path:
 def box_of(text: str) -> Box:
     """Return the box that four numbers tell, with commas between them."""
     try:
-        numbers = [float(number) for number in text.split(",")]
+        left, top, right, bottom = (float(number) for number in text.split(","))
     except ValueError as error:
         raise typer.BadParameter(f"{text!r} is not four numbers with commas between them") from error
     try:
-        return read_boxes([numbers])[1]
+        return read_boxes([(left, top, right, bottom)])[1]
     except UsageError as error:
         raise typer.BadParameter(str(error)) from error
 
@@ -73,8 +73,8 @@ FirstBoxes = Annotated[
         "--first-box",
         parser=box_of,
         metavar="X1,Y1,X2,Y2",
-        help="Instead, a box around an object of the first frame, in pixels: left, top, right, bottom. Repeat it for "
-        "each object.",
+        help="Instead of a mask, a box around an object of the first frame: left, top, right, bottom in pixels. "
+        "Once for each object.",
         show_default=False,
     ),
 ]

@@ -15,6 +15,8 @@ from torch import Tensor, nn
 from rvos_cli.config import ModelConfig
 from rvos_cli.model.convlstm import ConvLSTMCell, SpatialState
 
+FINEST = 4  # stride at which the slots' finest states and planes are
+
 
 class Decoder(nn.Module):
     """Parameter names are the published ones (``clstm_list.0.Gates``, ``conv_out``)."""

@@ -15,9 +15,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from rvos_cli.config import ModelConfig
-from rvos_cli.model.boxes import BoxDecoder
+from rvos_cli.model.box_decoder import BoxDecoder
 from rvos_cli.model.convlstm import SpatialState
-from rvos_cli.model.decoder import Decoder, mean_pyramid, resize, shrink
+from rvos_cli.model.decoder import FINEST, Decoder, mean_pyramid, resize, shrink
 from rvos_cli.model.encoder import Encoder, Features
 from rvos_cli.model.matching import MatchingCue
 from rvos_cli.model.reading import BegunReading
@@ -29,7 +29,6 @@ from rvos_cli.model.state import Hidden, RecurrentState
 # what earlier slots of this frame have taken, and whether the slot has an object at all.
 CUE_PLANES = 8
 OWN_PLANES, TAKEN_PLANE, KNOWN_PLANE = (0, 1, 2), 6, 7
-FINEST = 4  # stride at which the slots' finest states and planes are
 CUE_LIMIT = 0.01  # the logit of a cue stays within logit(0.01) and logit(0.99)
 
 
@@ -246,7 +245,8 @@ class RVOS(nn.Module):
         Returns:
             Logits (B, 1, h, w) of each look, the last one the best. Outside of the box they mean nothing.
         """
-        return self.box_decoder.outline(self.encode(pictures), boxes)
+        features: Features = self.encoder(pictures)
+        return self.box_decoder.outline(features, boxes)
 
     def clip(self, frames: Tensor, masks: Tensor | None = None) -> Tensor:
         """Run a published network over a clip: ``step`` in a loop.

@@ -12,12 +12,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from rvos_cli.boxes import Box, grid, share_inside, window
+from rvos_cli.boxes import Box, window
 from rvos_cli.model import RVOS
-from rvos_cli.model.boxes import LOOKS
+from rvos_cli.model.box_decoder import LOOKS
 from rvos_cli.model.convlstm import ConvLSTMCell
 from rvos_cli.model.decoder import Decoder
 from rvos_cli.model.rvos import CUE_PLANES, KNOWN_PLANE, OWN_PLANES
+from rvos_cli.preprocess import box_plane, network_size_of_part
 from rvos_cli.training.losses import mask_loss
 from rvos_cli.training.rollout import IGNORED_LABEL, Losses
 
@@ -88,7 +89,10 @@ class BoxRollout:
         box = true + self.care * spans * torch.randn(4, generator=draw)
         most = torch.tensor([labels.shape[1], labels.shape[0]], dtype=torch.float32).repeat(2)
         left, top, right, bottom = torch.minimum(box.clamp(min=0), most).tolist()
-        return None if min(right - left, bottom - top) < NARROWEST else (identity, (left, top, right, bottom))
+        narrow = (
+            min(right - left, bottom - top) < NARROWEST
+        )  # as one beside the border may be; that clip teaches nothing
+        return None if narrow else (identity, (left, top, right, bottom))
 
     def _outlined(
         self, model: RVOS, frame: Tensor, labels: Tensor, identity: int, box: Box, draw: torch.Generator
@@ -97,13 +101,13 @@ class BoxRollout:
         context, side = (_between(*bounds, draw) for bounds in (self.contexts, self.sides))
         rows, columns = window(box, (labels.shape[0], labels.shape[1]), context)
         part, known = frame[None, :, rows, columns], labels[None, None, rows, columns]
-        size = grid((known.shape[2], known.shape[3]), side)
+        size = network_size_of_part((known.shape[2], known.shape[3]), side)
         picture = F.interpolate(part, size=size, mode="bilinear", align_corners=False, antialias=True)
         truth, unknown = (
             F.interpolate(plane.float(), size=size, mode="bilinear", align_corners=False, antialias=True)
             for plane in (known == identity, known == IGNORED_LABEL)
         )
-        inside = torch.from_numpy(share_inside(box, rows, columns, size)).to(frame.device)[None, None]
+        inside = box_plane(box, rows, columns, size, frame.device)
         counts = ((inside > 0) & (unknown < 0.01)).float()
         looks = [mask_loss(look.float(), truth, counts) for look in model.outline(picture, inside)]
         return torch.cat(looks).flatten()

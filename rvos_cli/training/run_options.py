@@ -190,6 +190,11 @@ class TrainOptions:
         """
         if self.patience and self.validate is None:
             raise UsageError("patience counts validations, of which there are none", cure="add --validate DIR")
+        if self.validate is not None and self.recipe.learns:
+            raise UsageError(
+                "validations score how objects are found and followed, of which the recipe changes nothing",
+                cure="leave out --validate",
+            )
         if self.validate_every < 1 or self.validate_frames < 3 or self.patience < 0:
             raise UsageError(
                 "validations need at least a step from one to the next, 3 frames, and a patience of 0 or more",

@@ -43,7 +43,7 @@ def first_network(options: TrainOptions) -> tuple[RVOS, str]:
         if differences:
             raise WeightsError(
                 f"the weights {weights.name} are of another network than the recipe's ({', '.join(differences)})",
-                cure="start without --init",
+                cure="give others" if options.recipe.learns else "start without --init",
             )
         own = replace(config, boxes=weights.config.boxes)
         return with_boxes(build_model(replace(weights, config=own), torch.device("cpu")), config), weights.sha256

@@ -250,11 +250,12 @@ def test_track_follows_objects_from_boxes(rvos, clip, box_weights):
 @pytest.mark.parametrize(
     ("words", "code", "says"),
     [
-        (("--first-box", "1,2,3"), 2, "four numbers"),
+        (("--first-box", "1,2,3"), 2, "'1,2,3' is not four numbers"),
+        (("--first-box", "1,2,3,4,5"), 2, "'1,2,3,4,5' is not four numbers"),
         (("--first-box", "a,b,c,d"), 2, "four numbers"),
         (("--first-box", ""), 2, "four numbers"),
         (("--first-box", "9,9,5,12"), 2, "holds nothing"),
-        (("--first-box", "500,1,600,9"), 1, "holds no pixel of the frame"),
+        (("--first-box", "500,1,600,9"), 1, "lies outside of the frame"),
         (("--first-box", "1,2,30,40", "--first-mask", "first.png"), 2, "both given"),
     ],
 )

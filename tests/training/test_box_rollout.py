@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,8 +17,9 @@ from rvos_cli.model import RVOS
 from rvos_cli.training.box_rollout import BoxRollout, begin_box_decoder
 from rvos_cli.training.loop import train
 from rvos_cli.training.recipes import recipe
-from rvos_cli.training.run_options import Recipe, Stage
-from rvos_cli.training.start import first_network, with_boxes
+from rvos_cli.training.run_options import Recipe, Stage, TrainOptions
+from rvos_cli.training.start import first_network, make_optimizer, with_boxes
+from rvos_cli.training.step import StepReport
 from rvos_cli.weights import load_weights
 
 CONFIG = ModelConfig(hidden_size=16, key_dim=8)
@@ -54,17 +57,65 @@ def square(identity: int = 1) -> torch.Tensor:
     return labels
 
 
-def test_the_loss_is_the_mean_over_both_looks_at_all_clips_that_have_an_object():
-    model = network()
+class Told:
+    """Stands in for a network: it keeps what it is shown, and answers that all is the object, or nothing."""
+
+    def __init__(self, *answers: float) -> None:
+        self.answers, self.seen = answers or (3.0, 3.0), list[tuple[torch.Tensor, torch.Tensor]]()
+
+    def outline(self, pictures: torch.Tensor, boxes: torch.Tensor) -> list[torch.Tensor]:
+        self.seen.append((pictures, boxes))
+        return [torch.full_like(boxes, answer) for answer in self.answers]
+
+
+def loss(network: object, frames: torch.Tensor, labels: torch.Tensor, rollout: BoxRollout = ROLLOUT) -> float:
+    every = torch.tensor([True] * len(frames))
+    return float(rollout.run(network, frames, labels, every, draws(len(frames)), teacher=0.0).value)  # type: ignore[arg-type]
+
+
+CAREFUL = replace(ROLLOUT, care=0.0, contexts=(1.5, 1.5), sides=(128, 128))
+
+
+def test_both_looks_at_all_clips_count_alike():
     frames, labels = clips(square(), square())
-    one, other = (
-        ROLLOUT.run(model, frames[n : n + 1], labels[n : n + 1], torch.tensor([True]), [draws(2)[n]], teacher=0.0)
-        for n in range(2)
+    yes, no, both = (
+        loss(Told(*answers), frames, labels, CAREFUL) for answers in ((9.0, 9.0), (-9.0, -9.0), (9.0, -9.0))
     )
-    both = ROLLOUT.run(model, frames, labels, torch.tensor([True, True]), draws(2), teacher=0.0)
-    assert float(both.value) == pytest.approx((float(one.value) + float(other.value)) / 2, rel=1e-4)
-    assert float(both.counts["outline"]) == 4
-    assert both.total.requires_grad
+    assert yes < no / 3  # all of the box is the object, and outside of it nothing counts
+    assert both == pytest.approx((yes + no) / 2, rel=1e-4)
+    losses = ROLLOUT.run(network(), frames, labels, torch.tensor([True, True]), draws(2), teacher=0.0)
+    assert float(losses.counts["outline"]) == 4
+    assert losses.total.requires_grad
+
+
+def test_the_network_is_shown_the_box_and_what_is_around_it():
+    labels = square(2)
+    frames, stacked = clips(labels)
+    frames[0, 0, :] = (labels == 2).float()
+    for context in (1.0, 2.0):
+        told = Told()
+        loss(told, frames, stacked, replace(CAREFUL, contexts=(context, context)))
+        picture, box = told.seen[0]
+        assert torch.allclose(picture[0, 0], box[0, 0], atol=0.6)  # as far as resizing blurs
+        assert float((picture[0, 0] - box[0, 0]).abs().mean()) < 0.03
+        assert float(box.mean()) == pytest.approx(1 if context == 1 else 600 / (45 * 54), abs=0.05)
+
+
+def test_another_object_in_the_box_is_none_of_it():
+    labels = square(1)
+    labels[20:40, 45:60] = 2
+    frames, stacked = clips(labels)
+    alone = replace(CAREFUL, least=301)  # no object has so many
+    assert loss(Told(), frames, stacked, alone) == 0
+    labels[20:40, 30:46] = 1
+    labels[20:40, 46:60] = 2
+    half = torch.zeros_like(labels)
+    half[20:40, 30:60] = labels[20:40, 30:60]
+    half[20, 59] = 1  # so that the box of 1 holds all of 2
+    frames, stacked = clips(half)
+    assert loss(Told(-9.0, -9.0), frames, stacked, replace(CAREFUL, least=300)) < 0.75 * loss(
+        Told(-9.0, -9.0), *clips(square(1)), replace(CAREFUL, least=300)
+    )
 
 
 def test_clips_without_an_object_of_their_own_teach_nothing():
@@ -107,28 +158,81 @@ def test_what_is_unknown_does_not_count():
     assert losses[0] != losses[1]
 
 
-def test_the_box_decoder_begins_as_the_slots_do_whose_mask_is_half_of_the_box():
+@torch.no_grad()
+def test_the_box_decoder_begins_as_a_slot_that_has_an_object_does():
     model = network()
     begin_box_decoder(model, like=model.decoder)
-    own, boxes = (decoder.clstm_list[0].Gates.weight for decoder in (model.decoder, model.box_decoder))
-    assert torch.equal(own[:, :16], boxes[:, :16])
-    assert torch.equal(own[:, -32:], boxes[:, -32:])
-    assert torch.equal(boxes[:, -34], boxes[:, -33])
+    for own, boxes in zip(model.decoder.clstm_list, model.box_decoder.clstm_list, strict=True):
+        features = own.Gates.weight.shape[1] - 8 - 2 * own.hidden_channels
+        x, mask = torch.randn(1, features, 12, 12), torch.rand(1, 1, 12, 12)
+        nothing = torch.zeros_like(mask)
+        # Own mask and both cues, the others' three, what is taken, and that there is an object.
+        planes = torch.cat([*[mask] * 3, *[nothing] * 4, torch.ones_like(mask)], dim=1)
+        slot, _ = own(x, planes, None, None)
+        box, _ = boxes(x, torch.cat([mask, mask], dim=1), None, None)
+        inner = slice(1, -1)  # beside the border the plane of ones ends
+        assert torch.allclose(slot[..., inner, inner], box[..., inner, inner], atol=1e-5)
     assert torch.equal(model.decoder.conv_out.weight, model.box_decoder.conv_out.weight)
 
 
-def test_a_run_teaches_the_box_decoder_alone_and_goes_on_where_it_stopped(data_root: Path, tmp_path: Path):
-    options = small_options(data_root, tmp_path, replace(TINY, model=CONFIG, learns=""))
-    options = replace(options, recipe=TINY)
-    start = load_weights(options.init or "")
-    assert train(replace(options, recipe=replace(TINY, steps=3))).finished
+@torch.no_grad()
+def test_the_second_look_sees_the_first_ones_answer_in_the_box_and_its_states():
+    model = network()
+    picture, box = torch.randn(1, 3, 64, 64), torch.zeros(1, 1, 64, 64)
+    box[..., 16:48, 16:48] = 1
+    seen: list[tuple[torch.Tensor, object]] = []
+    model.box_decoder.register_forward_hook(lambda _, given, __: seen.append((given[1][-1], given[3])))
+    first, _ = model.outline(picture, box)
+    (planes, states), (again, kept) = seen
+    small = torch.nn.functional.avg_pool2d(box, 4)
+    assert torch.equal(planes, torch.cat([small, torch.zeros_like(small)], dim=1))
+    answer = torch.nn.functional.avg_pool2d(first.sigmoid(), 4) * small
+    assert torch.allclose(again, torch.cat([small, answer], dim=1))
+    assert states is None and kept is not None
+
+
+def test_a_run_teaches_the_box_decoder_alone(data_root: Path, tmp_path: Path):
+    options = replace(small_options(data_root, tmp_path, replace(TINY, model=CONFIG, learns="")), recipe=TINY)
+    start, (first, _) = load_weights(options.init or ""), first_network(options)
+    slots = first.decoder.clstm_list[0].Gates.weight
+    assert torch.equal(first.box_decoder.clstm_list[0].Gates.weight[:, :16], slots[:, :16])
+    assert train(options).finished
     learned = load_weights(options.output / "weights.safetensors")
     assert learned.config == TINY.model
     assert all(torch.equal(learned.tensors[name], tensor) for name, tensor in start.tensors.items())
-    first, _ = first_network(options)
     moved = [name for name, tensor in first.state_dict().items() if not torch.equal(tensor, learned.tensors[name])]
     assert moved
     assert all(name.startswith("box_decoder.") for name in moved)
+    make_optimizer(first, TINY)
+    assert {name for name, each in first.named_parameters() if each.requires_grad} >= set(moved)
+    assert all(name.startswith("box_decoder.") for name, each in first.named_parameters() if each.requires_grad)
+
+
+def test_a_run_that_stops_goes_on_as_if_it_had_not(data_root: Path, tmp_path: Path):
+    options = replace(small_options(data_root, tmp_path, replace(TINY, model=CONFIG, learns="")), recipe=TINY)
+    train(options)
+    other = replace(options, output=tmp_path / "other")
+
+    def stop(report: StepReport) -> None:
+        if report.step == 0:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    assert not train(other, on_step=stop).finished
+    assert train(other).finished
+    one, two = (load_weights(each.output / "weights.safetensors").tensors for each in (options, other))
+    assert all(torch.equal(one[name], two[name]) for name in one)
+
+
+def test_a_run_goes_on_from_a_box_decoder_that_has_learned(data_root: Path, tmp_path: Path):
+    options = small_options(data_root, tmp_path, TINY)  # whose first weights have one
+    trained = load_weights(options.init or "").tensors
+    first, _ = first_network(options)
+    assert all(torch.equal(tensor, trained[name]) for name, tensor in first.state_dict().items())
+
+
+def test_nothing_is_validated_that_cannot_change(tmp_path: Path):
+    with pytest.raises(UsageError, match="leave out --validate"):
+        TrainOptions(data=tmp_path, output=tmp_path, recipe=TINY, validate=tmp_path)
 
 
 def test_other_recipes_leave_the_box_decoder_behind(tmp_path: Path):

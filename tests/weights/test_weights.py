@@ -252,4 +252,4 @@ def test_the_shipped_weights_of_this_checkout_are_whole(monkeypatch: pytest.Monk
         if entry.present or not entry.url:
             entry.check()
             assert entry.path.stat().st_size == entry.bytes
-            build_model(load_weights(entry.path))
+            assert build_model(load_weights(entry.path)).config.boxes

@@ -10,12 +10,11 @@ import torch
 from torch import Tensor
 
 from rvos_cli.config import ModelConfig
-from rvos_cli.model.decoder import Decoder, mean_pyramid, resize, shrink
+from rvos_cli.model.decoder import FINEST, Decoder, mean_pyramid, resize, shrink
 from rvos_cli.model.encoder import Features
 
 LOOKS = 2
 BOX_PLANES = 2  # the box, and the last answer in it
-FINEST = 4  # stride of the finest planes
 
 
 class BoxDecoder(Decoder):
