@@ -104,7 +104,7 @@ class VideoMasks:
             pixels_of(box, (source.info.height, source.info.width))
         self._info, self._argument = source.info, "frame_masks" if self.whole else "masks="
         self._colours = Colours(of_results=self.whole)
-        self._told, self._numbered = set(self.boxes), set[int]()  # ids that were told, and that colours were given
+        self._told, self._numbered = set[int](), set[int]()  # ids that masks tell, and that their colours were given
         self._colours.note_ids(self.boxes)
         self._latest: tuple[int, FirstMask] | None = None  # or a first mask alone would be read twice
         self._first, self._masks = given.first_mask, given.masks

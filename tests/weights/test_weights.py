@@ -243,6 +243,12 @@ def test_the_wrong_kind_of_weights_is_one_clear_line() -> None:
     require_task(both, "segment")
 
 
+def test_weights_without_a_box_decoder_are_stored_as_before_there_were_any() -> None:
+    assert "boxes" not in CONFIG.to_json()
+    for config in (CONFIG, replace(CONFIG, boxes=True)):
+        assert ModelConfig.from_json(config.to_json()) == config
+
+
 def test_the_shipped_weights_of_this_checkout_are_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()
     folder = manifest.shipped_folder()
