@@ -136,12 +136,20 @@ def test_clips_without_an_object_of_their_own_teach_nothing():
 
 
 def test_boxes_are_drawn_around_objects_a_little_carelessly():
-    drawn = [ROLLOUT._choose(square(3), draw) for draw in draws(50)]
+    drawn = [ROLLOUT._choose(square(3), draw) for draw in draws(300)]
     assert {chosen[0] for chosen in drawn if chosen is not None} == {3}
     boxes = torch.tensor([chosen[1] for chosen in drawn if chosen is not None])
     true = torch.tensor([30.0, 20, 60, 40])
     assert torch.allclose(boxes.mean(dim=0), true, atol=0.4)
-    assert 0.2 < float((boxes - true).std()) < 1.5
+    across, down = (float((boxes - true)[:, side::2].std()) for side in (0, 1))
+    assert across == pytest.approx(0.02 * 30, rel=0.15)
+    assert down == pytest.approx(0.02 * 20, rel=0.15)
+    everywhere = [ROLLOUT._choose(torch.ones(64, 96, dtype=torch.uint8), draw) for draw in draws(20)]
+    assert {side for chosen in everywhere if chosen is not None for side in chosen[1][:2]} >= {0.0}
+    assert all(
+        chosen is not None and min(chosen[1]) >= 0 and chosen[1][2] <= 96 and chosen[1][3] <= 64
+        for chosen in everywhere
+    )
     assert ROLLOUT._choose(square()[:21, :31], draws(1)[0]) is None  # a single pixel of it
 
 
