@@ -95,14 +95,15 @@ def pixels_of(box: Box, size: tuple[int, int]) -> Pixels:
 
 
 def _whole(first: float, last: float, length: int) -> tuple[int, int]:
-    start = min(round(max(first, 0)), length - 1)
-    return start, max(start + 1, round(min(last, length)))
+    start = min(math.floor(max(first, 0) + 0.5), length - 1)
+    return start, max(start + 1, math.floor(min(last, length) + 0.5))
 
 
 def window(box: Box, size: tuple[int, int], context: float) -> tuple[slice, slice]:
-    """Return the rows and columns of a picture of (H, W) to look at: *box* and around it, *context* times as large.
+    """Return the rows and columns of a picture of (H, W) to look at: *box* and what is around it.
 
-    The same is added on all sides: (*context* - 1) / 2 of the box's mean side.
+    The same is added on all sides, as much as makes a square box *context* times as wide: (*context* - 1) / 2 of the
+    square root of the box's area.
     """
     left, top, right, bottom = box
     margin = (context - 1) / 2 * math.sqrt((right - left) * (bottom - top))

@@ -23,7 +23,7 @@ def follow(
     session: Session,
     masks: VideoMasks,
     *,
-    outliner: Outliner | None = None,
+    outliner: Outliner,
     live: bool = False,
     on_step: Callable[[int], None] = lambda index: None,
 ) -> Iterator[FrameMasks]:
@@ -33,7 +33,7 @@ def follow(
         frames: of a video, in order.
         session: follows them.
         masks: those that were given.
-        outliner: makes masks of boxes, if any were given.
+        outliner: makes masks of boxes.
         live: whether a frame neither waits for the next one nor may be looked at before its turn.
         on_step: called with the index of each frame that has been followed, before it leaves.
     """
@@ -48,15 +48,15 @@ def _followed(
     frames: Iterator[Frame],
     session: Session,
     masks: VideoMasks,
-    outliner: Outliner | None,
+    outliner: Outliner,
     on_step: Callable[[int], None],
 ) -> Iterator[FrameMasks]:
     for frame in frames:
-        mask, doubtful = masks.labels(frame.index), dict[int, float]()
-        if outliner is not None and masks.boxes and frame.index == 0:
+        mask, outlined = masks.labels(frame.index), dict[int, float]()
+        if masks.boxes and frame.index == 0:
             outlines = outliner.outline(frame.image, masks.boxes, session.options.threshold)
-            mask, doubtful = outlines.labels, outlines.confidence
+            mask, outlined = outlines.labels, outlines.confidence
         labels = session.step(frame.image, mask, whole=masks.whole)
         on_step(frame.index)
-        yield with_labels(frame, labels, session.confidence | doubtful)
+        yield with_labels(frame, labels, session.confidence | outlined)
         del frame, labels  # they must not stay alive while the next one is awaited

@@ -28,10 +28,12 @@ class OutlineRules:
     """How boxes are looked at, and who has what two of them hold.
 
     Args:
-        contexts: how much of the picture is shown, in sizes of the box; the answers to all of these count alike.
+        contexts: how much of the picture is shown, see ``window``; the answers to all of these count alike.
         side: of the square that has as many pixels as the network's picture.
-        same: share of an outline from which on another one that covers it is of the same object.
-        nested: share of an outline from which on it lies within another one, as somebody before a bus.
+        same: share of the larger outline of two from which on they have in common what makes them one object.
+        nested: share of the smaller outline that lies within the larger one if it is before that, as somebody before a
+            bus.
+        left: least share of an outline that others leave to it.
         view: what makes black bars, and what is too dark or hazy.
     """
 
@@ -39,6 +41,7 @@ class OutlineRules:
     side: int = 320
     same: float = 0.8
     nested: float = 0.8
+    left: float = 0.1
     view: ViewRules = field(default_factory=ViewRules)
 
 
@@ -67,6 +70,15 @@ class _Outline:
     def area(self) -> int:
         return int(np.count_nonzero(self.over))
 
+    def within(self, place: tuple[slice, slice]) -> NDArray[np.bool_]:
+        """Return where it is above the threshold in another place."""
+        there = np.zeros([part.stop - part.start for part in place], bool)
+        common = [slice(max(a.start, b.start), min(a.stop, b.stop)) for a, b in zip(place, self.place, strict=True)]
+        if all(part.start < part.stop for part in common):
+            here, own = (tuple(map(_within, common, whole)) for whole in (place, self.place))
+            there[here] = self.over[own]
+        return there
+
 
 class Outliner:
     """Outlines the objects in boxes with one network."""
@@ -86,7 +98,7 @@ class Outliner:
         both claim, otherwise the one that is more probable there.
 
         Raises:
-            MaskError: a box lies outside of the picture, or two are around the same thing.
+            MaskError: a box lies outside of the picture, two are around the same thing, or others hold all of one.
         """
         view = view_of([image], self._rules.view)
         picture = view.in_whole().of(image)
@@ -95,23 +107,32 @@ class Outliner:
             for identity, box in boxes.items()
         }
         labels = self._shared_out(found, boxes, (image.shape[0], image.shape[1]))
-        return Outlines(labels, {one: float(each.probable[each.over].mean()) for one, each in found.items()})
+        own = {one: each.probable[labels[each.place] == one] for one, each in found.items()}
+        return Outlines(labels, {one: float(probable.mean()) for one, probable in own.items()})
 
     def _shared_out(self, found: Mapping[int, _Outline], boxes: Mapping[int, Box], size: tuple[int, int]) -> Labels:
         """Return labels (H, W): the largest outlines come first, so that what lies within another one is before it."""
         labels, best = np.zeros(size, np.uint8), np.zeros(size, np.float32)
-        for identity in sorted(found, key=lambda one: -found[one].area):
+        order = sorted(found, key=lambda one: (-found[one].area, boxes[one]))
+        for rank, identity in enumerate(order):
             each = found[identity]
-            here, shared = labels[each.place], each.over & (labels[each.place] > 0)
-            for other in np.unique(here[shared]).tolist():
-                if np.count_nonzero(here[shared] == other) >= self._rules.same * found[other].area:
+            here, wins = labels[each.place], each.over & (each.probable > best[each.place])
+            for other in order[:rank]:
+                shared = each.over & found[other].within(each.place)
+                if np.count_nonzero(shared) >= self._rules.same * found[other].area:
                     raise MaskError(
                         f"the boxes {shown(boxes[other])} and {shown(boxes[identity])} are around the same thing",
                         cure="give one box for each object",
                     )
-            within = np.count_nonzero(shared) >= self._rules.nested * each.area
-            wins = each.over if within else each.over & (each.probable > best[each.place])
+                if np.count_nonzero(shared) >= self._rules.nested * each.area:
+                    wins |= shared & (here == other)
             here[wins], best[each.place][wins] = identity, each.probable[wins]
+        for identity, each in found.items():
+            if np.count_nonzero(labels == identity) < self._rules.left * each.area:
+                raise MaskError(
+                    f"the box {shown(boxes[identity])} holds hardly anything but what other boxes hold",
+                    cure="leave out this one or those of its parts",
+                )
         return labels
 
     def _outlined(self, picture: NDArray[np.uint8], box: Pixels, threshold: float) -> _Outline:

@@ -259,7 +259,9 @@ class Segmenter:
     def outline(
         self, image: str | Path | NDArray[np.uint8], boxes: Boxes, *, threshold: float = InferenceOptions.threshold
     ) -> NDArray[np.uint8]:
-        """Return a mask of the objects in boxes, as ``first_boxes`` of the others would, for any frame.
+        """Return a mask of the objects in boxes, as ``first_boxes`` of the others would.
+
+        It may be one of ``masks``, too: a new object then wants an id that none has yet, as a mapping gives.
 
         Args:
             image: (H, W, 3) uint8 RGB, an image file, or what else has a first frame.

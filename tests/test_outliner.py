@@ -14,7 +14,7 @@ from torch import Tensor
 import rvos_cli as rvos
 from rvos_cli.boxes import Box
 from rvos_cli.config import ModelConfig
-from rvos_cli.outliner import Outliner, OutlineRules, Outlines
+from rvos_cli.outliner import Outliner, OutlineRules, Outlines, _Outline
 
 LEFT, RIGHT = (10, 20, 50, 60), (76, 50, 116, 90)
 CONFIG = ModelConfig(boxes=True, mean=(0, 0, 0), std=(1, 1, 1))
@@ -153,6 +153,51 @@ def test_what_lies_within_another_object_is_before_it(first: int):
 def test_two_boxes_around_the_same_thing_are_refused(other: Box):
     with pytest.raises(rvos.MaskError, match=r"the boxes .*10,20,50,60.* are around the same thing; give one box for"):
         outliner(Reddish()).outline(squares(0), {1: LEFT, 2: other}, 0.5)
+
+
+def shared_out(*outlines: tuple[int, int, float], order: Sequence[int] = ()) -> NDArray[np.uint8]:
+    """Share out outlines that lie side by side in 20 rows: of columns from, to, and so probable."""
+    found = {
+        one: _Outline(
+            (slice(20, 40), slice(left, right)),
+            np.full((20, right - left), probable, np.float32),
+            np.full((20, right - left), True),
+        )
+        for one, (left, right, probable) in enumerate(outlines, start=1)
+    }
+    boxes = {one: (each.place[1].start, 20, each.place[1].stop, 40) for one, each in found.items()}
+    named = {one: found[one] for one in order or found}
+    return outliner(Reddish())._shared_out(named, boxes, (HEIGHT, WIDTH))[30]
+
+
+@pytest.mark.parametrize("order", [(1, 2, 3), (3, 2, 1), (2, 3, 1)])
+def test_what_overlaps_two_others_lies_within_neither(order: tuple[int, ...]):
+    labels = shared_out((0, 40, 0.95), (20, 66, 0.6), (46, 86, 0.95), order=order)
+    assert labels[:86].tolist() == [1] * 40 + [2] * 6 + [3] * 40
+
+
+@pytest.mark.parametrize("order", [(1, 2, 3), (3, 2, 1), (2, 3, 1)])
+def test_what_lies_within_one_is_not_before_another_beside_it(order: tuple[int, ...]):
+    labels = shared_out((0, 60, 0.95), (40, 60, 0.55), (55, 100, 0.97), order=order)
+    assert (labels[40:55] == 2).all() and (labels[60:100] == 3).all()
+    assert 2 not in labels[55:60]
+
+
+@pytest.mark.parametrize("order", [(1, 2, 3), (3, 2, 1), (2, 3, 1)])
+def test_a_third_object_does_not_hide_that_two_are_the_same(order: tuple[int, ...]):
+    with pytest.raises(rvos.MaskError, match="0,20,50,40 and 0,20,45,40 are around the same thing"):
+        shared_out((0, 50, 0.9), (0, 45, 0.9), (20, 68, 0.95), order=order)
+
+
+def test_a_group_of_which_all_members_are_given_is_refused():
+    with pytest.raises(rvos.MaskError, match="the box 0,20,80,40 holds hardly anything but what other boxes hold"):
+        shared_out((0, 80, 0.9), (0, 40, 0.9), (40, 80, 0.9))
+
+
+def test_confidence_is_that_of_the_pixels_that_are_left():
+    boxes: dict[int, Box] = {1: (0, 20, 80, 60), 2: (30, 20, 50, 60)}
+    found = outliner(SureOfBoxes(w80=5.0, w20=1.0), contexts=(1.0,)).outline(squares(0), boxes, 0.5)
+    assert found.confidence == pytest.approx({1: 0.993, 2: 0.731}, abs=0.02)
 
 
 def test_nothing_in_black_bars_is_the_object():

@@ -31,7 +31,7 @@ class BoxRollout:
 
     Args:
         slots: the largest number of objects of a clip, of which one is chosen.
-        contexts: between these, how many times as large as the box the part is that is looked at.
+        contexts: between these, how much of the picture is looked at, see ``window``.
         sides: between these, that of the square that has as many pixels as the network's picture.
         least: pixels that an object has at least.
         care: standard deviation of a side's place, in heights or widths of the box.
@@ -89,10 +89,9 @@ class BoxRollout:
         box = true + self.care * spans * torch.randn(4, generator=draw)
         most = torch.tensor([labels.shape[1], labels.shape[0]], dtype=torch.float32).repeat(2)
         left, top, right, bottom = torch.minimum(box.clamp(min=0), most).tolist()
-        narrow = (
-            min(right - left, bottom - top) < NARROWEST
-        )  # as one beside the border may be; that clip teaches nothing
-        return None if narrow else (identity, (left, top, right, bottom))
+        if min(right - left, bottom - top) < NARROWEST:
+            return None  # as one beside the border may be; that clip teaches nothing
+        return identity, (left, top, right, bottom)
 
     def _outlined(
         self, model: RVOS, frame: Tensor, labels: Tensor, identity: int, box: Box, draw: torch.Generator
