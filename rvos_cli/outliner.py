@@ -119,12 +119,13 @@ class Outliner:
             here, wins = labels[each.place], each.over & (each.probable > best[each.place])
             for other in order[:rank]:
                 shared = each.over & found[other].within(each.place)
-                if np.count_nonzero(shared) >= self._rules.same * found[other].area:
+                common = np.count_nonzero(shared)
+                if common >= self._rules.same * found[other].area:
                     raise MaskError(
                         f"the boxes {shown(boxes[other])} and {shown(boxes[identity])} are around the same thing",
                         cure="give one box for each object",
                     )
-                if np.count_nonzero(shared) >= self._rules.nested * each.area:
+                if common >= self._rules.nested * each.area:
                     wins |= shared & (here == other)
             here[wins], best[each.place][wins] = identity, each.probable[wins]
         for identity, each in found.items():

@@ -20,6 +20,7 @@ from rvos_cli.model.decoder import Decoder
 from rvos_cli.model.rvos import CUE_PLANES, KNOWN_PLANE, OWN_PLANES
 from rvos_cli.preprocess import box_plane, network_size_of_part
 from rvos_cli.training.losses import mask_loss
+from rvos_cli.training.pieces import bounding_box
 from rvos_cli.training.rollout import IGNORED_LABEL, Losses
 
 NARROWEST = 6.0  # pixels
@@ -83,8 +84,8 @@ class BoxRollout:
         if not len(ids):
             return None
         identity = int(ids[torch.randint(len(ids), (), generator=draw)])
-        rows, columns = ((labels == identity).any(dim=1 - axis).nonzero().flatten().cpu() for axis in (0, 1))
-        true = torch.tensor([columns[0], rows[0], columns[-1] + 1, rows[-1] + 1], dtype=torch.float32)
+        above, first, below, last = bounding_box((labels == identity).cpu().numpy())
+        true = torch.tensor([first, above, last, below], dtype=torch.float32)
         spans = (true[2:] - true[:2]).repeat(2)
         box = true + self.care * spans * torch.randn(4, generator=draw)
         most = torch.tensor([labels.shape[1], labels.shape[0]], dtype=torch.float32).repeat(2)
