@@ -66,22 +66,21 @@ class Foresight:
             if len(frames) > index - place:
                 self._next = index, frames[-1].image
 
-    def coming(self, view: View, keys: Callable[[Picture, View], Tensor | None]) -> Coming | None:
-        """Return what there is of it in a *view*, by the *keys* of its picture; None where it looks otherwise."""
+    def coming(self, view: View, look: Callable[[Picture, Labels], Coming | None]) -> Coming | None:
+        """Return what a *look* at it says, as long as the *view* is the same; None where it does not hold there."""
         if self._next is None:
             return None
         index, image = self._next
         if self._known is None or self._known[:2] != (index, view):
-            self._known = index, view, self._made(index, image, view, keys)
+            self._known = index, view, self._made(index, image, view, look)
         return self._known[2]
 
     def _made(
-        self, index: int, image: Picture, view: View, keys: Callable[[Picture, View], Tensor | None]
+        self, index: int, image: Picture, view: View, look: Callable[[Picture, Labels], Coming | None]
     ) -> Coming | None:
         labels = None
         with suppress(RvosError):  # which is told when it is the frame's turn
             labels = self._annotations.labels(index)
         if labels is None or not view.holds(image, labels):
             return None
-        found = keys(image, view)
-        return None if found is None else Coming(found, view.area.of(labels))
+        return look(image, labels)

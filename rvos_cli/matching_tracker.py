@@ -24,7 +24,9 @@ from rvos_cli.memory import Memory
 from rvos_cli.model import RecurrentState, References
 from rvos_cli.model.rvos import StepOutput
 from rvos_cli.newcomers import Newcomers
+from rvos_cli.picture_area import PictureArea
 from rvos_cli.presence import Absence
+from rvos_cli.reframing import Reframing
 from rvos_cli.sight import Labels, Seen
 from rvos_cli.trackers import EncodedFrame, Tracker
 from rvos_cli.whereabouts import Whereabouts
@@ -55,6 +57,24 @@ class MatchingTracker(Tracker):
         self._from_before: frozenset[int] = frozenset()  # of another shot, and not given in this one
         self._found_before: list[Cells] = []  # by the last frame's search, whether it counted or not
         self._newcomers = Newcomers()
+        self._area: PictureArea | None = None  # which part of the last frame was looked at
+
+    def look_at(self, area: PictureArea) -> None:
+        """Go on in another part of the frames, which are seen there at the same size as before."""
+        before, self._area = self._area, area
+        if before is None or before.bounds == area.bounds:
+            return
+        reframing = Reframing(before, area)
+        self.masks = None if self.masks is None else reframing.planes(self.masks)
+        self.state = None if self.state is None else self.state.map(reframing.planes)
+        self.memory.reframe(reframing)
+        self._whereabouts.reframe(reframing)
+        self._absence = self._absence.enlarged(reframing.growth)
+
+    def remember_first(self, frame: EncodedFrame, mask: Labels) -> None:
+        """Remember the first frame, just after its step, as it looks from farther away: somebody may return there."""
+        assert frame.features.keys is not None
+        self.memory.add_first(References.of(frame.features.keys, self._planes(mask, self.ids, frame.size)))
 
     def behind_cut(self) -> MatchingTracker:
         """Return another one for the same objects, where each is missing until it is seen again."""
@@ -62,6 +82,9 @@ class MatchingTracker(Tracker):
         other.memory, other._whereabouts = self.memory.behind_cut(), Whereabouts(self.options.threshold)
         other._shown, other._from_before = dict(self._shown), frozenset(self.ids)
         other._absence = self._absence.behind_cut(self.ids, self.memory.later)
+        if self._area is not None and self.view is not None:
+            other._absence = other._absence.enlarged(Reframing(self._area, self.view.area).growth)
+        other.camera, other._area = None, None
         other.state, other.masks = None, None if self.masks is None else torch.zeros_like(self.masks)
         return other
 
@@ -78,6 +101,7 @@ class MatchingTracker(Tracker):
         other = copy.copy(self)
         other.memory, other._whereabouts = copy.copy(self.memory), self._whereabouts.copy()
         other._shown, other._absence, other.discover = dict(self._shown), self._absence.among(self.ids), False
+        other.camera = None if self.camera is None else self.camera.copy()
         other.pause()
         return other
 

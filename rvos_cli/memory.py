@@ -12,16 +12,17 @@ from dataclasses import dataclass, replace
 from torch import Tensor
 
 from rvos_cli.model import References
+from rvos_cli.reframing import Reframing
 
 
 @dataclass(frozen=True, kw_only=True)
 class MemoryRules:
     """Which frames are remembered as references, and how they are read.
 
-    The first frame is kept, the newest one in which a mask was given or an object found, such between them as show an
-    object that neither does, and some others, which are read from the next but one frame on: so it is mostly known
-    before a frame's step what the next one reads. The newest before it whose mask corrects somebody is kept, too, and
-    then the next frame with a whole mask is read before its turn.
+    The first frame is kept (where it is looked at closely, all of it as well), the newest one in which a mask was given
+    or an object found, such between them as show an object that neither does, and some others, which are read from the
+    next but one frame on: so it is mostly known before a frame's step what the next one reads. The newest before it
+    whose mask corrects somebody is kept, too, and then the next frame with a whole mask is read before its turn.
 
     Args:
         between: so many of those between them, the newest.
@@ -63,22 +64,25 @@ class Memory:
         self.last: References | None = None
         # Of each trusted frame that has come, the objects that are not to be doubted.
         self._sure: tuple[frozenset[int], ...] = ()
+        self._first = 1  # so many frames are the first one
 
     def trusted(self) -> Memory:
         """Return a memory of the frames alone that are trusted most."""
         memory = Memory()
-        memory._sure = self._sure
+        memory._sure, memory._first = self._sure, self._first
         memory.later = None if self.later is None else self.later.frames(0, self.later.trusted)
         return memory
 
     def behind_cut(self) -> Memory:
         """Return a memory of the same, to which the frame before is the one that is trusted most."""
         memory = Memory()
-        memory._sure = self._sure
+        memory._sure, memory._first = self._sure, self._first
         if self.later is not None:
             memory.kept = memory.next = memory.later = self.later
-            believed = next((n for n, row in enumerate(self.later.shares) if min(row, default=1.0) == 1), 0)
-            frame = self.later.frames(believed, believed + 1)
+            believed = [n for n, row in enumerate(self.later.shares) if min(row, default=1.0) == 1] or [0]
+            whole = self._first - 1  # behind a cut nothing is looked at closely
+            believed = [whole] if whole in believed else believed
+            frame = self.later.frames(believed[0], believed[0] + 1)
             memory.last = References(frame.keys, frame.masks)
         return memory
 
@@ -135,6 +139,20 @@ class Memory:
             some = self.later.frames(count) + newest
             self.later = self.later.frames(0, count) + some.frames(-rules.recent)
 
+    def add_first(self, frame: References) -> None:
+        """Keep the first frame, which has just been added, in another form as well."""
+        if self.later is not None:
+            both = self.later + frame
+            self.next = self.later = replace(both, trusted=len(both))
+            self._sure, self._first = (*self._sure, self._sure[0]), 2
+
+    def reframe(self, reframing: Reframing) -> None:
+        """Remember the last frame as another part of it shows it; where things were says nothing in the others."""
+        if self.last is not None:
+            keys = reframing.planes(self.last.keys[:, :, 0], "nearest")
+            masks = reframing.planes(self.last.masks[:, :, 0])
+            self.last = replace(self.last, keys=keys.unsqueeze(2), masks=masks.unsqueeze(2))
+
     def expect(self, frame: References | None) -> None:
         """Trust a frame that is yet to come in place of the one that was expected before, from the next one on."""
         if self.later is None:
@@ -154,7 +172,7 @@ class Memory:
             self._sure = (sure,)
             return newest
         frames = [self.later.frames(place, place + 1) for place in range(len(self._sure))]
-        places = {0, *[place for place, objects in enumerate(self._sure) if objects][-1:]}
+        places = {*range(self._first), *[place for place, objects in enumerate(self._sure) if objects][-1:]}
         others = sum((frames[place] for place in places), newest)
         between = _only_shown_in(frames, set(range(len(frames))) - places, others)[-self.rules.between :]
         chosen = sorted(places | set(between))

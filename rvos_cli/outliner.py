@@ -165,7 +165,7 @@ class Outliner:
 def _between_bars(box: Pixels, area: PictureArea) -> Pixels:
     """Return the part of a box between black bars; all of it where it lies in one."""
     left, top, right, bottom = box
-    (above, below, _), (first, last, _) = area.rows.indices(area.size[0]), area.columns.indices(area.size[1])
+    (above, below), (first, last) = area.bounds
     part = max(left, first), max(top, above), min(right, last), min(bottom, below)
     return part if part[0] < part[2] and part[1] < part[3] else box
 

@@ -64,6 +64,12 @@ class PictureArea:
         """Whether it is all of a frame."""
         return self.rows == self.columns == slice(None)
 
+    @property
+    def bounds(self) -> tuple[tuple[int, int], tuple[int, int]]:
+        """The first and the last, exclusive, of its rows and of its columns."""
+        rows, columns = self.rows.indices(self.size[0]), self.columns.indices(self.size[1])
+        return rows[:2], columns[:2]
+
     def of(self, frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Return the area's part of (H, W, ...), in the frame's own memory."""
         return frame[self.rows, self.columns]

@@ -7,7 +7,7 @@ Used by ``matching_tracker.py``.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -95,6 +95,11 @@ class Absence:
     def among(self, ids: Iterable[int]) -> Absence:
         """Return who is missing of *ids*."""
         return Absence(self._temperature, {one: self._missing[one] for one in ids if one in self._missing})
+
+    def enlarged(self, growth: float) -> Absence:
+        """Return the same where everything is seen so many times as large, in area, as in the frames before."""
+        missing = {one: replace(was, size=was.size * growth) for one, was in self._missing.items()}
+        return Absence(self._temperature, missing)
 
     @property
     def ids(self) -> frozenset[int]:

@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from rvos_cli.ahead import Ahead, AheadOnGPU, ReadAhead
+from rvos_cli.camera import Camera, CameraRules
 from rvos_cli.config import InferenceOptions
-from rvos_cli.foresight import Foresight
+from rvos_cli.foresight import Coming, Foresight
 from rvos_cli.matching_tracker import MatchingTracker
 from rvos_cli.model import RVOS
 from rvos_cli.model.compiled import CompiledRVOS
@@ -41,6 +42,7 @@ class Session:
     rules = OpeningRules()
     shot_rules = ShotRules()
     view_rules = ViewRules()
+    camera_rules = CameraRules()
 
     def __init__(
         self,
@@ -127,9 +129,12 @@ class Session:
         With graphs, a few frames behind it are read and encoded with it. Those behind a cut may be for nothing.
         """
         network, count = self._network(self._frames + 1), int(follows)
-        view = self._view(ahead.peek(1)[0].image)
+        view, camera = self._view(ahead.peek(1)[0].image), self._tracker.camera
+        if camera is not None:
+            view = camera.coming
         if isinstance(self._encode, AheadOnGPU):
-            count *= self._at_once if isinstance(network, GraphedRVOS) else 1
+            moving = camera is not None and camera.closer
+            count *= self._at_once if isinstance(network, GraphedRVOS) and not moving else 1
             self._encode.announce(lambda: [(frame.image, network, view) for frame in ahead.peek(count)])
             return
         for following in ahead.peek(1 + count)[1:]:
@@ -237,10 +242,11 @@ class Session:
         tracker = self._tracker.turned()
         tracker.model, tracker.look = self._model, Seen  # what is faster may be at the next frame
         for image in images[: self._since_cut - 1]:
-            view = self._view(image)
+            view = self._look(tracker, image)
             with self._arithmetic(), self._threads():
                 seen = tracker.step(self._encoded(image, self._model, view), None)
-                labels, confidence = view.area.framed(seen.labels()), _confidence(tracker, seen)
+                labels, confidence = view.looked_at.framed(seen.labels()), _confidence(tracker, seen)
+                self._seen_by(tracker, seen)
             yield labels, confidence
 
     def _followed(self, image: NDArray[np.uint8], mask: Labels | None, *, whole: bool) -> Labels:
@@ -248,21 +254,55 @@ class Session:
         with self._arithmetic(), self._threads():
             if not self._view(image).holds(image, mask):
                 self._tracker, self._opening = self._in_whole_frames(), None
-            view, network = self._view(image), self._switch(image)
+            network, first = self._switch(image), not self.objects
+            view = self._look(self._tracker, image, mask, whole=whole)
             seen, self._opening = self._opening, None
             if seen is None or mask is not None:
                 if isinstance(self._tracker, MatchingTracker) and self._foresight is not None:
-                    foresees = self._tracker.foresees
-                    self._tracker.coming = self._foresight.coming(view, self._keys) if foresees else None
+                    foresees, shown = self._tracker.foresees, self._view(image)
+                    self._tracker.coming = self._foresight.coming(shown, self._coming) if foresees else None
                 frame = self._encode(image, network, view)
-                seen = self._tracker.step(frame, None if mask is None else view.area.of(mask), whole=whole)
+                seen = self._tracker.step(frame, None if mask is None else view.looked_at.of(mask), whole=whole)
+                if first and mask is not None:
+                    self._remember_whole(image, mask, view)
             self.confidence = _confidence(self._tracker, seen)
-            return view.area.framed(seen.labels())
+            self._seen_by(self._tracker, seen, mask, whole=whole)
+            return view.looked_at.framed(seen.labels())
 
-    def _keys(self, image: NDArray[np.uint8], view: View) -> Tensor | None:
-        """Return the keys of a frame that is not followed yet."""
+    def _look(
+        self, tracker: Tracker, image: NDArray[np.uint8], mask: Labels | None = None, *, whole: bool = False
+    ) -> View:
+        """Return how a tracker looks at a frame, from where its camera is if it looks for nobody, and let it."""
+        view = self._view(image)
+        if self._discover or not isinstance(tracker, MatchingTracker):
+            return view
+        if tracker.camera is None:
+            tracker.camera = Camera(view, self._grid(view), self.camera_rules)
+        if mask is not None:
+            tracker.camera.point(mask, whole=whole)
+        tracker.look_at(tracker.camera.view.looked_at)
+        return tracker.camera.view
+
+    def _seen_by(self, tracker: Tracker, seen: Seen, mask: Labels | None = None, *, whole: bool = False) -> None:
+        """Tell a tracker's camera what was seen of those of whom the frame's mask says nothing."""
+        if tracker.camera is not None:
+            told = set(tracker.ids) if whole else set() if mask is None else set(np.unique(mask).tolist())
+            cells = zip(tracker.ids, seen.cells, strict=True)
+            tracker.camera.follow({one: inside for one, inside in cells if one not in told})
+
+    def _remember_whole(self, image: NDArray[np.uint8], mask: Labels, view: View) -> None:
+        """Remember all of the first frame, too, if its *view* is of a part."""
+        whole = self._view(image)
+        if view is not whole and isinstance(self._tracker, MatchingTracker):
+            self._tracker.remember_first(self._encoded(image, self._model, whole), whole.area.of(mask))
+
+    def _coming(self, image: NDArray[np.uint8], labels: Labels) -> Coming | None:
+        """Return what a frame that is not followed yet says, by its labels."""
+        camera = self._tracker.camera
+        view = self._view(image) if camera is None else camera.around(labels)
         self._encode.settle()
-        return self._encoded(image, self._model, view).features.keys
+        keys = self._encoded(image, self._model, view).features.keys
+        return None if keys is None else Coming(keys, view.looked_at.of(labels))
 
     def _view(self, image: NDArray[np.uint8]) -> View:
         """Return how this tracker's frames are looked at; *image*, its first, tells if nothing has told before."""
@@ -332,7 +372,7 @@ class Session:
     def _encoded(self, image: NDArray[np.uint8], network: RVOS, view: View) -> EncodedFrame:
         with self._arithmetic():
             part = view.of(image)
-            pixels = self._input(part)
+            pixels = self._input(part, view)
             return EncodedFrame((part.shape[0], part.shape[1]), network.encode(pixels), pixels)
 
     @torch.inference_mode()
@@ -348,7 +388,7 @@ class Session:
         source, pictures = (parts[0].shape[0], parts[0].shape[1]), [picture_tensor(part) for part in parts]
         try:
             with self._arithmetic():
-                return [EncodedFrame(source, one) for one in network.encode_pictures(pictures, self._grid(parts[0]))]
+                return [EncodedFrame(source, one) for one in network.encode_pictures(pictures, self._grid(view))]
         except torch.cuda.OutOfMemoryError:
             if len(frames) == 1:
                 raise
@@ -360,11 +400,13 @@ class Session:
         with self._arithmetic():
             return isinstance(self._tracker, MatchingTracker) and self._tracker.begin(frame)
 
-    def _input(self, image: NDArray[np.uint8]) -> Tensor:
-        return frame_tensor(image, self._grid(image), self._model.config, self.device, torch.float32)
+    def _input(self, image: NDArray[np.uint8], view: View) -> Tensor:
+        return frame_tensor(image, self._grid(view), self._model.config, self.device, torch.float32)
 
-    def _grid(self, image: NDArray[np.uint8]) -> tuple[int, int]:
-        return network_size((image.shape[0], image.shape[1]), self.options.size or self._model.config.size)
+    def _grid(self, view: View) -> tuple[int, int]:
+        """Return the network's size (h, w) for any part of a view."""
+        (top, bottom), (left, right) = view.area.bounds
+        return network_size((bottom - top, right - left), self.options.size or self._model.config.size)
 
     def _network(self, place: int) -> RVOS:
         """Return what computes the frame at *place* of the video."""
@@ -374,7 +416,8 @@ class Session:
         """Return what computes this frame; begin to compile with the second one, when the first mask is out."""
         network = self._network(self._frames)
         if isinstance(self._faster, CompiledRVOS) and self._frames == 1:
-            self._faster.prepare(self._input(self._view(image).of(image)))
+            view = self._view(image)
+            self._faster.prepare(self._input(view.of(image), view))
         if self._faster is not None and self._frames == FRAMES_MEANWHILE:
             self._tracker.model = network
         self._frames += 1

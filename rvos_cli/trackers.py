@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from rvos_cli.camera import Camera
 from rvos_cli.config import InferenceOptions
 from rvos_cli.model import RVOS, RecurrentState, References
 from rvos_cli.model.encoder import Features
@@ -67,6 +68,7 @@ class Tracker(ABC):
         self.state: RecurrentState | None = None
         self.masks: Tensor | None = None  # (1, N, h, w), the last probabilities
         self.view: View | None = None  # of the frames; None before the first
+        self.camera: Camera | None = None  # where that is looked at closely
         self._shown: dict[int, tuple[Picture, Labels]] = {}  # in which frame each object was seen last, oldest first
         self._start()
 

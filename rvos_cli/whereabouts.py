@@ -16,6 +16,7 @@ from torch import Tensor
 
 from rvos_cli.cells import CELL, NOWHERE, box_around, cells_above, emptied, pixels_of, winning
 from rvos_cli.continuity import Cells, far_pieces, strays
+from rvos_cli.reframing import Reframing
 from rvos_cli.sight import Seen
 
 
@@ -52,6 +53,11 @@ class Whereabouts:
         other = copy.copy(self)
         other._where, other._unseen = dict(self._where), dict(self._unseen)
         return other
+
+    def reframe(self, reframing: Reframing) -> None:
+        """Know where the objects were as another part of the frame shows it; not of those who are outside of it."""
+        moved = {identity: reframing.cells(cells) for identity, cells in self._where.items()}
+        self._where = {identity: cells for identity, cells in moved.items() if cells.any()}
 
     def forget(self, identity: int) -> None:
         """Know no more where an object was."""

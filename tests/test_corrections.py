@@ -77,8 +77,8 @@ def test_who_is_named_for_the_first_time_may_be_doubted():
     named[CORRECTED] = np.roll(named[CORRECTED], 60, axis=1)  # elsewhere
     first = np.where(small_demo.first_mask() == 1, 1, 0).astype(np.uint8)
     session, _ = followed({0: first, **named})
-    assert session._tracker.memory.later.trusted == 2  # where it was named is of no use any more
-    assert shares(session, session.objects.index(2)) == (0.0, 1.0, 0.0, 1.0, 1.0)
+    assert session._tracker.memory.later.trusted == 3  # the first from near and far; where it was named is of no use
+    assert shares(session, session.objects.index(2)) == (0.0, 0.0, 1.0, 0.0, 1.0, 1.0)
 
 
 def test_a_whole_mask_is_sure_of_all_who_were_known_and_of_nobody_else():

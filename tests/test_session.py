@@ -40,7 +40,7 @@ def test_the_first_answer_is_the_given_mask_to_the_pixel(lite):
 def test_what_the_network_sees_beyond_the_given_mask_is_not_added_to_it(lite):
     eager = deepcopy(lite)
     torch.nn.init.constant_(eager.decoder.conv_out.bias, 20.0)
-    mask = square(32, 20, 7)
+    mask = square(32, 20, 7) + square(32, 120, 7)  # too far apart for a closer look
     session = Session(eager, first_mask=mask)
     assert np.array_equal(session.step(picture((32, 20, RED))), mask)
     assert (session.step(picture((32, 20, RED))) == 7).all()
@@ -86,7 +86,7 @@ def test_memory_stays_bounded(lite):
     session = Session(lite, first_mask=square(32, 16, 1))
     for _ in range(40):
         session.step(picture((32, 16, RED)))
-    assert len(session._tracker.memory.later) == 1 + session._tracker.memory.rules.recent
+    assert len(session._tracker.memory.later) == 2 + session._tracker.memory.rules.recent  # the first from near and far
     assert len(session._tracker.memory.last) == 1
 
 
@@ -100,9 +100,9 @@ def test_the_first_frame_and_the_newest_with_a_given_mask_are_trusted(lite):
         if index == 12:
             corrected = session._tracker.memory.last
     kept, rules = session._tracker.memory.later, session._tracker.memory.rules
-    assert len(kept) == 2 + rules.recent
-    assert (kept.trusted, kept.favour, kept.sharpness) == (2, rules.favour, rules.sharpness)
-    assert torch.equal(kept.frames(0, 1).keys, first.keys) and torch.equal(kept.frames(1, 2).keys, corrected.keys)
+    assert len(kept) == 3 + rules.recent
+    assert (kept.trusted, kept.favour, kept.sharpness) == (3, rules.favour, rules.sharpness)
+    assert torch.equal(kept.frames(0, 2).keys, first.keys) and torch.equal(kept.frames(2, 3).keys, corrected.keys)
     assert (kept.masks[:, 1:, 0] == 0).all()  # the first frame does not show what came later
 
 

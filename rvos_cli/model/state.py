@@ -5,9 +5,10 @@ For every slot the hidden states of its four ConvLSTMs; the cells are not carrie
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 Hidden = tuple[Tensor, ...]  # stride 32 to stride 4, each (B, C, h/s, w/s)
@@ -27,6 +28,10 @@ class RecurrentState:
         """Return the state of some slots, in the order given."""
         return RecurrentState(tuple(self.slot(index) for index in indices))
 
+    def map(self, change: Callable[[Tensor], Tensor]) -> RecurrentState:
+        """Return what *change* makes of each hidden state."""
+        return RecurrentState(tuple(None if one is None else tuple(map(change, one)) for one in self.slots))
+
     def clone(self) -> RecurrentState:
         """Return a copy in memory of its own."""
-        return RecurrentState(tuple(None if one is None else tuple(x.clone() for x in one) for one in self.slots))
+        return self.map(torch.clone)
