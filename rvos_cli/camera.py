@@ -38,8 +38,8 @@ class CameraRules:
         beyond: somebody at a side of the window may be in so much of the picture behind it, in heights or widths.
     """
 
-    context: float = 2.0
-    most: float = 0.75
+    context: float = 1.7
+    most: float = 0.65
     least: float = 0.1
     enlarged: float = 3.0
     step: float = 1.05

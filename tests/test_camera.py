@@ -61,7 +61,7 @@ def test_what_is_small_is_looked_at_with_as_much_around_it():
     small = camera(box)
     rows, columns = small.view.looked_at.bounds
     assert small.closer and small.view is small.coming
-    assert 160 <= rows[1] - rows[0] <= 160 * RULES.step + 1  # twice its height
+    assert RULES.context * 80 <= rows[1] - rows[0] <= RULES.context * 80 * RULES.step + 1
     assert (columns[1] - columns[0]) / (rows[1] - rows[0]) == pytest.approx(SIZE[1] / SIZE[0], abs=0.02)
     assert abs(sum(rows) - 480) <= 2 and abs(sum(columns) - 660) <= 2
     frame = np.arange(SIZE[0] * SIZE[1] * 3, dtype=np.uint32).reshape(*SIZE, 3).astype(np.uint8)

@@ -40,7 +40,7 @@ class BoxRollout:
 
     slots: int = 4
     contexts: tuple[float, float] = (1.2, 2.2)
-    sides: tuple[float, float] = (224, 352)
+    sides: tuple[float, float] = (256, 384)
     least: int = 150
     care: float = 0.02
 
