@@ -25,7 +25,7 @@ from rvos_cli.model import RecurrentState, References
 from rvos_cli.model.rvos import StepOutput
 from rvos_cli.newcomers import Newcomers
 from rvos_cli.picture_area import PictureArea
-from rvos_cli.presence import Absence
+from rvos_cli.presence import Absence, Appearance
 from rvos_cli.reframing import Reframing
 from rvos_cli.sight import Labels, Seen
 from rvos_cli.trackers import EncodedFrame, Tracker
@@ -81,9 +81,8 @@ class MatchingTracker(Tracker):
         other = copy.copy(self)
         other.memory, other._whereabouts = self.memory.behind_cut(), Whereabouts(self.options.threshold)
         other._shown, other._from_before = dict(self._shown), frozenset(self.ids)
-        other._absence = self._absence.behind_cut(self.ids, self.memory.later)
-        if self._area is not None and self.view is not None:
-            other._absence = other._absence.enlarged(Reframing(self._area, self.view.area).growth)
+        absence, sizes = self._absence_in_whole(), self._sizes_in(None)
+        other._absence = absence.behind_cut(self.ids, self.memory.later, sizes)
         other.camera, other._area = None, None
         other.state, other.masks = None, None if self.masks is None else torch.zeros_like(self.masks)
         return other
@@ -112,7 +111,7 @@ class MatchingTracker(Tracker):
 
     def miss(self, other: MatchingTracker) -> None:
         """Miss whom *other* misses: nobody knows where they are."""
-        self._absence = other._absence.among(self.ids)
+        self._absence = other._absence_in_whole().among(self.ids)
         for slot, identity in enumerate(self.ids):
             if identity in self._absence.ids and self.masks is not None:
                 self.masks[:, slot] = 0
@@ -237,9 +236,33 @@ class MatchingTracker(Tracker):
             self.memory.add(seen.references(out.keys), self.index, changed=changed, sure=slots)
             if self.coming is not self._expected:
                 self._expect(self.coming, (out.logits.shape[-2], out.logits.shape[-1]))
-            self._absence.begin(self._whereabouts.lost(self.ids), self.ids, self.memory.later)
+            self._miss_lost()
         if self.discover and self.index > 0:
             self._newcomers.note(out.keys)
+
+    def _miss_lost(self) -> None:
+        """Miss whoever is out of sight."""
+        lost = [identity for identity in self._whereabouts.lost(self.ids) if identity not in self._absence.ids]
+        if lost:
+            self._absence.begin(lost, self.ids, self.memory.later, self._sizes_in(self._area))
+
+    def _sizes_in(self, area: PictureArea | None) -> dict[int, float]:
+        """Return of how many places each object of the first frame would be in a part of the frame, None for all.
+
+        Nothing where all frames were looked at in whole: they tell themselves.
+        """
+        far = self.memory.far
+        if far is None or self.view is None:
+            return {}
+        growth = 1.0 if area is None else Reframing(self.view.area, area).growth
+        sizes = {identity: growth * Appearance.of(far, slot).size for slot, identity in enumerate(self.ids)}
+        return {identity: size for identity, size in sizes.items() if size > 0}
+
+    def _absence_in_whole(self) -> Absence:
+        """Return who is missing, for whole frames."""
+        if self._area is None or self.view is None:
+            return self._absence
+        return self._absence.enlarged(Reframing(self._area, self.view.area).growth)
 
     def _expect(self, coming: Coming | None, size: tuple[int, int]) -> None:
         """Remember what a frame to come says of those who have been put right."""

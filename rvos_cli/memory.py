@@ -66,6 +66,11 @@ class Memory:
         self._sure: tuple[frozenset[int], ...] = ()
         self._first = 1  # so many frames are the first one
 
+    @property
+    def far(self) -> References | None:
+        """The whole first frame, where a part of it was looked at closely."""
+        return self.later.frames(1, 2) if self.later is not None and self._first == 2 else None
+
     def trusted(self) -> Memory:
         """Return a memory of the frames alone that are trusted most."""
         memory = Memory()

@@ -80,17 +80,33 @@ class Absence:
         """Miss these ids, or nobody; *temperature* makes logits of matching of the keys' cosines."""
         self._temperature, self._missing = temperature, dict(missing or {})
 
-    def behind_cut(self, ids: Sequence[int], references: References | None) -> Absence:
-        """Return who is missing behind a cut: *ids*, which are in the references' planes, and who was before."""
+    def behind_cut(
+        self, ids: Sequence[int], references: References | None, sizes: Mapping[int, float] | None = None
+    ) -> Absence:
+        """Return who is missing behind a cut: *ids*, see ``begin``, and who was before."""
         other = Absence(self._temperature, self._missing)
-        other.begin(ids, ids, references)
+        other.begin(ids, ids, references, sizes)
         return other
 
-    def begin(self, lost: Iterable[int], ids: Sequence[int], references: References | None) -> None:
-        """Miss the *lost* ones of *ids*, which are in the references' planes, unless they are missed already."""
+    def begin(
+        self,
+        lost: Iterable[int],
+        ids: Sequence[int],
+        references: References | None,
+        sizes: Mapping[int, float] | None = None,
+    ) -> None:
+        """Miss some objects, unless they are missed already.
+
+        Args:
+            lost: the objects, among
+            ids: those in the references' planes.
+            references: what they looked like.
+            sizes: of how many places each would be now, where references show it otherwise; of others they tell.
+        """
         for identity in lost:
             if references is not None and identity not in self._missing:
-                self._missing[identity] = Appearance.of(references, ids.index(identity))
+                was = Appearance.of(references, ids.index(identity))
+                self._missing[identity] = replace(was, size=(sizes or {}).get(identity, was.size))
 
     def among(self, ids: Iterable[int]) -> Absence:
         """Return who is missing of *ids*."""

@@ -167,10 +167,25 @@ def test_the_first_frame_is_remembered_from_near_and_far_and_behind_a_cut_from_f
     assert near.sum() > 2 * far.sum() > 0
     behind = tracker.behind_cut()
     assert torch.equal(behind.memory.last.masks[0, 0, 0], far) and behind.camera is None
+    places = int((far > 0.5 * far.max()).sum())
+    assert behind._absence._missing[1].size == places
     (top, bottom), _ = tracker.camera.view.looked_at.bounds
-    seen = sum(int((plane > 0.5).sum()) for plane in (near, far)) / 2
-    share = (bottom - top) / ground().shape[0]
-    assert behind._absence._missing[1].size == pytest.approx(seen * share**2, rel=0.1)
+    times = (ground().shape[0] / (bottom - top)) ** 2
+    assert tracker._sizes_in(tracker._area)[1] == pytest.approx(places * times, rel=0.05)
+
+
+def test_who_is_missed_is_as_large_as_the_part_that_is_looked_at_shows_it():
+    session, sizes, shares = close_session(), [], []
+    for frame in (*wide()[:4], *[ground()] * 4):
+        session.step(frame)
+        tracker = session._tracker
+        if 1 in tracker._absence.ids:
+            (top, bottom), _ = (tracker._area or tracker.view.area).bounds
+            sizes.append(tracker._absence._missing[1].size)
+            shares.append((bottom - top) / frame.shape[0])
+    assert shares[0] < 0.5 and shares[-1] == 1
+    whole = tracker._sizes_in(None)[1]
+    assert sizes == pytest.approx([whole / share**2 for share in shares], rel=0.05)
 
 
 def test_who_is_looked_for_is_not_looked_at_closely():
