@@ -25,6 +25,8 @@ class CameraRules:
 
     Args:
         context: height or width of the window, that of the two which is less, in those of all objects together.
+        lead: the way of so many frames, as fast as the last ones, is looked at as well, in all directions,
+        calm: and what that was in the frame before counts so much less in the next.
         most: a window with a larger share is not worth it.
         least: smallest share.
         enlarged: pixels of the network's frame along the side of one of the video's, at most.
@@ -32,13 +34,14 @@ class CameraRules:
         follow: share of the way to the objects' middle that is gone in a frame.
         still: a way that is a smaller share of the window is not gone.
         reach: somebody out of sight is looked for so far around,
-        growth: and so much farther with each frame,
-        farthest: but not farther, all three in short sides of the window that those in sight would have; the whole
-            picture is for when nobody is seen.
+        growth: and so much farther with each frame, both in short sides of the window that those in sight would have.
+            All of the picture is looked at when nobody is seen, or somebody may be anywhere.
         beyond: somebody at a side of the window may be in so much of the picture behind it, in heights or widths.
     """
 
     context: float = 1.7
+    lead: float = 1.0
+    calm: float = 0.8
     most: float = 0.65
     least: float = 0.1
     enlarged: float = 3.0
@@ -46,8 +49,7 @@ class CameraRules:
     follow: float = 0.5
     still: float = 0.03
     reach: float = 0.15
-    growth: float = 0.05
-    farthest: float = 0.25
+    growth: float = 0.04
     beyond: float = 0.25
 
 
@@ -70,7 +72,9 @@ class Camera:
         self._nearest = max(0, math.floor(-math.log(least, rules.step)))
         self._near = 0  # steps from the whole picture
         self._middle = _middle(self._everywhere)
-        self._where: dict[int, tuple[Box, int]] = {}  # when it was seen last, and how many frames ago that was
+        self._where: dict[int, tuple[Box, int]] = {}  # where it was seen last, and how many frames ago that was
+        self._anywhere: frozenset[int] = frozenset()  # who was seen nowhere yet
+        self._pace = 0.0, 0.0  # pixels a frame, down and across
 
     def copy(self) -> Camera:
         """Return another one that goes its own way from here."""
@@ -89,6 +93,7 @@ class Camera:
             self._where = {identity: (box, unseen + 1) for identity, (box, unseen) in self._where.items()}
         for identity in np.unique(labels[labels > 0]).tolist():
             self._where[identity] = _box(labels == identity), 0
+        self._anywhere -= self._where.keys()
         self._near, self._middle = self._wanted()
         self.view = self.coming = self._window()
 
@@ -101,12 +106,19 @@ class Camera:
 
     def follow(self, seen: Mapping[int, Cells]) -> None:
         """Go on to the next frame, when it is known in which cells (h/4, w/4) this one's *view* shows each object."""
+        pace = self._rules.calm * self._pace[0], self._rules.calm * self._pace[1]
         for identity, cells in seen.items():
+            before, unseen = self._where.get(identity, (None, 0))
             if cells.any():
-                self._where[identity] = self._in_picture(_box(cells), cells.shape), 0
-            elif identity in self._where:
-                box, unseen = self._where[identity]
-                self._where[identity] = box, unseen + 1
+                box = self._in_picture(_box(cells), cells.shape)
+                if before is not None and unseen == 0:
+                    (here, there), (was, there_before) = _middle(box), _middle(before)
+                    pace = max(pace[0], abs(here - was)), max(pace[1], abs(there - there_before))
+                self._where[identity] = box, 0
+            elif before is not None:
+                self._where[identity] = before, unseen + 1
+        self._pace = pace
+        self._anywhere = (self._anywhere | seen.keys()) - self._where.keys()
         self.view = self.coming
         self._move()
         self.coming = self._window()
@@ -130,25 +142,26 @@ class Camera:
     def _wanted(self) -> tuple[int, tuple[float, float]]:
         """Return how many steps the window should be from the whole picture, and where its middle should be."""
         around = self._around_all()
-        share = self._share_for(around)
+        share = self._rules.context * self._share_of(around)
         near = 0 if share > self._rules.most else math.floor(-math.log(share, self._rules.step))
         return min(near, self._nearest), _middle(around)
 
-    def _share_for(self, box: Box) -> float:
-        height, width = box[2] - box[0], box[3] - box[1]
-        return self._rules.context * max(height / self._shape[0], width / self._shape[1])
+    def _share_of(self, box: Box) -> float:
+        return max((box[2] - box[0]) / self._shape[0], (box[3] - box[1]) / self._shape[1])
 
     def _around_all(self) -> Box:
         """Return what holds all objects, and all that may hold those who are out of sight, if others are not."""
         in_sight = [box for box, unseen in self._where.values() if not unseen]
-        if not in_sight:
+        if not in_sight or self._anywhere:
             return self._everywhere
-        window = min(1.0, self._share_for(_around(in_sight))) * min(self._shape)
+        window = min(1.0, self._rules.context * self._share_of(_around(in_sight))) * min(self._shape)
         for box, unseen in self._where.values():
             if unseen:
-                reach = min(self._rules.reach + self._rules.growth * unseen, self._rules.farthest) * window
+                reach = (self._rules.reach + self._rules.growth * unseen) * window
                 in_sight.append((box[0] - reach, box[1] - reach, box[2] + reach, box[3] + reach))
         (top, left, bottom, right), most = _around(in_sight), self._everywhere
+        down, across = (self._rules.lead * pace for pace in self._pace)
+        top, left, bottom, right = top - down, left - across, bottom + down, right + across
         return max(top, most[0]), max(left, most[1]), min(bottom, most[2]), min(right, most[3])
 
     @property

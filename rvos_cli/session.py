@@ -286,7 +286,8 @@ class Session:
     def _seen_by(self, tracker: Tracker, seen: Seen, mask: Labels | None = None, *, whole: bool = False) -> None:
         """Tell a tracker's camera what was seen of those of whom the frame's mask says nothing."""
         if tracker.camera is not None:
-            told = set(tracker.ids) if whole else set() if mask is None else set(np.unique(mask).tolist())
+            named = set() if mask is None else set(np.unique(mask).tolist())
+            told = set(tracker.ids) if whole and mask is not None else named
             cells = zip(tracker.ids, seen.cells, strict=True)
             tracker.camera.follow({one: inside for one, inside in cells if one not in told})
 

@@ -68,7 +68,7 @@ class Tracker(ABC):
         self.state: RecurrentState | None = None
         self.masks: Tensor | None = None  # (1, N, h, w), the last probabilities
         self.view: View | None = None  # of the frames; None before the first
-        self.camera: Camera | None = None  # where that is looked at closely
+        self.camera: Camera | None = None  # of those that look for nobody
         self._shown: dict[int, tuple[Picture, Labels]] = {}  # in which frame each object was seen last, oldest first
         self._start()
 

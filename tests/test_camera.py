@@ -156,13 +156,35 @@ def test_who_is_out_of_sight_is_waited_for_around_its_place_while_others_are_not
     first, second = (200, 300, 260, 340), (220, 380, 280, 420)
     two = camera(first, second)
     near = share(two.view)
-    for _ in range(30):
+    for _ in range(10):
         two.follow({1: seen(two.view, first), 2: seen(two.view, None)})
-    assert near < share(two.view) < 1
-    reach = RULES.farthest * SIZE[0] * near
-    assert holds(two.view, (200, 300, 280, int(420 + reach) - 2))
+    assert near < share(two.view) < 1 and holds(two.view, (200, 300, 280, 430))
+    for _ in range(200):
+        two.follow({1: seen(two.view, first), 2: seen(two.view, None)})
+    assert two.view is two.whole  # it may be anywhere by now
     two.follow({1: seen(two.view, None), 2: seen(two.view, None)})
     assert two.coming is two.whole
+
+
+def test_who_was_not_seen_yet_may_be_anywhere():
+    box = (200, 300, 280, 360)
+    found = Camera(plain_view(np.zeros((*SIZE, 3), np.uint8)), GRID, RULES)
+    for _ in range(30):
+        found.follow({1: seen(found.view, box), 2: seen(found.view, None)})
+        assert found.view is found.coming is found.whole
+    for _ in range(30):
+        found.follow({1: seen(found.view, box), 2: seen(found.view, (200, 380, 260, 420))})
+    assert share(found.view) < 0.8
+
+
+def test_what_is_fast_is_given_room_as_long_as_it_is():
+    going, shares = camera((200, 20, 240, 180)), []
+    for left in (*range(20, 620, 15), *[620] * 50):
+        box = (200, left, 240, left + 160)
+        assert holds(going.view, box)
+        going.follow({1: seen(going.view, box)})
+        shares.append(share(going.view))
+    assert shares[30] > 1.1 * shares[0] and shares[-1] == pytest.approx(shares[0], abs=0.04)
 
 
 def test_a_mask_is_looked_at_in_its_own_frame():

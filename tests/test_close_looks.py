@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from small_demo import SMALL, Picture, Pictured
 from rvos_cli.camera import CameraRules
 from rvos_cli.config import InferenceOptions, ModelConfig
 from rvos_cli.model import RVOS
+from rvos_cli.reframing import Reframing
 from rvos_cli.session import Session
 
 FRAMES, TIMES = 12, 4  # the picture is so many times as high and wide as the clip in it
@@ -113,6 +115,37 @@ def test_it_goes_along_with_what_moves():
     assert bounds[-1][0][0] > bounds[0][0][0] + 40 and bounds[-1][1][0] > bounds[0][1][0] + 100
 
 
+def test_frames_between_whole_masks_tell_where_it_goes():
+    session = close_session()
+    for step, frame in enumerate(clip()):
+        place = MIDDLE[0] + 10 * step, MIDDLE[1] + 20 * step
+        found = session.step(placed(frame, place), None, whole=True)
+    assert agreement(found, placed(in_the_clip()[-1], place)) > 0.6
+
+
+def test_all_that_is_remembered_of_the_last_frame_moves_with_the_window():
+    session = close_session()
+    for frame in wide()[:3]:
+        session.step(frame)
+    tracker = session._tracker
+    before, masks, state, last = tracker._area, tracker.masks, tracker.state, tracker.memory.last
+    where = dict(tracker._whereabouts._where)
+    tracker._absence.begin([3], tracker.ids, tracker.memory.later)
+    size = tracker._absence._missing[3].size
+    (top, bottom), (left, right_) = before.bounds
+    after = replace(before, rows=slice(top + 9, bottom - 3), columns=slice(left + 9, right_ - 12))
+    tracker.look_at(after)
+    moved = Reframing(before, after)
+    assert torch.equal(tracker.masks, moved.planes(masks)) and not torch.equal(tracker.masks, masks)
+    for one, other in zip(tracker.state.slots, state.slots, strict=True):
+        assert all(torch.equal(x, moved.planes(y)) and not torch.equal(x, y) for x, y in zip(one, other, strict=True))
+    assert torch.equal(tracker.memory.last.keys[:, :, 0], moved.planes(last.keys[:, :, 0], "nearest"))
+    assert torch.equal(tracker.memory.last.masks[:, :, 0], moved.planes(last.masks[:, :, 0]))
+    assert not torch.equal(tracker.memory.last.keys, last.keys)
+    assert all(np.array_equal(cells, moved.cells(where[one])) for one, cells in tracker._whereabouts._where.items())
+    assert tracker._absence._missing[3].size == pytest.approx(size * moved.growth) != size
+
+
 def test_who_was_out_of_sight_is_found_again_elsewhere():
     session, place = close_session(), (MIDDLE[0] + 60, MIDDLE[1] + 120)
     for frame in (*wide()[:4], *[ground()] * 4):
@@ -121,7 +154,6 @@ def test_who_was_out_of_sight_is_found_again_elsewhere():
     for frame in clip():
         labels = session.step(placed(frame, place))
     assert agreement(labels, placed(in_the_clip()[-1], place)) > 0.5
-    assert session._tracker.camera.closer
 
 
 def test_a_mask_outside_of_what_is_looked_at_counts():
