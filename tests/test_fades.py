@@ -136,9 +136,9 @@ def test_behind_a_fade_only_given_frames_are_believed() -> None:
         session.step(frame.image)
     session.close()
     ((_, ended),) = session._earlier  # it may go on
-    first_frame = before.memory.later.frames(0, 1)
-    assert len(before.memory.later) == 4 and len(ended.memory.later) == 1 and ended.ids == session.objects == (4,)
-    assert torch.equal(ended.memory.last.keys, first_frame.keys)
+    first_frame = before.memory.later.frames(0, 2)  # from near and far
+    assert len(before.memory.later) == 5 and len(ended.memory.later) == 2 and ended.ids == session.objects == (4,)
+    assert torch.equal(ended.memory.last.keys, first_frame.frames(1).keys)
     assert torch.equal(ended._absence._missing[4].keys, Appearance.of(first_frame, 0).keys)
 
 

@@ -123,8 +123,8 @@ def test_where_memory_is_short_frames_are_encoded_one_by_one(on_a_gpu: Opened, m
         return encode(self, pictures, size)
 
     monkeypatch.setattr(GraphedRVOS, "encode_pictures", short)
-    frames = [picture((32, 16 + 3 * k, RED)) for k in range(9)]
-    network, mask = matching_network(), square(32, 16, 1)
+    frames = [picture((32, 16 + 3 * k, RED), (32, 120, GREEN)) for k in range(9)]
+    network, mask = matching_network(), square(32, 16, 1) + square(32, 120, 2)  # too far apart for a closer look
     there = labels_of(on_a_gpu(network, first_mask=mask), frames)
     require_alike(there, labels_of(Session(network, first_mask=mask), frames))
     assert asked == [AT_ONCE, 1, 1, 1, 1, 1]
