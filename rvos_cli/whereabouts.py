@@ -22,7 +22,7 @@ from rvos_cli.sight import Seen
 
 @dataclass(frozen=True, kw_only=True)
 class ContinuityRules:
-    """How far an object may move, and what it may lose to another. Lengths are in short sides of the frame.
+    """How far an object may move, and what it may lose to another. Lengths are in short sides of what is looked at.
 
     Args:
         reach: the most from one frame to the next.
