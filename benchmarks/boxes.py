@@ -69,15 +69,17 @@ def follow(model: rvos.Segmenter, frames: list[Labels], truths: list[Labels]) ->
         return np.zeros((0, 2))
     boxes = {one: box_around(truths[0] == one) for one in ids}
     ways = [model.stream(frames, first_boxes=boxes), model.stream(frames, first_mask=only(truths[0], ids))]
+    return np.array([scores_of(list(way), truths, ids) for way in ways]).T
+
+
+def scores_of(found: list[rvos.FrameMasks], truths: list[Labels], ids: list[int]) -> list[float]:
+    """Return J&F of each object in the frames behind the first in which it is."""
     scores = []
-    for found in map(list, ways):
-        by_id = []
-        for one in ids:
-            pairs = [(frame.labels == one, truth == one) for frame, truth in zip(found, truths, strict=True)]
-            there = [(p, t) for p, t in pairs[1:] if t.any()]
-            by_id.append(np.mean([(jaccard(p, t) + boundary_f(p, t)) / 2 for p, t in there]))
-        scores.append(by_id)
-    return np.array(scores).T
+    for one in ids:
+        pairs = [(frame.labels == one, truth == one) for frame, truth in zip(found, truths, strict=True)]
+        there = [(p, t) for p, t in pairs[1:] if t.any()]
+        scores.append(float(np.mean([(jaccard(p, t) + boundary_f(p, t)) / 2 for p, t in there])))
+    return scores
 
 
 def ids_of(truth: Labels) -> list[int]:

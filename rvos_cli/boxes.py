@@ -1,24 +1,22 @@
 """Boxes around objects: what a caller gives enters, checked boxes by id leave, and which part of a picture to look at.
 
 A box is (left, top, right, bottom) in pixels of the displayed frame, from its upper left corner: the whole first pixel
-is 0, 0, 1, 1. Used by ``given_masks.py`` and ``outliner.py``, and by training, which shows the network the same parts.
+is 0, 0, 1, 1. Used by ``prompts.py`` and ``outliner.py``, and by training, which shows the network the same parts.
 """
 
 from __future__ import annotations
 
 import math
-import operator
 from collections.abc import Iterable, Mapping
 from typing import TypeAlias
 
-from rvos_cli.config import MAX_OBJECT_ID
 from rvos_cli.errors import MaskError, UsageError
+from rvos_cli.given_values import by_id, is_many, numbers, short
 
 Box: TypeAlias = tuple[float, float, float, float]
 Pixels: TypeAlias = tuple[int, int, int, int]  # a box of whole ones
 Boxes: TypeAlias = Mapping[int, Iterable[float]] | Iterable[Iterable[float]]
 
-LONGEST_TEXT = 60  # letters of what was given, in a message
 FOUR = "give four numbers: left, top, right, bottom in pixels"
 
 
@@ -28,49 +26,25 @@ def read_boxes(boxes: Boxes) -> dict[int, Box]:
     Raises:
         UsageError: there is none, or one is no box.
     """
-    if isinstance(boxes, (str, bytes)) or not isinstance(boxes, Iterable):
-        raise UsageError(f"the boxes are {_short(boxes)}", cure="give a list of (left, top, right, bottom)")
-    given = list(boxes.items()) if isinstance(boxes, Mapping) else list(enumerate(boxes, start=1))
-    if not given:
+    if not is_many(boxes):
+        raise UsageError(f"the boxes are {short(boxes)}", cure="give a list of (left, top, right, bottom)")
+    read = by_id(boxes, least=1, each="a box has", two="two boxes have")
+    if not read:
         raise UsageError("there is no box", cure="give one for each object, or let segment() find them")
-    read: dict[int, Box] = {}
-    for name, box in given:
-        identity = _read_id(name)
-        if identity in read:
-            raise UsageError(f"two boxes have the id {identity}", cure="give each object its own")
-        read[identity] = _read_box(box)
-    return read
+    return {identity: _read_box(box) for identity, box in read.items()}
 
 
-def _read_id(name: object) -> int:
-    try:
-        identity = 0 if isinstance(name, bool) else operator.index(name)  # type: ignore[arg-type]
-    except TypeError:
-        identity = 0
-    if not 1 <= identity <= MAX_OBJECT_ID:
-        raise UsageError(f"a box has the id {_short(name)}", cure=f"ids are whole numbers from 1 to {MAX_OBJECT_ID}")
-    return identity
-
-
-def _read_box(box: Iterable[float]) -> Box:
-    try:
-        numbers = [] if isinstance(box, (str, bytes)) else [float(number) for number in box]
-    except (TypeError, ValueError) as error:
-        raise UsageError(f"{_short(box)} is no box", cure=FOUR) from error
-    if len(numbers) != 4:
-        raise UsageError(f"{_short(box)} is no box", cure=FOUR)
-    left, top, right, bottom = numbers
-    if not all(map(math.isfinite, numbers)) or left >= right or top >= bottom:
+def _read_box(given: Iterable[float]) -> Box:
+    box = numbers(given, 4)
+    if box is None:
+        raise UsageError(f"{short(given)} is no box", cure=FOUR)
+    left, top, right, bottom = box
+    if not all(map(math.isfinite, box)) or left >= right or top >= bottom:
         raise UsageError(
             f"the box {shown((left, top, right, bottom))} holds nothing",
             cure="give left, top, right, bottom in pixels; right and bottom are the larger ones",
         )
     return left, top, right, bottom
-
-
-def _short(given: object) -> str:
-    text = " ".join(repr(given).split())
-    return text if len(text) <= LONGEST_TEXT else f"{text[: LONGEST_TEXT - 3]}..."
 
 
 def shown(box: Box) -> str:

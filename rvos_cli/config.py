@@ -39,7 +39,8 @@ class ModelConfig:
         slots: the largest number of objects of a network without matching; one with it has as many as are asked for.
         key_dim: channels of the matching keys (docs/how_it_works.md); 0 for a network without matching,
             which is the published one.
-        boxes: there is a decoder that outlines the object in a box.
+        boxes: there is a decoder that outlines the object in a box,
+        points: which is told of points on and beside the object as well.
         mean, std: of the input channels, RGB, for values 0..1.
         size: the network's default short side in pixels.
     """
@@ -54,6 +55,7 @@ class ModelConfig:
     slots: int = 10
     key_dim: int = 64
     boxes: bool = False
+    points: bool = False
     mean: tuple[float, float, float] = LITE_MEAN
     std: tuple[float, float, float] = LITE_STD
     size: int = 256
@@ -76,8 +78,9 @@ class ModelConfig:
     def to_json(self) -> str:
         """Return the text that is stored with the weights."""
         values = asdict(self)
-        if not self.boxes:
-            del values["boxes"]  # so that weights and checkpoints from before there were any stay what they are
+        for later in ("boxes", "points"):
+            if not values[later]:
+                del values[later]  # so that weights and checkpoints from before there were any stay what they are
         return json.dumps(values, sort_keys=True)
 
     @classmethod

@@ -33,7 +33,7 @@ def follow(
         frames: of a video, in order.
         session: follows them.
         masks: those that were given.
-        outliner: makes masks of boxes.
+        outliner: makes masks of boxes and points.
         live: whether a frame neither waits for the next one nor may be looked at before its turn.
         on_step: called with the index of each frame that has been followed, before it leaves.
     """
@@ -53,8 +53,8 @@ def _followed(
 ) -> Iterator[FrameMasks]:
     for frame in frames:
         mask, outlined = masks.labels(frame.index), dict[int, float]()
-        if masks.boxes and frame.index == 0:
-            outlines = outliner.outline(frame.image, masks.boxes, session.options.threshold)
+        if masks.prompts and frame.index == 0:
+            outlines = outliner.outline(frame.image, masks.prompts, session.options.threshold)
             mask, outlined = outlines.labels, outlines.confidence
         labels = session.step(frame.image, mask, whole=masks.whole)
         on_step(frame.index)

@@ -16,10 +16,12 @@ from typing import Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from rvos_cli.boxes import Box, Boxes, pixels_of, read_boxes
+from rvos_cli.boxes import Boxes
 from rvos_cli.errors import MaskError, UsageError
 from rvos_cli.mask_colours import OPAQUE, Colours
 from rvos_cli.masks import FirstMask, read_first_mask
+from rvos_cli.points import Points
+from rvos_cli.prompts import Prompt, read_prompts
 from rvos_cli.sources import FrameSource, image_names
 
 Mask: TypeAlias = str | Path | NDArray[np.uint8]
@@ -33,17 +35,19 @@ class GivenMasks:
 
     Args:
         first_mask: of the first frame.
-        first_boxes: instead, boxes around its objects.
+        first_boxes: instead, boxes around its objects,
+        first_points: or points on them, or both.
         masks: of any frames; they say nothing of objects that they do not name.
         frame_masks: instead, whole masks of any frames: an object that one does not name is not in that frame.
 
     Raises:
         UsageError: *masks* is one mask, or there are *frame_masks*, too, or these are neither a folder nor a mapping;
-            or there are *first_boxes* and *first_mask*.
+            or there are *first_boxes* or *first_points*, and *first_mask*.
     """
 
     first_mask: Mask | None = None
     first_boxes: Boxes | None = None
+    first_points: Points | None = None
     masks: Masks | None = None
     frame_masks: MasksByFrame | None = None
 
@@ -51,8 +55,9 @@ class GivenMasks:
         """Refuse what means something else, or two things."""
         if isinstance(self.masks, (str, os.PathLike)) or (isinstance(self.masks, np.ndarray) and _is_one(self.masks)):
             raise UsageError("masks= is one mask", cure="give it as first_mask=, or as {frame index: mask}")
-        if self.first_mask is not None and self.first_boxes is not None:
-            raise UsageError("first_mask= and first_boxes= are both given", cure="give one of them")
+        for name, others in (("first_boxes", self.first_boxes), ("first_points", self.first_points)):
+            if self.first_mask is not None and others is not None:
+                raise UsageError(f"first_mask= and {name}= are both given", cure="give one of them")
         if self.masks is not None and self.frame_masks is not None:
             raise UsageError("masks= and frame_masks= are both given", cure="give one of them")
         if not isinstance(self.frame_masks, (str, os.PathLike, Mapping, type(None))):
@@ -63,24 +68,25 @@ class GivenMasks:
     @property
     def task(self) -> Literal["segment", "track"]:
         """What is to be done: without a mask objects are found, with any the given ones are followed."""
-        given = self.first_mask, self.first_boxes, self.masks, self.frame_masks
+        given = self.first_mask, self.first_boxes, self.first_points, self.masks, self.frame_masks
         return "segment" if all(one is None for one in given) else "track"
 
     @cached_property
-    def boxes(self) -> Mapping[int, Box]:
-        """The boxes by the ids of their objects.
+    def prompts(self) -> Mapping[int, Prompt]:
+        """What boxes and points tell of each object, by its id.
 
         Raises:
-            UsageError: there are none, or others than boxes.
+            UsageError: they tell of none, or something else is given.
         """
-        return {} if self.first_boxes is None else read_boxes(self.first_boxes)
+        prompted = self.first_boxes is not None or self.first_points is not None
+        return read_prompts(self.first_boxes, self.first_points) if prompted else {}
 
     @property
     def paths(self) -> tuple[Path | None, Path | None] | None:
         """The file of the first mask and the folder of masks; None if anything is given that is neither."""
         first, folder = _path(self.first_mask), _path(self.frame_masks)
         missing = (first is None) != (self.first_mask is None) or (folder is None) != (self.frame_masks is None)
-        other = self.first_boxes is not None or self.masks is not None
+        other = any(one is not None for one in (self.first_boxes, self.first_points, self.masks))
         return None if missing or other else (first, folder)
 
 
@@ -88,7 +94,7 @@ class VideoMasks:
     """The masks of one video's frames; of those in colours, a colour is the same object throughout.
 
     Attributes:
-        boxes: around objects of the first frame, by their ids, in the place of a mask of it.
+        prompts: of objects of the first frame, by their ids, in the place of a mask of it.
         whole: whether the mask of a frame says all of it.
     """
 
@@ -96,16 +102,16 @@ class VideoMasks:
         """Match what is given with the frames of *source*.
 
         Raises:
-            MaskError: there are whole masks, but none or one that is of no frame or the second of one; or a box lies
-                outside of the frames.
+            MaskError: there are whole masks, but none or one that is of no frame or the second of one; or a box or a
+                point lies outside of the frames.
         """
-        self.boxes, self.whole = given.boxes, given.frame_masks is not None
-        for box in self.boxes.values():
-            pixels_of(box, (source.info.height, source.info.width))
+        self.prompts, self.whole = given.prompts, given.frame_masks is not None
+        for prompt in self.prompts.values():
+            prompt.require_within((source.info.height, source.info.width))
         self._info, self._argument = source.info, "frame_masks" if self.whole else "masks="
         self._colours = Colours(of_results=self.whole)
         self._told, self._numbered = set[int](), set[int]()  # ids that masks tell, and that their colours were given
-        self._colours.note_ids(self.boxes)
+        self._colours.note_ids(self.prompts)
         self._latest: tuple[int, FirstMask] | None = None  # or a first mask alone would be read twice
         self._first, self._masks = given.first_mask, given.masks
         if isinstance(given.frame_masks, Mapping):
@@ -116,14 +122,14 @@ class VideoMasks:
         self._whole = [index for index in self._indices() if self._given(index) is not None] if self.whole else []
         if self.whole and not self._whole:
             raise MaskError("frame_masks has no mask", cure="give one of some frame")
-        if self.whole and self.boxes:
+        if self.whole and self.prompts:
             self._whole = [0, *self._whole]  # they say all of their frame, too
 
     def at(self, index: int) -> FirstMask | None:
         """Return the mask of frame 0, 1, 2, ..., asked for in this order, or None.
 
         Raises:
-            MaskError: it cannot be used, or frame 0 has two, or one and boxes.
+            MaskError: it cannot be used, or frame 0 has two, or one and boxes or points.
         """
         if self._latest is not None and self._latest[0] == index:
             return self._latest[1]
@@ -178,7 +184,7 @@ class VideoMasks:
         return ids, warnings
 
     def _read_all(self) -> tuple[tuple[int, ...], tuple[str, ...]]:
-        known, before, warnings = set(self.boxes), set(self.boxes), list[str]()
+        known, before, warnings = set(self.prompts), set(self.prompts), list[str]()
         for index in self._indices():
             if (mask := self.at(index)) is None:
                 continue
@@ -225,10 +231,10 @@ class VideoMasks:
 
     def _given(self, index: int) -> Mask | None:
         given = self._next(index)
-        if index or (self._first is None and not self.boxes):
+        if index or (self._first is None and not self.prompts):
             return given
         if given is not None:
-            other = "there are boxes for it" if self.boxes else "the first mask is another"
+            other = "there are boxes or points for it" if self.prompts else "the first mask is another"
             raise MaskError(f"{self._argument} has one of frame 0, and {other}", cure="give one of them")
         return self._first
 

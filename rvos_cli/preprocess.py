@@ -6,6 +6,7 @@ Knows numpy and torch, no files. ``postprocess`` is the way back.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from functools import cache
 
 import numpy as np
@@ -17,6 +18,7 @@ from torch import Tensor
 from rvos_cli.config import ModelConfig
 
 STRIDE = 32  # of the coarsest features
+POINT_RADIUS = 6.0  # pixels of the network's picture
 LONGEST = 4  # short sides; a very long picture is shrunk to it, or its cost would know no bounds
 
 
@@ -59,6 +61,32 @@ def box_plane(
     left, top, right, bottom = box
     vertical, horizontal = _covered(top, bottom, rows, size[0]), _covered(left, right, columns, size[1])
     return torch.from_numpy(np.outer(vertical, horizontal).astype(np.float32)).to(device)[None, None]
+
+
+def point_plane(
+    points: Sequence[tuple[float, float]], rows: slice, columns: slice, size: tuple[int, int], device: torch.device
+) -> Tensor:
+    """Return (1, 1, h, w) float32, 0..1: how much of each pixel is close to points, if a picture's part is resized.
+
+    Args:
+        points: (x, y) in the picture, also beside the part.
+        rows: of the part.
+        columns: of the part.
+        size: (h, w), to which the part is resized; a point is a disc of ``POINT_RADIUS`` of its pixels.
+        device: where the plane is wanted.
+    """
+    plane = np.zeros(size, np.float32)
+    y, x = (np.arange(count)[:, None] + 0.5 for count in size)
+    for across, down in points:
+        middle = (_scaled(place, part, n) for place, part, n in zip((down, across), (rows, columns), size, strict=True))
+        away = np.hypot(*(each - place for each, place in zip((y, x.T), middle, strict=True)))
+        np.maximum(plane, np.clip(POINT_RADIUS + 0.5 - away, 0, 1), out=plane)
+    return torch.from_numpy(plane).to(device)[None, None]
+
+
+def _scaled(place: float, part: slice, count: int) -> float:
+    begin, end = int(part.start), int(part.stop)
+    return (place - begin) * count / (end - begin)
 
 
 def _covered(first: float, last: float, part: slice, count: int) -> NDArray[np.float64]:

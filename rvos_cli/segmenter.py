@@ -7,7 +7,7 @@ Enters: a name or path of weights, then videos. Leaves: outputs in a folder with
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from rvos_cli.boxes import Boxes, read_boxes
+from rvos_cli.boxes import Boxes
 from rvos_cli.config import DEFAULT_WEIGHTS, InferenceOptions, OutputOptions
 from rvos_cli.device import choose_device, choose_dtype
 from rvos_cli.errors import DeviceError, InputError, MaskError
@@ -32,12 +32,14 @@ from rvos_cli.model.quantized import can_quantize
 from rvos_cli.outliner import Outliner
 from rvos_cli.outputs import DEFAULT_ROOT, OutputFolder, run_digest
 from rvos_cli.pipeline import run
+from rvos_cli.points import Points
 from rvos_cli.preprocess import network_input
+from rvos_cli.prompts import Prompt, read_prompts
 from rvos_cli.results import DOUBTFUL, FrameMasks, ObjectTally, RunSummary
 from rvos_cli.session import Session
 from rvos_cli.sources import FrameSource, open_source
 from rvos_cli.version import __version__
-from rvos_cli.weights import Weights, build_model, load_weights, require_boxes, require_task
+from rvos_cli.weights import Weights, build_model, load_weights, require_prompts, require_task
 
 Input: TypeAlias = str | Path | Iterable[NDArray[np.uint8]]
 Progress: TypeAlias = Callable[[int, "int | None"], None]
@@ -158,6 +160,7 @@ class Segmenter:
         *,
         first_mask: Mask | None = None,
         first_boxes: Boxes | None = None,
+        first_points: Points | None = None,
         frame_masks: MasksByFrame | None = None,
         output: str | Path | None = None,
         size: int | None = None,
@@ -169,13 +172,16 @@ class Segmenter:
         progress: Progress | None = None,
         notice: Notice | None = None,
     ) -> RunSummary:
-        """Follow the objects of the first frame's mask or boxes, or of masks of any frames; write the outputs.
+        """Follow the objects of the first frame's mask, boxes or points, or of masks of any frames; write the outputs.
 
         Args:
             input: as for ``segment``.
             first_mask: an image file or an (H, W) array: palette or grey ids, one binary object, or RGB colours.
             first_boxes: instead, a box around each object of the first frame: (left, top, right, bottom) in pixels of
                 the displayed frame. Their ids are 1, 2, ... in order, or those of a mapping.
+            first_points: instead, a point (x, y) on each object of the first frame, or several: (x, y) in pixels of the
+                displayed frame. Their ids are 1, 2, ... in order, or those of a mapping, in which 0 has points that are
+                on none of the objects. An object that has a box, too, has both.
             frame_masks: whole masks of any frames, for objects that appear later or to correct some: a folder of PNGs
                 that are named as in ``masks/`` of the results, or a mapping from the frame's index. An object that one
                 does not name is not in that frame. They put right the frames before them, too. Colours are those of the
@@ -183,13 +189,13 @@ class Segmenter:
             output: as for ``segment``, and so are all the others; ``found`` tells the masks' ids at the start.
 
         Raises:
-            WeightsError: these weights cannot follow a mask, or know no boxes.
-            MaskError: there is no mask, or one is empty, unreadable, of another shape or of no frame, or a box is
-                outside of the frame or around the same thing as another. Where only the end of the video tells that
+            WeightsError: these weights cannot follow a mask, or know no boxes or points.
+            MaskError: there is no mask, or one is empty, unreadable, of another shape or of no frame, or a box or point
+                is outside of the frame or names the same thing as another. Where only the end of the video tells that
                 there is no such frame, that is a warning.
             InputError, OutputError, UsageError, DeviceError: as for ``segment``.
         """
-        given = GivenMasks(first_mask, first_boxes=first_boxes, frame_masks=frame_masks)
+        given = GivenMasks(first_mask, first_boxes, first_points, frame_masks=frame_masks)
         if given.task == "segment":  # what image readers return for a missing file
             raise MaskError("there is no first mask", cure="give a file or an array, or let segment() find the objects")
         inference = InferenceOptions(size=size, threshold=threshold, half=self.half)
@@ -202,6 +208,7 @@ class Segmenter:
         *,
         first_mask: Mask | None = None,
         first_boxes: Boxes | None = None,
+        first_points: Points | None = None,
         masks: Masks | None = None,
         frame_masks: MasksByFrame | None = None,
         size: int | None = None,
@@ -216,7 +223,7 @@ class Segmenter:
             input: as for ``segment``; an iterable of arrays is read one array at a time and may be endless. Some frames
                 are read ahead, for cuts and, where objects are to be found, for what is in a shot; but not of an
                 iterator, which may be live and is taken as one shot.
-            first_mask: as for ``track``, and so are *first_boxes*.
+            first_mask: as for ``track``, and so are *first_boxes* and *first_points*.
             masks: masks of later frames, for objects that appear late or to correct one: a mapping from the frame's
                 index, or an iterable with one mask, or None or an array without an object, for each frame. In masks of
                 colours, a colour is the same object throughout.
@@ -234,7 +241,7 @@ class Segmenter:
             MaskError: a mask cannot be used; one of a frame that does not come is told when all others are through.
             DeviceError: the GPU has not enough memory.
         """
-        given = GivenMasks(first_mask, first_boxes=first_boxes, masks=masks, frame_masks=frame_masks)
+        given = GivenMasks(first_mask, first_boxes, first_points, masks, frame_masks)
         options = InferenceOptions(size=size, max_objects=max_objects, threshold=threshold, half=self.half)
         self._require(given)
         return self._frames(input, given, options)
@@ -257,36 +264,45 @@ class Segmenter:
                 raise MaskError(line, cure="frames are counted from 0")
 
     def outline(
-        self, image: str | Path | NDArray[np.uint8], boxes: Boxes, *, threshold: float = InferenceOptions.threshold
+        self,
+        image: str | Path | NDArray[np.uint8],
+        boxes: Boxes | None = None,
+        points: Points | None = None,
+        *,
+        threshold: float = InferenceOptions.threshold,
     ) -> NDArray[np.uint8]:
-        """Return a mask of the objects in boxes, as ``first_boxes`` of the others would.
+        """Return a mask of the objects in boxes, or at points, as ``first_boxes`` and ``first_points`` would.
 
         It may be one of ``masks``, too: a new object then wants an id that none has yet, as a mapping gives.
 
         Args:
             image: (H, W, 3) uint8 RGB, an image file, or what else has a first frame.
             boxes: as ``first_boxes`` of ``track``.
+            points: as its ``first_points``.
             threshold: a pixel belongs to an object above this probability.
 
         Returns:
             (H, W) uint8, 0 = background, k = object k.
 
         Raises:
-            WeightsError: these weights know no boxes.
-            MaskError: a box is outside of the picture or around the same thing as another.
-            UsageError: what is given is no boxes, or an option is out of its bounds.
+            WeightsError: these weights know no boxes, or no points.
+            MaskError: a box or point is outside of the picture or names the same thing as another.
+            UsageError: what is given is no boxes or points, or an option is out of its bounds.
             InputError: the image cannot be read.
             DeviceError: the GPU has not enough memory.
         """
-        places, options = read_boxes(boxes), InferenceOptions(threshold=threshold)
-        require_boxes(self._weights)
+        prompts, options = read_prompts(boxes, points), InferenceOptions(threshold=threshold)
+        self._require_prompts(prompts)
         with _memory_errors(), open_source([image] if isinstance(image, np.ndarray) else image) as source:
-            return self._outliner.outline(next(iter(source)).image, places, options.threshold).labels
+            return self._outliner.outline(next(iter(source)).image, prompts, options.threshold).labels
 
     def _require(self, given: GivenMasks) -> None:
         require_task(self._weights, given.task)
-        if given.boxes:
-            require_boxes(self._weights)
+        self._require_prompts(given.prompts)
+
+    def _require_prompts(self, prompts: Mapping[int, Prompt]) -> None:
+        if prompts:
+            require_prompts(self._weights, points=any(prompt.on or prompt.beside for prompt in prompts.values()))
 
     def _session(self, options: InferenceOptions, frames: int | None, *, discover: bool) -> Session:
         network, faster = self._networks(frames)

@@ -49,7 +49,7 @@ __all__ = [
     "load_published",
     "load_weights",
     "register_weights",
-    "require_boxes",
+    "require_prompts",
     "require_task",
     "save_weights",
     "shipped_folder",
@@ -218,15 +218,15 @@ def require_task(weights: Weights | ModelConfig, task: Task) -> None:
         )
 
 
-def require_boxes(weights: Weights) -> None:
-    """Check that *weights* can outline objects in boxes, before a video is opened.
+def require_prompts(weights: Weights, *, points: bool) -> None:
+    """Check that *weights* can outline objects in boxes, or at *points*, before a video is opened.
 
     Raises:
         WeightsError: they cannot.
     """
-    if not weights.config.boxes:
+    if not (weights.config.points if points else weights.config.boxes):
         raise WeightsError(
-            f"the weights '{weights.name}' know no boxes",
+            f"the weights '{weights.name}' know no {'points' if points else 'boxes'}",
             cure=f"use weights such as '{DEFAULT_WEIGHTS}', or give a mask instead",
         )
 

@@ -84,9 +84,13 @@ def test_colours_of_later_masks_get_other_ids(box_model: Segmenter):
         ({"first_boxes": []}, rvos.UsageError, "there is no box"),
         ({"first_boxes": [(5, 5, 5, 9)]}, rvos.UsageError, "holds nothing"),
         ({"first_boxes": [(500, 5, 600, 9)]}, rvos.MaskError, "lies outside of the frame, which is 128x96"),
-        ({"first_boxes": [LEFT, LEFT]}, rvos.MaskError, "around the same thing"),
+        ({"first_boxes": [LEFT, LEFT]}, rvos.MaskError, "name the same thing"),
         ({"first_boxes": [LEFT], "first_mask": square_labels()}, rvos.UsageError, "both given"),
-        ({"first_boxes": [LEFT], "frame_masks": {0: square_labels()}}, rvos.MaskError, "there are boxes for it"),
+        (
+            {"first_boxes": [LEFT], "frame_masks": {0: square_labels()}},
+            rvos.MaskError,
+            "there are boxes or points for it",
+        ),
     ],
 )
 def test_what_cannot_be_is_refused_and_leaves_nothing(
@@ -136,8 +140,8 @@ def test_weights_without_a_box_decoder_say_so_before_anything_is_read(tiny_model
             call(tmp_path / "nowhere.mp4", first_boxes=[LEFT])
     with pytest.raises(rvos.WeightsError, match="know no boxes"):
         tiny_model.outline(tmp_path / "nowhere.png", [LEFT])
-    with pytest.raises(rvos.UsageError, match="the boxes are None"):
-        tiny_model.outline(squares(0), None)  # type: ignore[arg-type]
+    with pytest.raises(rvos.UsageError, match="neither a box nor a point"):
+        tiny_model.outline(squares(0))
 
 
 def test_an_outline_needs_a_picture(box_model: Segmenter, tmp_path: Path):

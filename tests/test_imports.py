@@ -40,8 +40,15 @@ ALLOWED = {
     "continuity": set(),
     "cells": {"continuity"},
     "discovery": {"cells", "continuity"},
-    "boxes": {"config", "errors"},
-    "outliner": {"boxes", "errors", "model", "picture_area", "preprocess", "views"},
+    "given_values": {"config", "errors"},
+    "boxes": {"errors", "given_values"},
+    "points": {"errors", "given_values"},
+    "prompts": {"boxes", "errors", "points"},
+    "extents": {"boxes", "points"},
+    "outliner": {
+        *("boxes", "extents", "points", "prompts"),
+        *("errors", "model", "picture_area", "preprocess", "views"),
+    },
     "foresight": {"ahead", "errors", "shots", "views"},
     "memory": {"model", "reframing"},
     "motion": {"continuity"},
@@ -81,7 +88,7 @@ ALLOWED = {
     },
     "evaluation": {*VALUES, "png", "sources", "unreadable", "whole_files"},
 }
-ALLOWED["given_masks"] = {"boxes", "errors", "mask_colours", "masks", "sources"}
+ALLOWED["given_masks"] = {"boxes", "errors", "mask_colours", "masks", "points", "prompts", "sources"}
 ALLOWED["hindsight"] = {"given_masks", "results"}
 ALLOWED["following"] = {
     "foresight",
@@ -111,7 +118,10 @@ FILES = {"PIL", "av", "cv2", "safetensors", "imageio_ffmpeg"}
 UNKNOWN = {
     **{
         part: HEAVY | DRAWING
-        for part in ("boxes", "errors", "version", "config", "results", "sources", "masks", "mask_colours", "overlay")
+        for part in (
+            *("boxes", "errors", "extents", "given_values", "points", "prompts", "version", "config", "results"),
+            *("sources", "masks", "mask_colours", "overlay"),
+        )
     },
     **{
         part: HEAVY | DRAWING

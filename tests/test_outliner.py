@@ -1,8 +1,9 @@
-"""From boxes to masks: with a network that knows colours, and with the shipped weights."""
+"""From boxes and points to masks: with a network that knows colours, and with the shipped weights."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ import rvos_cli as rvos
 from rvos_cli.boxes import Box
 from rvos_cli.config import ModelConfig
 from rvos_cli.outliner import Outliner, OutlineRules, Outlines, _Outline
+from rvos_cli.prompts import Prompt
 
 LEFT, RIGHT = (10, 20, 50, 60), (76, 50, 116, 90)
 CONFIG = ModelConfig(boxes=True, mean=(0, 0, 0), std=(1, 1, 1))
@@ -45,13 +47,17 @@ def outliner(network: Reddish, **rules: object) -> Outliner:
     return Outliner(network, torch.device("cpu"), torch.float32, OutlineRules(**rules))  # type: ignore[arg-type]
 
 
+def told(boxes: Mapping[int, Box]) -> dict[int, Prompt]:
+    return {identity: Prompt(box=box) for identity, box in boxes.items()}
+
+
 def iou(found: NDArray[np.bool_], true: NDArray[np.bool_]) -> float:
     return float((found & true).sum() / (found | true).sum())
 
 
 @pytest.mark.parametrize("contexts", [(1.0,), (1.5,), (1.2, 2.0, 50.0)])
 def test_each_object_is_where_the_network_sees_it(contexts: tuple[float, ...]):
-    outlines = outliner(Reddish(), contexts=contexts).outline(squares(0), {4: LEFT, 2: RIGHT}, 0.5)
+    outlines = outliner(Reddish(), contexts=contexts).outline(squares(0), told({4: LEFT, 2: RIGHT}), 0.5)
     true = square_labels()
     for identity, label in ((4, 1), (2, 2)):
         assert iou(outlines.labels == identity, true == label) > 0.9
@@ -61,14 +67,14 @@ def test_each_object_is_where_the_network_sees_it(contexts: tuple[float, ...]):
 
 
 def test_nothing_outside_of_the_box_is_the_object():
-    outlines = outliner(Reddish()).outline(squares(0), {1: (10, 20, 30.4, 40.6)}, 0.5)
+    outlines = outliner(Reddish()).outline(squares(0), told({1: (10, 20, 30.4, 40.6)}), 0.5)
     rows, columns = np.nonzero(outlines.labels)
     assert (rows.min(), rows.max(), columns.min(), columns.max()) == (20, 40, 10, 29)
 
 
 def test_the_network_sees_the_box_in_the_picture_and_in_its_mirror_image():
     network = Reddish()
-    outliner(network, contexts=(2.0,)).outline(bright(), {1: LEFT}, 0.5)
+    outliner(network, contexts=(2.0,)).outline(bright(), told({1: LEFT}), 0.5)
     (pictures, boxes), *others = network.seen
     assert not others
     assert torch.equal(pictures[0].flip(-1), pictures[1])
@@ -87,7 +93,7 @@ def sureness(image: NDArray[np.uint8], by_row: Sequence[float], **rules: object)
             rows = torch.tensor(by_row).logit().repeat_interleave(answer.shape[-2] // len(by_row))
             return [answer, torch.where(answer > 0, rows[:, None], answer)]
 
-    return outliner(ByRow(), contexts=(1.0,), **rules).outline(image, {1: LEFT}, 0.7)
+    return outliner(ByRow(), contexts=(1.0,), **rules).outline(image, told({1: LEFT}), 0.7)
 
 
 def test_a_pixel_is_the_objects_above_the_threshold():
@@ -109,7 +115,7 @@ def test_all_looks_and_mirror_images_count_alike():
             answer[1] = torch.tensor([0.7, 0.3][len(self.seen) - 1]).logit()
             return [answer]
 
-    outlines = outliner(Undecided(), contexts=(1.2, 2.0)).outline(squares(0), {1: LEFT}, 0.5)
+    outlines = outliner(Undecided(), contexts=(1.2, 2.0)).outline(squares(0), told({1: LEFT}), 0.5)
     assert outlines.confidence[1] == pytest.approx(0.6, abs=1e-3)
 
 
@@ -128,7 +134,7 @@ class SureOfBoxes(Reddish):
 
 
 def of_boxes(network: Reddish, boxes: dict[int, Box]) -> NDArray[np.uint8]:
-    return outliner(network, contexts=(1.0,)).outline(squares(0), boxes, 0.5).labels
+    return outliner(network, contexts=(1.0,)).outline(squares(0), told(boxes), 0.5).labels
 
 
 @pytest.mark.parametrize("first", [1, 2])
@@ -151,8 +157,8 @@ def test_what_lies_within_another_object_is_before_it(first: int):
 
 @pytest.mark.parametrize("other", [LEFT, (11, 20, 51, 61), (10, 20, 50, 58)])
 def test_two_boxes_around_the_same_thing_are_refused(other: Box):
-    with pytest.raises(rvos.MaskError, match=r"the boxes .*10,20,50,60.* are around the same thing; give one box for"):
-        outliner(Reddish()).outline(squares(0), {1: LEFT, 2: other}, 0.5)
+    with pytest.raises(rvos.MaskError, match=r"the box 10,20,50,60 .* name the same thing; give one for each object"):
+        outliner(Reddish()).outline(squares(0), told({1: LEFT, 2: other}), 0.5)
 
 
 def shared_out(*outlines: tuple[int, int, float], order: Sequence[int] = ()) -> NDArray[np.uint8]:
@@ -167,7 +173,7 @@ def shared_out(*outlines: tuple[int, int, float], order: Sequence[int] = ()) -> 
     }
     boxes = {one: (each.place[1].start, 20, each.place[1].stop, 40) for one, each in found.items()}
     named = {one: found[one] for one in order or found}
-    return outliner(Reddish())._shared_out(named, boxes, (HEIGHT, WIDTH))[30]
+    return outliner(Reddish())._shared_out(named, told(boxes), (HEIGHT, WIDTH))[30]
 
 
 @pytest.mark.parametrize("order", [(1, 2, 3), (3, 2, 1), (2, 3, 1)])
@@ -185,18 +191,18 @@ def test_what_lies_within_one_is_not_before_another_beside_it(order: tuple[int, 
 
 @pytest.mark.parametrize("order", [(1, 2, 3), (3, 2, 1), (2, 3, 1)])
 def test_a_third_object_does_not_hide_that_two_are_the_same(order: tuple[int, ...]):
-    with pytest.raises(rvos.MaskError, match="0,20,50,40 and 0,20,45,40 are around the same thing"):
+    with pytest.raises(rvos.MaskError, match="0,20,50,40 and the box 0,20,45,40 name the same thing"):
         shared_out((0, 50, 0.9), (0, 45, 0.9), (20, 68, 0.95), order=order)
 
 
 def test_a_group_of_which_all_members_are_given_is_refused():
-    with pytest.raises(rvos.MaskError, match="the box 0,20,80,40 holds hardly anything but what other boxes hold"):
+    with pytest.raises(rvos.MaskError, match="the box 0,20,80,40 names hardly anything but what others name"):
         shared_out((0, 80, 0.9), (0, 40, 0.9), (40, 80, 0.9))
 
 
 def test_confidence_is_that_of_the_pixels_that_are_left():
     boxes: dict[int, Box] = {1: (0, 20, 80, 60), 2: (30, 20, 50, 60)}
-    found = outliner(SureOfBoxes(w80=5.0, w20=1.0), contexts=(1.0,)).outline(squares(0), boxes, 0.5)
+    found = outliner(SureOfBoxes(w80=5.0, w20=1.0), contexts=(1.0,)).outline(squares(0), told(boxes), 0.5)
     assert found.confidence == pytest.approx({1: 0.993, 2: 0.731}, abs=0.02)
 
 
@@ -209,14 +215,14 @@ def test_nothing_in_black_bars_is_the_object():
         def outline(self, pictures: Tensor, boxes: Tensor) -> list[Tensor]:
             return [torch.full_like(boxes, 9.0)]
 
-    labels = outliner(All()).outline(image, boxes, 0.5).labels
+    labels = outliner(All()).outline(image, told(boxes), 0.5).labels
     assert np.argwhere(labels == 1).min(axis=0).tolist() == [30, 20]
     assert np.argwhere(labels == 2).max(axis=0).tolist() == [19, 89]  # somebody means it
 
 
 def test_the_box_is_seen_in_what_is_around_it_at_the_same_number_of_pixels():
     network = Reddish()
-    outliner(network).outline(bright(), {1: LEFT}, 0.5)
+    outliner(network).outline(bright(), told({1: LEFT}), 0.5)
     assert [tuple(boxes.shape[-2:]) for _, boxes in network.seen] == [(320, 320)] * 2
     shares = [float(boxes[0].mean()) for _, boxes in network.seen]
     assert shares == pytest.approx([1 / 1.3**2, 1 / 1.8**2], rel=0.15)
@@ -226,12 +232,104 @@ def test_the_box_is_seen_in_what_is_around_it_at_the_same_number_of_pixels():
     "box", [(10, 20, 11, 21), (-9, -9, WIDTH + 9, HEIGHT + 9), (0, 30, WIDTH, 31), (9.7, 0, 11.2, HEIGHT)]
 )
 def test_any_box_that_holds_a_pixel_is_looked_at(box: Box):
-    assert outliner(Reddish()).outline(squares(0), {1: box}, 0.5).labels.any()
+    assert outliner(Reddish()).outline(squares(0), told({1: box}), 0.5).labels.any()
 
 
 def test_a_dark_picture_is_looked_at_as_if_it_were_well_exposed():
     network = Reddish()
     for image in (bright(), bright() // 8):
-        outliner(network).outline(image, {1: LEFT}, 0.5)
+        outliner(network).outline(image, told({1: LEFT}), 0.5)
     usual, dark = (float(pictures.max()) for pictures, _ in network.seen[:: len(OutlineRules().contexts)])
     assert dark > 0.5 * usual
+
+
+class AtPoints(Reddish):
+    """Stands in for a network that is told of points, and keeps them."""
+
+    def __init__(self, sure: float = 9.0) -> None:
+        super().__init__(sure)
+        self.config, self.told = replace(CONFIG, points=True), list[Tensor]()
+
+    def outline(self, pictures: Tensor, boxes: Tensor, points: Tensor | None = None) -> list[Tensor]:
+        assert points is not None
+        answers = super().outline(pictures, boxes)
+        self.told.append(points)
+        return answers
+
+
+IN_LEFT, IN_RIGHT = (30.0, 40.0), (96.0, 70.0)
+
+
+def at(*points: tuple[float, float], beside: Sequence[tuple[float, float]] = ()) -> Prompt:
+    return Prompt(on=points, beside=tuple(beside))
+
+
+def test_an_object_is_the_piece_that_a_point_is_on():
+    found = outliner(AtPoints()).outline(squares(0), {4: at(IN_LEFT), 2: at(IN_RIGHT)}, 0.5)
+    true = square_labels()
+    for identity, label in ((4, 1), (2, 2)):
+        assert iou(found.labels == identity, true == label) > 0.9
+    assert min(found.confidence.values()) > 0.95
+    both = outliner(AtPoints()).outline(squares(0), {1: at(IN_LEFT, IN_RIGHT)}, 0.5)
+    assert iou(both.labels == 1, true > 0) > 0.9
+
+
+def test_the_network_sees_where_points_are_in_the_picture_and_in_its_mirror_image():
+    network = AtPoints()
+    outliner(network, scales=(1.0,)).outline(bright(), {1: at(IN_LEFT, beside=[IN_RIGHT])}, 0.5)
+    pictures, points = network.seen[0][0], network.told[0]
+    assert torch.equal(pictures[0].flip(-1), pictures[1])
+    assert torch.equal(points[0].flip(-1), points[1])
+    for plane, (x, y) in zip(points[0], (IN_LEFT, IN_RIGHT), strict=True):
+        middle = np.argwhere(plane.numpy() > 0.5).mean(axis=0) / plane.shape
+        assert middle == pytest.approx((y / HEIGHT, x / WIDTH), abs=0.02)
+    assert bool((network.seen[0][1] == 1).all())  # a box is not told
+
+
+def test_a_box_is_told_of_its_points_too():
+    network = AtPoints()
+    outliner(network, contexts=(1.3,)).outline(bright(), {1: Prompt(box=LEFT, on=(IN_LEFT,), beside=(IN_RIGHT,))}, 0.5)
+    (_, boxes), (points,) = network.seen[0], network.told
+    assert 0.4 < float(boxes.mean()) < 0.8
+    assert bool(points[0, 0].any())
+    assert not points[0, 1].any()  # that one is not in what is looked at
+
+
+@pytest.mark.parametrize(("first", "second"), [(1.0, 3.0), (3.0, 1.0)])
+def test_the_surest_of_all_outlines_counts(first: float, second: float):
+    class InTurn(AtPoints):
+        def outline(self, pictures: Tensor, boxes: Tensor, points: Tensor | None = None) -> list[Tensor]:
+            self.sure = [9.0, 9.0, first, second][len(self.told)]
+            return super().outline(pictures, boxes, points)
+
+    network = InTurn()
+    found = outliner(network, scales=(0.5, 1.0), contexts=(1.5,)).outline(squares(0), {1: at(IN_LEFT)}, 0.5)
+    assert len(network.told) == 4  # a box from each scale, and the outline around each
+    assert found.confidence[1] == pytest.approx(float(torch.tensor(3.0).sigmoid()), abs=0.03)
+
+
+def test_a_part_that_does_not_hold_all_of_the_object_tells_no_box():
+    network = AtPoints()
+    found = outliner(network, scales=(0.25, 1.0), contexts=(1.5,)).outline(squares(0), {1: at(IN_LEFT)}, 0.5)
+    assert len(network.told) == 3
+    assert iou(found.labels == 1, square_labels() == 1) > 0.9
+
+
+def test_points_alone_are_looked_for_between_black_bars_unless_one_is_in_them():
+    image = np.zeros((HEIGHT + 60, WIDTH, 3), np.uint8)
+    image[30:-30] = bright()
+    for y, heights in ((70.0, HEIGHT), (20.0, HEIGHT + 60)):
+        network = AtPoints()
+        outliner(network, scales=(1.0,)).outline(image, {1: at((30.0, y))}, 0.5)
+        h, w = network.seen[0][0].shape[-2:]
+        assert h / w == pytest.approx(heights / WIDTH, rel=0.15)
+
+
+@pytest.mark.parametrize("point", [(0, 0), (WIDTH, HEIGHT), (WIDTH, 0), (0.4, HEIGHT / 2), (75.5, 3.5)])
+def test_something_is_outlined_at_any_point_of_the_frame(point: tuple[float, float]):
+    assert outliner(AtPoints()).outline(squares(0), {1: at(point)}, 0.5).labels.any()
+
+
+def test_two_points_on_one_thing_are_refused_as_two_objects():
+    with pytest.raises(rvos.MaskError, match="the point 30,40 and the point 35,45 name the same thing"):
+        outliner(AtPoints()).outline(squares(0), {1: at(IN_LEFT), 2: at((35, 45))}, 0.5)

@@ -7,7 +7,15 @@ import torch.nn.functional as F
 
 from rvos_cli.config import ModelConfig
 from rvos_cli.postprocess import label_map
-from rvos_cli.preprocess import box_plane, frame_tensor, mask_tensor, network_size, network_size_of_part
+from rvos_cli.preprocess import (
+    POINT_RADIUS,
+    box_plane,
+    frame_tensor,
+    mask_tensor,
+    network_size,
+    network_size_of_part,
+    point_plane,
+)
 
 
 @pytest.mark.parametrize(
@@ -120,3 +128,27 @@ def test_pixels_on_the_side_of_a_box_are_inside_in_part():
     assert plane.shape == (1, 1, 4, 4)
     assert plane[0, 0].tolist() == [[0, 0.75, 1, 0], [0, 0.75, 1, 0], [0, 0, 0, 0], [0, 0, 0, 0]]
     assert box_plane((0, 0, 9, 9), slice(0, 9), slice(0, 9), (5, 7), torch.device("cpu")).min() == 1
+
+
+def test_a_point_is_a_disc_of_the_networks_pixels_wherever_the_part_is():
+    cpu = torch.device("cpu")
+    rows, columns = slice(100, 200), slice(300, 500)
+    for size in ((64, 128), (128, 256)):
+        plane = point_plane([(400, 150)], rows, columns, size, cpu)[0, 0]
+        assert plane.shape == size
+        y, x = torch.nonzero(plane, as_tuple=True)
+        middle = (size[0] - 1) / 2, (size[1] - 1) / 2
+        assert (float(y.float().mean()), float(x.float().mean())) == pytest.approx(middle)
+        assert float(plane.sum()) == pytest.approx(np.pi * POINT_RADIUS**2, rel=0.03)
+        assert float(plane.max()) == 1
+
+
+def test_points_beside_a_part_are_seen_as_far_as_their_discs_reach_into_it():
+    cpu, part = torch.device("cpu"), (slice(0, 64), slice(0, 64))
+    assert not point_plane([(-20, 32)], *part, (64, 64), cpu).any()
+    assert not point_plane([], *part, (64, 64), cpu).any()
+    edge = point_plane([(64, 32)], *part, (64, 64), cpu)
+    assert float(edge.sum()) == pytest.approx(np.pi * POINT_RADIUS**2 / 2, rel=0.1)
+    two = point_plane([(20, 20), (44, 44)], *part, (64, 64), cpu)
+    same = point_plane([(20, 20), (20, 20)], *part, (64, 64), cpu)
+    assert float(two.sum()) == pytest.approx(2 * float(same.sum()))

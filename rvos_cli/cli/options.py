@@ -14,6 +14,7 @@ import typer
 from rvos_cli.boxes import Box, read_boxes
 from rvos_cli.config import MAX_OBJECT_ID, MAX_SIZE, MIN_SIZE
 from rvos_cli.errors import UsageError
+from rvos_cli.points import Point, read_points
 
 
 def path_of(text: str | Path) -> Path:
@@ -34,6 +35,17 @@ def box_of(text: str) -> Box:
         raise typer.BadParameter(f"{text!r} is not four numbers with commas between them") from error
     try:
         return read_boxes([(left, top, right, bottom)])[1]
+    except UsageError as error:
+        raise typer.BadParameter(str(error)) from error
+
+
+def points_of(text: str) -> tuple[Point, ...]:
+    """Return the points, x and y of each, that numbers tell, with commas between them."""
+    try:
+        numbers = [float(number) for number in text.split(",")]
+        return read_points([list(zip(numbers[::2], numbers[1::2], strict=True))])[1]
+    except ValueError as error:
+        raise typer.BadParameter(f"{text!r} is not two numbers with a comma between them, or four, ...") from error
     except UsageError as error:
         raise typer.BadParameter(str(error)) from error
 
@@ -75,6 +87,27 @@ FirstBoxes = Annotated[
         metavar="X1,Y1,X2,Y2",
         help="Instead of a mask, a box around an object of the first frame: left, top, right, bottom in pixels. "
         "Once for each object.",
+        show_default=False,
+    ),
+]
+FirstPoints = Annotated[
+    list[Any] | None,
+    typer.Option(
+        "--first-point",
+        parser=points_of,
+        metavar="X,Y[,X,Y...]",
+        help="Instead, a point on an object of the first frame, or several, in pixels. Once for each object; beside "
+        "--first-box, of the same objects in the same order.",
+        show_default=False,
+    ),
+]
+NegativePoints = Annotated[
+    list[Any] | None,
+    typer.Option(
+        "--negative-point",
+        parser=points_of,
+        metavar="X,Y[,X,Y...]",
+        help="A point of the first frame that is on none of the objects, or several.",
         show_default=False,
     ),
 ]

@@ -1,4 +1,4 @@
-"""Objects in boxes: features of a picture and a box in it enter, the logits of what stands in it leave.
+"""Objects in boxes, and at points: features of a picture and where to look enter, the logits of the object leave.
 
 The decoder of one object, which looks at the picture more than once, as if it were a video that stands still: with the
 box, and from the second time on with its last answer and its own states.
@@ -15,6 +15,7 @@ from rvos_cli.model.encoder import Features
 
 LOOKS = 2
 BOX_PLANES = 2  # the box, and the last answer in it
+POINT_PLANES = 2  # what is around points on the object, and around others
 
 
 class BoxDecoder(Decoder):
@@ -22,15 +23,19 @@ class BoxDecoder(Decoder):
 
     def __init__(self, config: ModelConfig) -> None:
         """Build the decoder without weights."""
-        super().__init__(config, BOX_PLANES)
+        planes = BOX_PLANES + (POINT_PLANES if config.points else 0)
+        super().__init__(config, planes)
+        self.planes = planes
 
-    def outline(self, features: Features, boxes: Tensor) -> list[Tensor]:
-        """Return the logits (B, 1, h, w) of each look; *boxes* are (B, 1, h, w), 0..1."""
-        box = shrink(boxes, (features.size[0] // FINEST, features.size[1] // FINEST)).to(features.like.dtype)
+    def outline(self, features: Features, boxes: Tensor, points: Tensor | None = None) -> list[Tensor]:
+        """Return the logits (B, 1, h, w) of each look; *boxes* (B, 1, h, w) and *points* (B, 2, h, w) are 0..1."""
+        size = features.size[0] // FINEST, features.size[1] // FINEST
+        box = shrink(boxes, size).to(features.like.dtype)
+        told = [] if points is None else [shrink(points, size).to(box.dtype)]
         answer, hidden = torch.zeros_like(box), None
         looks: list[Tensor] = []
         for _ in range(LOOKS):
-            out, states = self(features.skips, mean_pyramid(torch.cat([box, answer], dim=1)), None, hidden)
+            out, states = self(features.skips, mean_pyramid(torch.cat([box, answer, *told], dim=1)), None, hidden)
             looks.append(resize(out, features.size))
             hidden = [state for state, _ in states]
             answer = shrink(looks[-1].sigmoid(), (box.shape[-2], box.shape[-1])).to(box.dtype) * box

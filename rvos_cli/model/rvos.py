@@ -235,18 +235,20 @@ class RVOS(nn.Module):
         mixed = (logit * self.cue_gain[None, :, None, None, None]).sum(dim=1) * known[..., None, None]
         return F.interpolate(mixed, size=size, mode="bilinear", align_corners=False)
 
-    def outline(self, pictures: Tensor, boxes: Tensor) -> list[Tensor]:
+    def outline(self, pictures: Tensor, boxes: Tensor, points: Tensor | None = None) -> list[Tensor]:
         """Outline what stands in the box of each picture (a configuration with ``boxes`` only).
 
         Args:
             pictures: (B, 3, h, w), normalised; h and w multiples of 32.
             boxes: (B, 1, h, w), 0..1: how much of each pixel is in the box.
+            points: (B, 2, h, w), 0..1: how much of each pixel is close to points on the object, and to others; with a
+                configuration with ``points``, and with no other.
 
         Returns:
             Logits (B, 1, h, w) of each look, the last one the best. Outside of the box they mean nothing.
         """
         features: Features = self.encoder(pictures)
-        return self.box_decoder.outline(features, boxes)
+        return self.box_decoder.outline(features, boxes, points)
 
     def clip(self, frames: Tensor, masks: Tensor | None = None) -> Tensor:
         """Run a published network over a clip: ``step`` in a loop.

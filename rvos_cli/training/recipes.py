@@ -156,11 +156,11 @@ def _free_gpu() -> Recipe:
 
 
 def _boxes() -> Recipe:
-    # Goes on from finished weights (--init), of which nothing changes: a decoder that outlines the object in a box is
-    # put beside the others.
+    # Goes on from finished weights (--init), of which nothing changes: a decoder that outlines the object in a box, or
+    # at points, is put beside the others.
     return Recipe(
-        model=ModelConfig(boxes=True),
-        rollout=BoxRollout(),
+        model=ModelConfig(boxes=True, points=True),
+        rollout=BoxRollout(pointed=0.65),
         stages=(Stage(until=1.0, teacher=0.0, real=0.45, photographs=0.6, frames=1, size=(288, 512)),),
         steps=5000,
         rate=5e-4,

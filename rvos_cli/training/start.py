@@ -45,7 +45,7 @@ def first_network(options: TrainOptions) -> tuple[RVOS, str]:
                 f"the weights {weights.name} are of another network than the recipe's ({', '.join(differences)})",
                 cure="give others" if options.recipe.learns else "start without --init",
             )
-        own = replace(config, boxes=weights.config.boxes)
+        own = replace(config, boxes=weights.config.boxes, points=weights.config.points)
         return with_boxes(build_model(replace(weights, config=own), torch.device("cpu")), config), weights.sha256
     model = RVOS(config)
     if options.trunk_weights is not None:
@@ -56,14 +56,14 @@ def first_network(options: TrainOptions) -> tuple[RVOS, str]:
 
 
 def with_boxes(model: RVOS, config: ModelConfig) -> RVOS:
-    """Return the network of *config*, which may differ in having a box decoder, with the weights of *model*."""
+    """Return the network of *config*, which may differ in what the box decoder is told, with the weights of *model*."""
     if model.config == config:
         return model
     other = RVOS(config)
+    rest = {name: tensor for name, tensor in model.state_dict().items() if not name.startswith("box_decoder.")}
+    other.load_state_dict({**other.state_dict(), **rest})
     if config.boxes:
-        begin_box_decoder(other, like=model.decoder)
-    kept = {name: tensor for name, tensor in model.state_dict().items() if name in other.state_dict()}
-    other.load_state_dict({**other.state_dict(), **kept})
+        begin_box_decoder(other, like=model.box_decoder if model.config.boxes else model.decoder)
     return other
 
 
@@ -84,7 +84,8 @@ def network_differences(other: ModelConfig, wanted: ModelConfig) -> list[str]:
 
     Size and slots only say how one is used, and a box decoder stands beside the rest.
     """
-    values = asdict(replace(other, size=wanted.size, slots=wanted.slots, boxes=wanted.boxes))
+    used = replace(other, size=wanted.size, slots=wanted.slots, boxes=wanted.boxes, points=wanted.points)
+    values = asdict(used)
     return [f"{name} is {values[name]}, not {value}" for name, value in asdict(wanted).items() if values[name] != value]
 
 

@@ -7,11 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import save_random_weights
 from PIL import Image
 from squares import FRAMES, HEIGHT, WIDTH, square_labels
 
-from rvos_cli.config import ModelConfig
 from rvos_cli.masks import read_labels, write_indexed_png
 
 CONTRACT = {"input", "frames", "fps", "size", "objects", "outputs", "seconds", "frames_per_second"} | {
@@ -229,45 +227,3 @@ def test_a_name_that_is_no_text_is_printed_all_the_same(rvos, clip, quick):
     assert (done.code, done.error_lines) == (0, [])
     done = rvos("segment", path, *quick, "--force", "--json", "--quiet")
     assert json.loads(done.out)["input"] == str(path)
-
-
-@pytest.fixture
-def box_weights(tmp_path):
-    config = ModelConfig(size=64, hidden_size=16, key_dim=16, boxes=True)
-    return save_random_weights(tmp_path / "boxes.safetensors", config)
-
-
-def test_track_follows_objects_from_boxes(rvos, clip, box_weights):
-    boxes = ("--first-box", "10,20,50,60", "--first-box", "76, 50, 116, 90.5")
-    done = rvos("track", clip, *boxes, "--weights", box_weights, "--device", "cpu", "-o", "out")
-    assert done.code == 0
-    assert done.out.splitlines()[0] == "found 2 objects: ids 1, 2"
-    first = read_labels("out/masks/00000.png")
-    assert np.unique(first[20:60, 10:50]).tolist() in ([0, 1], [1])
-    assert np.unique(first[50:90, 76:116]).tolist() in ([0, 2], [2])
-
-
-@pytest.mark.parametrize(
-    ("words", "code", "says"),
-    [
-        (("--first-box", "1,2,3"), 2, "'1,2,3' is not four numbers"),
-        (("--first-box", "1,2,3,4,5"), 2, "'1,2,3,4,5' is not four numbers"),
-        (("--first-box", "a,b,c,d"), 2, "four numbers"),
-        (("--first-box", ""), 2, "four numbers"),
-        (("--first-box", "9,9,5,12"), 2, "holds nothing"),
-        (("--first-box", "500,1,600,9"), 1, "lies outside of the frame"),
-        (("--first-box", "1,2,30,40", "--first-mask", "first.png"), 2, "both given"),
-    ],
-)
-def test_what_is_no_box_gets_one_line(rvos, clip, box_weights, words, code, says):
-    done = rvos("track", clip, *words, "--weights", box_weights, "--device", "cpu", "-q")
-    assert (done.code, done.out) == (code, "")
-    assert len(done.error_lines) == 1
-    assert says in done.error_lines[0]
-    assert not Path("rvos-out/clip").exists()
-
-
-def test_weights_that_know_no_boxes_are_named(rvos, clip, tiny_weights):
-    done = rvos("track", clip, "--first-box", "10,20,50,60", "--weights", tiny_weights, "--device", "cpu", "-q")
-    assert (done.code, len(done.error_lines)) == (1, 1)
-    assert "the weights 'tiny' know no boxes" in done.error_lines[0]

@@ -7,6 +7,7 @@ import signal
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from small_training import small_options
@@ -62,9 +63,13 @@ class Told:
 
     def __init__(self, *answers: float) -> None:
         self.answers, self.seen = answers or (3.0, 3.0), list[tuple[torch.Tensor, torch.Tensor]]()
+        self.points = list[torch.Tensor | None]()
 
-    def outline(self, pictures: torch.Tensor, boxes: torch.Tensor) -> list[torch.Tensor]:
+    def outline(
+        self, pictures: torch.Tensor, boxes: torch.Tensor, points: torch.Tensor | None = None
+    ) -> list[torch.Tensor]:
         self.seen.append((pictures, boxes))
+        self.points.append(points)
         return [torch.full_like(boxes, answer) for answer in self.answers]
 
 
@@ -116,6 +121,64 @@ def test_another_object_in_the_box_is_none_of_it():
     assert loss(Told(-9.0, -9.0), frames, stacked, replace(CAREFUL, least=300)) < 0.75 * loss(
         Told(-9.0, -9.0), *clips(square(1)), replace(CAREFUL, least=300)
     )
+
+
+POINTED = replace(ROLLOUT, pointed=1.0, boxed=0.0, everywhere=0.0, aside=0.0, sides=(128, 128))
+
+
+def shown(rollout: BoxRollout, labels: torch.Tensor, count: int = 40) -> Told:
+    """Show the same clip so often, with other draws."""
+    frames, stacked = clips(*[labels] * count)
+    frames[:, 0, 0] = (stacked[:, 0] == 1).float()
+    told = Told()
+    loss(told, frames, stacked, rollout)
+    assert len(told.seen) == count
+    return told
+
+
+def test_points_are_shown_where_the_object_is_and_where_it_is_not():
+    labels = square()
+    labels[20:40, 66:90] = 2
+    told = shown(replace(POINTED, least=500), labels)  # so that it is always the first one
+    for (picture, box), points in zip(told.seen, told.points, strict=True):
+        assert points is not None
+        assert points.shape == (1, 2, *picture.shape[2:])
+        assert bool((box == 1).all())  # nobody knows where it ends
+        assert float((points[0, 0] * picture[0, 0]).sum() / points[0, 0].sum()) > 0.8
+        if points[0, 1].any():
+            assert float((points[0, 1] * picture[0, 0]).sum() / points[0, 1].sum()) < 0.2
+    assert 0.2 < np.mean([bool(points[0, 1].any()) for points in told.points if points is not None]) < 0.7
+
+
+def test_where_points_alone_are_told_all_of_the_part_counts():
+    frames, labels = clips(square())
+    assert loss(Told(9.0, 9.0), frames, labels, POINTED) > 3  # most of the part is no object
+
+
+def test_the_part_around_points_is_of_any_size_or_the_whole_frame():
+    near = shown(replace(POINTED, distances=(1.3, 1.3)), square())
+    far = shown(replace(POINTED, distances=(8.0, 8.0)), square())
+    whole = shown(replace(POINTED, distances=(1.3, 1.3), everywhere=1.0), square())
+    shares = [np.mean([float(picture[0, 0].mean()) for picture, _ in told.seen]) for told in (near, far, whole)]
+    assert shares[0] > 0.5
+    assert shares[1] == pytest.approx(shares[2], abs=0.02)
+    assert shares[2] == pytest.approx(600 / (64 * 96), abs=0.02)
+    drawn = shown(replace(POINTED, distances=(1.3, 8.0), aside=0.3), square(), 80)
+    spread = [float(picture[0, 0].mean()) for picture, _ in drawn.seen]
+    assert max(spread) > 0.4
+    assert min(spread) < 0.15
+
+
+def test_some_clips_tell_boxes_and_some_points_and_some_both():
+    mixed = shown(replace(POINTED, pointed=0.6, boxed=0.3), square(), 200)
+    kinds = [
+        (bool(points is not None and points.any()), bool((box == 0).any()))
+        for (_, box), points in zip(mixed.seen, mixed.points, strict=True)
+    ]
+    shares = {kind: kinds.count(kind) / len(kinds) for kind in set(kinds)}
+    assert shares[True, False] == pytest.approx(0.42, abs=0.1)
+    assert shares[True, True] == pytest.approx(0.18, abs=0.1)
+    assert shares[False, True] == pytest.approx(0.4, abs=0.1)
 
 
 def test_clips_without_an_object_of_their_own_teach_nothing():
@@ -181,6 +244,28 @@ def test_the_box_decoder_begins_as_a_slot_that_has_an_object_does():
         inner = slice(1, -1)  # beside the border the plane of ones ends
         assert torch.allclose(slot[..., inner, inner], box[..., inner, inner], atol=1e-5)
     assert torch.equal(model.decoder.conv_out.weight, model.box_decoder.conv_out.weight)
+
+
+@torch.no_grad()
+def test_a_box_decoder_that_is_told_of_points_begins_as_it_was():
+    model = network()
+    pointed = with_boxes(model, replace(TINY.model, points=True)).eval()
+    picture, box, points = torch.randn(1, 3, 64, 64), torch.zeros(1, 1, 64, 64), torch.rand(1, 2, 64, 64)
+    box[..., 16:48, 16:48] = 1
+    for before, after in zip(model.outline(picture, box), pointed.outline(picture, box, points), strict=True):
+        assert torch.allclose(before, after, atol=1e-5)
+    cell = pointed.box_decoder.clstm_list[-1]
+    hidden = 2 * cell.hidden_channels
+    cell.Gates.weight[:, -hidden - 2 : -hidden] = 0.5  # as learning may make it
+    assert not torch.allclose(pointed.outline(picture, box, points)[-1], model.outline(picture, box)[-1], atol=1e-2)
+
+
+@torch.no_grad()
+def test_a_slot_begins_a_decoder_of_boxes_and_points_as_one_of_boxes_alone():
+    plain = RVOS(CONFIG).eval()
+    boxes, pointed = (with_boxes(plain, replace(TINY.model, points=points)).eval() for points in (False, True))
+    picture, box, points = torch.randn(1, 3, 64, 64), torch.ones(1, 1, 64, 64), torch.rand(1, 2, 64, 64)
+    assert torch.allclose(boxes.outline(picture, box)[-1], pointed.outline(picture, box, points)[-1], atol=1e-5)
 
 
 @torch.no_grad()
