@@ -5,6 +5,7 @@ Used by ``outliner.py``, which looks; knows numpy and scipy only.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TypeAlias
 
@@ -20,6 +21,7 @@ Bounds: TypeAlias = tuple[tuple[int, int], tuple[int, int]]  # first and last, e
 
 ROOM = 1.5  # a part is so many times as high and wide as what its points span, at least
 NEAR = 0.02  # of a part's height or width: what ends so close to its side may go on behind it
+CLOSE = 0.2  # of what would be the side of a square box around the pieces with points
 TOUCHING = np.ones((3, 3), bool)  # corners count
 
 
@@ -38,7 +40,10 @@ def _stretch(points: Sequence[float], first: int, last: int, scale: float) -> sl
 
 
 def pieces_at(over: NDArray[np.bool_], points: Sequence[Point], place: Place) -> NDArray[np.bool_]:
-    """Return the pieces of a mask (h, w) of a *place* on which points are; the nearest one if none are on any."""
+    """Return the pieces of a mask (h, w) of a *place* on which points are, or else the nearest one, and those close by.
+
+    Close is what something in front of the object, such as a pole, may separate from it.
+    """
     pieces, count = ndimage.label(over, TOUCHING)
     if count < 2:
         return over
@@ -50,7 +55,12 @@ def pieces_at(over: NDArray[np.bool_], points: Sequence[Point], place: Place) ->
     if not named:
         y, x = np.nonzero(over)
         named = {int(pieces[y, x][np.argmin(np.hypot(y - rows[0], x - columns[0]))])}
-    chosen: NDArray[np.bool_] = np.isin(pieces, list(named))
+    held = np.isin(pieces, list(named))
+    height, width = (np.ptp(np.flatnonzero(held.any(axis=axis))) + 1 for axis in (1, 0))
+    distance = ndimage.minimum(ndimage.distance_transform_edt(~held), pieces, np.arange(count + 1))
+    close = np.asarray(distance) <= CLOSE * math.sqrt(height * width)
+    close[0] = False
+    chosen: NDArray[np.bool_] = close[pieces]
     return chosen
 
 

@@ -60,6 +60,17 @@ def test_the_pieces_with_points_are_the_objects(points, pieces):
     assert not (kept & ~mask).any()
 
 
+def test_pieces_close_to_those_with_points_are_the_objects_too():
+    place = slice(0, 40), slice(0, 60)
+    behind_a_pole = np.zeros((40, 60), bool)
+    behind_a_pole[10:30, 10:20] = behind_a_pole[10:30, 23:33] = behind_a_pole[10:30, 40:50] = True
+    kept = pieces_at(behind_a_pole, [(15, 20)], place)  # whose box is 10 by 20, so that 2.8 is close
+    assert np.flatnonzero(kept.any(axis=0)).tolist() == [*range(10, 20)]
+    behind_a_pole[10:30, 21:23] = True
+    kept = pieces_at(behind_a_pole, [(15, 20)], place)
+    assert np.flatnonzero(kept.any(axis=0)).tolist() == [*range(10, 20), *range(21, 33)]
+
+
 def test_a_mask_in_one_piece_or_none_stays_as_it_is():
     place = slice(0, 20), slice(0, 30)
     for mask in (np.zeros((20, 30), bool), three_pieces() & (np.arange(30) > 15)):
