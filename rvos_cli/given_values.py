@@ -60,7 +60,7 @@ def numbers(given: Any, count: int) -> tuple[float, ...] | None:
     """Return so many numbers; None if it is anything else."""
     try:
         read = tuple(float(number) for number in given) if is_many(given) else ()
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
     return read if len(read) == count else None
 

@@ -107,8 +107,8 @@ class Outliner:
         """Return the objects of *prompts*, by id, in a picture (H, W, 3) uint8 RGB.
 
         A pixel of a box is the object's where that is more probable than the *threshold*, 0..1, or, where it nowhere
-        is, than half of its highest probability. Where there are points alone, a piece without any is not the object's.
-        Of two objects the one that lies within the other has the pixels that both claim, otherwise the one that is more
+        is, than half of its highest probability. Where there are points alone, pieces far from them are not its own. Of
+        two objects the one that lies within the other has the pixels that both claim, otherwise the one that is more
         probable there.
 
         Raises:
@@ -123,7 +123,7 @@ class Outliner:
         }
         labels = self._shared_out(found, prompts, (image.shape[0], image.shape[1]))
         own = {one: each.probable[labels[each.place] == one] for one, each in found.items()}
-        return Outlines(labels, {one: float(probable.mean()) for one, probable in own.items()})
+        return Outlines(labels, {one: float(some.mean()) if some.size else 0.0 for one, some in own.items()})
 
     def _shared_out(
         self, found: Mapping[int, _Outline], prompts: Mapping[int, Prompt], size: tuple[int, int]
@@ -137,7 +137,7 @@ class Outliner:
             for other in order[:rank]:
                 shared = each.over & found[other].within(each.place)
                 common = np.count_nonzero(shared)
-                if common >= self._rules.same * found[other].area:
+                if common and common >= self._rules.same * found[other].area:
                     raise MaskError(
                         f"{prompts[other]} and {prompts[identity]} name the same thing",
                         cure="give one for each object, or several points in one",
@@ -160,20 +160,28 @@ class Outliner:
             place = slice(box[1], box[3]), slice(box[0], box[2])
             probable = self._closely(picture, prompt, box, place)
             return _Outline(place, probable, _over(probable, threshold))
-        boxes = self._boxes_around(picture, prompt, area, threshold)
-        return max((self._at_points(picture, prompt, box, threshold) for box in boxes), key=_sureness)
+        bounds = _bounds(prompt.on, area, picture)
+        boxes = dict.fromkeys(self._boxes_around(picture, prompt, bounds, threshold))
+        return max((self._at_points(picture, prompt, box, bounds, threshold) for box in boxes), key=_sureness)
 
-    def _at_points(self, picture: NDArray[np.uint8], prompt: Prompt, box: Pixels, threshold: float) -> _Outline:
+    def _at_points(
+        self, picture: NDArray[np.uint8], prompt: Prompt, box: Pixels, bounds: Bounds, threshold: float
+    ) -> _Outline:
         """Return the object at points as it is seen when about this *box* is looked at."""
-        place = window(box, (picture.shape[0], picture.shape[1]), max(self._rules.contexts))
+        around = window(box, (picture.shape[0], picture.shape[1]), max(self._rules.contexts))
+        rows, columns = (
+            slice(max(part.start, first), min(part.stop, last))
+            for part, (first, last) in zip(around, bounds, strict=True)
+        )
+        place = rows, columns
         probable = self._closely(picture, prompt, box, place)
         return _Outline(place, probable, pieces_at(_over(probable, threshold), prompt.on, place))
 
     def _boxes_around(
-        self, picture: NDArray[np.uint8], prompt: Prompt, area: PictureArea, threshold: float
+        self, picture: NDArray[np.uint8], prompt: Prompt, bounds: Bounds, threshold: float
     ) -> list[Pixels]:
         """Return boxes around the object at points, as parts of the picture show it: those that hold it all."""
-        bounds, boxes = _bounds(prompt.on, area, picture), list[Pixels]()
+        boxes = list[Pixels]()
         for scale in self._rules.scales:
             part = part_around(prompt.on, bounds, scale)
             _, probable = self._look(picture, prompt, part, None)
@@ -207,7 +215,8 @@ class Outliner:
         with torch.autocast(self._device.type, dtype=self._dtype, enabled=self._dtype != torch.float32):
             straight, mirrored = self._model.outline(*both)[-1].float().sigmoid()
         mean = (straight + mirrored.flip(-1))[None] / 2
-        full = F.interpolate(mean, size=pixels.shape[:2], mode="bilinear", align_corners=False)[0, 0]
+        # Antialiased, since a small part is shown enlarged: single places of the answer are no pixels of the picture.
+        full = F.interpolate(mean, size=pixels.shape[:2], mode="bilinear", align_corners=False, antialias=True)[0, 0]
         return part, full.cpu().numpy()
 
 

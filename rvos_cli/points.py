@@ -37,10 +37,12 @@ def read_points(points: Points) -> dict[int, tuple[Point, ...]]:
 
 def _read_some(given: Any) -> tuple[Point, ...]:
     """Read one point or several."""
-    parts = list(given) if is_many(given) else []
-    if is_many(given) and not parts:
-        raise UsageError("an object has no point", cure="give one, or leave it out")
-    return tuple(map(_read_point, parts)) if parts and all(map(is_many, parts)) else (_read_point(given),)
+    if not is_many(given):
+        raise UsageError(f"{short(given)} is no point", cure=TWO)
+    parts = list(given)
+    if not parts:
+        raise UsageError("a list of points is empty", cure="give one, or leave it out")
+    return tuple(map(_read_point, parts)) if all(map(is_many, parts)) else (_read_point(parts),)
 
 
 def _read_point(given: Any) -> Point:

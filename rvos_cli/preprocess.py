@@ -76,17 +76,24 @@ def point_plane(
         device: where the plane is wanted.
     """
     plane = np.zeros(size, np.float32)
-    y, x = (np.arange(count)[:, None] + 0.5 for count in size)
     for across, down in points:
-        middle = (_scaled(place, part, n) for place, part, n in zip((down, across), (rows, columns), size, strict=True))
-        away = np.hypot(*(each - place for each, place in zip((y, x.T), middle, strict=True)))
-        np.maximum(plane, np.clip(POINT_RADIUS + 0.5 - away, 0, 1), out=plane)
+        y, x = (_scaled(place, part, n) for place, part, n in zip((down, across), (rows, columns), size, strict=True))
+        patch = tuple(_reach(place, n) for place, n in zip((y, x), size, strict=True))
+        here, there = (np.arange(part.start, part.stop) + 0.5 for part in patch)
+        away = np.hypot(here[:, None] - y, there - x)
+        plane[patch] = np.maximum(plane[patch], np.clip(POINT_RADIUS + 0.5 - away, 0, 1))
     return torch.from_numpy(plane).to(device)[None, None]
 
 
 def _scaled(place: float, part: slice, count: int) -> float:
     begin, end = int(part.start), int(part.stop)
     return (place - begin) * count / (end - begin)
+
+
+def _reach(place: float, count: int) -> slice:
+    """Return which of *count* pixels the disc around a place may touch."""
+    first, last = math.floor(place - POINT_RADIUS - 1), math.ceil(place + POINT_RADIUS + 1)
+    return slice(min(max(first, 0), count), min(max(last, 0), count))
 
 
 def _covered(first: float, last: float, part: slice, count: int) -> NDArray[np.float64]:

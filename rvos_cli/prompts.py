@@ -60,5 +60,5 @@ def read_prompts(boxes: Boxes | None, points: Points | None) -> dict[int, Prompt
             on=on.get(identity, ()),
             beside=tuple(point for other, some in on.items() if other != identity for point in some),
         )
-        for identity in [*around, *(each for each in on if each != NOTHING and each not in around)]
+        for identity in [*around, *(each for each in on if each != NOTHING)]
     }

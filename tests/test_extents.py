@@ -49,6 +49,7 @@ def three_pieces() -> np.ndarray:
         ([(115, 65)], [(62, 112)]),  # unless all are, and then the nearest piece
         ([(0, 0)], [(54, 104)]),
         ([(500, 500)], [(54, 122)]),
+        ([(111, 52)], [(54, 104)]),  # another one is right below, but farther
     ],
 )
 def test_the_pieces_with_points_are_the_objects(points, pieces):
@@ -92,6 +93,7 @@ def test_a_box_has_some_size_and_stays_in_the_part(point):
     assert (right - left, bottom - top) == (6, 6)
     assert 100 <= left <= min(point[0], 129) < right <= 130
     assert 50 <= top <= min(point[1], 69) < bottom <= 70
+    assert box_of(np.zeros((20, 30), bool), [(115, 60)], (slice(50, 70), slice(100, 130)), 7) == (112, 57, 119, 64)
     assert box_of(np.zeros((2, 3), bool), [(1, 1)], (slice(0, 2), slice(0, 3)), 6) == (0, 0, 3, 2)
 
 
@@ -102,6 +104,8 @@ def test_a_box_has_some_size_and_stays_in_the_part(point):
         ((20, 30, 60, 50), False),
         ((40, 30, 120, 50), False),
         ((40, 30, 118.5, 50), False),  # so close to the side that more may be behind it
+        ((22, 30, 60, 50), False),
+        ((23, 30, 60, 50), True),
         ((40, 10, 60, 50), True),  # where the picture ends, everything does
         ((40, 30, 60, 60), False),
     ],

@@ -15,7 +15,7 @@ from torch import Tensor
 import rvos_cli as rvos
 from rvos_cli.boxes import Box
 from rvos_cli.config import ModelConfig
-from rvos_cli.outliner import Outliner, OutlineRules, Outlines, _Outline
+from rvos_cli.outliner import Outliner, OutlineRules, Outlines, _mean, _Outline, _sureness
 from rvos_cli.prompts import Prompt
 
 LEFT, RIGHT = (10, 20, 50, 60), (76, 50, 116, 90)
@@ -300,11 +300,15 @@ def test_the_surest_of_all_outlines_counts(first: float, second: float):
     class InTurn(AtPoints):
         def outline(self, pictures: Tensor, boxes: Tensor, points: Tensor | None = None) -> list[Tensor]:
             self.sure = [9.0, 9.0, first, second][len(self.told)]
-            return super().outline(pictures, boxes, points)
+            answers = super().outline(pictures, boxes, points)
+            if len(self.told) == 1:  # another box than the second look tells
+                answers[-1][..., answers[-1].shape[-2] // 2 :, :] = -9.0
+            return answers
 
     network = InTurn()
     found = outliner(network, scales=(0.5, 1.0), contexts=(1.5,)).outline(squares(0), {1: at(IN_LEFT)}, 0.5)
     assert len(network.told) == 4  # a box from each scale, and the outline around each
+    assert all(bool((boxes == 1).all()) for _, boxes in network.seen)  # nobody has told any
     assert found.confidence[1] == pytest.approx(float(torch.tensor(3.0).sigmoid()), abs=0.03)
 
 
@@ -333,3 +337,76 @@ def test_something_is_outlined_at_any_point_of_the_frame(point: tuple[float, flo
 def test_two_points_on_one_thing_are_refused_as_two_objects():
     with pytest.raises(rvos.MaskError, match="the point 30,40 and the point 35,45 name the same thing"):
         outliner(AtPoints()).outline(squares(0), {1: at(IN_LEFT), 2: at((35, 45))}, 0.5)
+
+
+def test_boxes_that_several_parts_tell_are_looked_at_once():
+    network = AtPoints()
+    outliner(network, scales=(0.5, 1.0, 1.0), contexts=(1.5,)).outline(squares(0), {1: at(IN_LEFT)}, 0.5)
+    assert len(network.told) <= 3 + 2
+
+
+def test_how_sure_an_outline_is_says_the_mean_of_what_is_over_the_threshold():
+    place = slice(0, 1), slice(0, 4)
+    probable = np.array([[0.2, 0.6, 0.9, 0.1]], np.float32)
+    assert _sureness(_Outline(place, probable, probable > 0.5)) == pytest.approx(0.75)
+    assert _sureness(_Outline(place, probable, probable > 1)) == -1
+
+
+def test_a_pixel_is_judged_by_the_parts_that_show_it():
+    place = slice(10, 12), slice(20, 24)
+    looks = [
+        ((slice(0, 30), slice(0, 30)), np.full((30, 30), 0.2, np.float32)),
+        ((slice(11, 12), slice(22, 40)), np.full((1, 18), 0.8, np.float32)),
+        ((slice(50, 60), slice(0, 5)), np.ones((10, 5), np.float32)),
+        ((slice(0, 5), slice(40, 60)), np.ones((5, 20), np.float32)),
+    ]
+    assert _mean(looks, place) == pytest.approx(np.array([[0.2] * 4, [0.2, 0.2, 0.5, 0.5]]))
+
+
+def test_what_is_around_the_box_that_a_part_tells_may_be_the_objects_too():
+    class All(AtPoints):
+        def outline(self, pictures: Tensor, boxes: Tensor, points: Tensor | None = None) -> list[Tensor]:
+            answers = super().outline(pictures, boxes, points)
+            return answers if len(self.told) == 1 else [torch.full_like(boxes, 9.0)]
+
+    for contexts, side in (((1.0, 2.0), 80), ((1.5,), 60)):
+        found = outliner(All(), scales=(1.0,), contexts=contexts).outline(squares(0), {1: at(IN_LEFT)}, 0.5)
+        rows, columns = (np.flatnonzero(found.labels.any(axis=axis)) for axis in (1, 0))
+        assert len(rows) == pytest.approx(min(side, 60 + side // 2 - 20), abs=2)
+        assert columns.max() == pytest.approx(30 + side / 2, abs=2)
+
+
+def test_an_object_at_a_point_does_not_reach_into_black_bars():
+    image = np.zeros((HEIGHT + 60, WIDTH, 3), np.uint8)
+    image[30:-30] = bright()
+
+    class All(AtPoints):
+        def outline(self, pictures: Tensor, boxes: Tensor, points: Tensor | None = None) -> list[Tensor]:
+            return [torch.full_like(boxes, 9.0)]
+
+    labels = outliner(All()).outline(image, {1: at((30, 70))}, 0.5).labels
+    assert labels[30:-30].all()
+    assert not labels[:30].any()
+    assert not labels[-30:].any()
+
+
+def test_a_small_part_is_not_told_by_single_places_of_the_answer():
+    class Speck(AtPoints):
+        def outline(self, pictures: Tensor, boxes: Tensor, points: Tensor | None = None) -> list[Tensor]:
+            answer = torch.full_like(boxes, -9.0)
+            answer[..., ::27, ::27] = 30.0
+            super().outline(pictures, boxes, points)
+            return [answer]
+
+    found = outliner(Speck(), scales=(0.125, 1.0)).outline(squares(0), {1: at(IN_LEFT)}, 0.5)
+    assert found.confidence[1] < 0.1
+
+
+def test_of_nothing_at_all_no_mask_and_no_sureness_is_made():
+    class Nothing(AtPoints):
+        def outline(self, pictures: Tensor, boxes: Tensor, points: Tensor | None = None) -> list[Tensor]:
+            return [torch.full_like(boxes, -torch.inf)]
+
+    found = outliner(Nothing()).outline(squares(0), {1: at(IN_LEFT), 2: at(IN_RIGHT)}, 0.5)
+    assert not found.labels.any()
+    assert found.confidence == {1: 0.0, 2: 0.0}

@@ -16,7 +16,11 @@ from rvos_cli.prompts import Prompt, read_prompts
 def test_points_are_numbered_in_order_and_those_of_a_mapping_keep_their_ids():
     assert read_points([(1, 2), [3.5, 4]]) == {1: ((1, 2),), 2: ((3.5, 4),)}
     assert read_points({7: (1, 2), np.int64(3): [(0, 0), (5, 6)]}) == {7: ((1, 2),), 3: ((0, 0), (5, 6))}
-    assert read_points(iter([(1, 2)])) == {1: ((1, 2),)}
+    assert read_points(iter([(1, 2), iter(["3", "4"]), map(iter, [(5, 6), (7, 8)])])) == {
+        1: ((1, 2),),
+        2: ((3, 4),),
+        3: ((5, 6), (7, 8)),
+    }
 
 
 def test_an_object_may_have_several_points_and_some_may_be_on_none():
@@ -36,7 +40,8 @@ def test_arrays_are_taken_as_lists(rows: object):
         (7, "the points are 7"),
         (np.array(7), r"the points are array\(7\)"),
         ((1, 2), "1 is no point"),
-        ([(1, 2, 3)], r"\(1, 2, 3\) is no point"),
+        ([(1, 2, 3)], r"\[1, 2, 3\] is no point"),
+        ([(10**400, 1)], "is no point"),
         ([[(1, 2), (3,)]], r"\(3,\) is no point"),
         ([[(1, 2), 3]], r"\[\(1, 2\), 3\] is no point"),
         (["12"], "'12' is no point"),
@@ -44,7 +49,7 @@ def test_arrays_are_taken_as_lists(rows: object):
         ([(1, float("nan"))], "is no point"),
         ([(1, float("inf"))], "is no point"),
         ([None], "None is no point"),
-        ([[]], "an object has no point"),
+        ([[]], "a list of points is empty"),
         ({-1: (1, 2)}, "points have the id -1"),
         ({255: (1, 2)}, "points have the id 255"),
         ({"a": (1, 2)}, "points have the id 'a'"),

@@ -46,7 +46,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Finds and follows objects in video: masks for every object in every frame, "
-    "from nothing (segment) or from one mask or boxes (track).",
+    "from nothing (segment) or from one mask, boxes or points (track).",
     epilog="Exit codes: 0 done, 1 failed, 2 wrong usage, 3 some of several inputs failed, 130 interrupted. "
     "RVOS_DEBUG=1 shows tracebacks.",
 )

@@ -45,7 +45,7 @@ def points_of(text: str) -> tuple[Point, ...]:
         numbers = [float(number) for number in text.split(",")]
         return read_points([list(zip(numbers[::2], numbers[1::2], strict=True))])[1]
     except ValueError as error:
-        raise typer.BadParameter(f"{text!r} is not two numbers with a comma between them, or four, ...") from error
+        raise typer.BadParameter(f"{text!r} is not two numbers with a comma between them, or four, or six") from error
     except UsageError as error:
         raise typer.BadParameter(str(error)) from error
 

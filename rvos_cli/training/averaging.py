@@ -8,11 +8,14 @@ After Wortsman et al., Robust fine-tuning of zero-shot models (CVPR 2022).
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
+import torch
+
 from rvos_cli.errors import RvosError, UsageError, WeightsError
-from rvos_cli.training.start import network_differences
-from rvos_cli.weights import load_weights, save_weights
+from rvos_cli.training.start import network_differences, with_boxes
+from rvos_cli.weights import Weights, build_model, load_weights, save_weights
 
 
 def average(first: str | Path, second: str | Path, share: float, target: Path) -> None:
@@ -20,7 +23,8 @@ def average(first: str | Path, second: str | Path, share: float, target: Path) -
 
     Args:
         first: name or file of weights; the result has their configuration.
-        second: weights of the same network.
+        second: weights of the same network. If these know points and the first know boxes alone, points tell the first
+            nothing, and the result knows them.
         share: how much the second ones count, 0..1.
         target: the file to write.
 
@@ -32,6 +36,8 @@ def average(first: str | Path, second: str | Path, share: float, target: Path) -
     if not 0 <= share <= 1:
         raise UsageError(f"{share} is no share", cure="give a number from 0 to 1")
     one, other = load_weights(first), load_weights(second)
+    if one.config.boxes and other.config.points and not one.config.points:
+        one = _with_points(one)
     differences = network_differences(other.config, one.config)
     shapes = [{name: tensor.shape for name, tensor in weights.tensors.items()} for weights in (one, other)]
     if differences or shapes[0] != shapes[1]:
@@ -44,6 +50,12 @@ def average(first: str | Path, second: str | Path, share: float, target: Path) -
         for name, tensor in one.tensors.items()
     }
     save_weights(target, one.config, mixed)
+
+
+def _with_points(weights: Weights) -> Weights:
+    config = replace(weights.config, points=True)
+    model = with_boxes(build_model(weights, torch.device("cpu")), config)
+    return replace(weights, config=config, tensors=model.state_dict())
 
 
 def main(arguments: list[str]) -> None:

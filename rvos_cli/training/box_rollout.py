@@ -173,6 +173,7 @@ def begin_box_decoder(model: RVOS, *, like: Decoder) -> None:
             half = planes[:, list(OWN_PLANES)].sum(dim=1, keepdim=True) / 2
             bias = bias + planes[:, KNOWN_PLANE].sum(dim=(1, 2))
             planes = torch.cat([half, half], dim=1)
+        planes = planes[:, : model.box_decoder.planes]
         new = planes.new_zeros(len(planes), model.box_decoder.planes - planes.shape[1], *planes.shape[2:])
         cell.Gates.weight.copy_(torch.cat([features, planes, new, states], dim=1))
         cell.Gates.bias.copy_(bias)  # type: ignore[union-attr]

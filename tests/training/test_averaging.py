@@ -39,6 +39,23 @@ def test_weights_for_another_size_and_number_of_slots_are_of_the_same_network(tm
     assert load_weights(tmp_path / "mixed.safetensors").config == CONFIG
 
 
+def test_weights_that_know_boxes_alone_go_with_some_that_know_points(tmp_path: Path):
+    boxes, points = replace(CONFIG, boxes=True), replace(CONFIG, boxes=True, points=True)
+    first, second = saved(tmp_path / "a.safetensors", 1, boxes), saved(tmp_path / "b.safetensors", 2, points)
+    for share in (0.0, 0.5):
+        average(first, second, share, tmp_path / "mixed.safetensors")
+        a, b, mixed = (load_weights(path) for path in (first, second, tmp_path / "mixed.safetensors"))
+        assert mixed.config == points
+        name = "box_decoder.clstm_list.0.Gates.weight"
+        hidden = 2 * 16
+        known, new = mixed.tensors[name][:, : -hidden - 2], mixed.tensors[name][:, -hidden - 2 : -hidden]
+        assert torch.allclose(new, share * b.tensors[name][:, -hidden - 2 : -hidden], atol=1e-6)
+        mean = (1 - share) * a.tensors[name][:, :-hidden] + share * b.tensors[name][:, : -hidden - 2]
+        assert torch.allclose(known, mean, atol=1e-6)
+    with pytest.raises(WeightsError, match="of different networks"):
+        average(second, first, 0.5, tmp_path / "mixed.safetensors")
+
+
 def test_what_cannot_be_averaged_is_told(tmp_path: Path):
     first = saved(tmp_path / "a.safetensors", 1)
     # The latter has tensors of the same shapes.
