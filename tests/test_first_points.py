@@ -98,6 +98,15 @@ def test_weights_that_know_boxes_alone_say_so_before_anything_is_read(tmp_path: 
     assert model.outline(squares(0), [BOX]).any()
 
 
+@pytest.mark.parametrize(("identity", "point"), [(1, (468, 233)), (2, (85, 143)), (3, (248, 62))])
+def test_the_shipped_weights_outline_what_is_clicked_in_the_demo_clip(identity: int, point: tuple[int, int]):
+    demo = Path(__file__).parent.parent / "examples" / "demo"
+    truth = read_labels(demo / "first_mask.png")
+    true = truth == truth[point[1], point[0]]
+    found = rvos.load_model("lite", device="cpu").outline(demo / "demo.mp4", points={identity: point}) == identity
+    assert (found & true).sum() / (found | true).sum() > 0.8
+
+
 def test_only_weights_with_points_tell_of_them():
     assert "points" not in ModelConfig(boxes=True).to_json()
     config = ModelConfig(boxes=True, points=True)

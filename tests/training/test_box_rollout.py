@@ -15,7 +15,7 @@ from small_training import small_options
 from rvos_cli.config import ModelConfig
 from rvos_cli.errors import UsageError
 from rvos_cli.model import RVOS
-from rvos_cli.training.box_rollout import BoxRollout, begin_box_decoder
+from rvos_cli.training.box_rollout import BoxRollout, _moved, begin_box_decoder
 from rvos_cli.training.loop import train
 from rvos_cli.training.recipes import recipe
 from rvos_cli.training.run_options import Recipe, Stage, TrainOptions
@@ -167,6 +167,43 @@ def test_the_part_around_points_is_of_any_size_or_the_whole_frame():
     spread = [float(picture[0, 0].mean()) for picture, _ in drawn.seen]
     assert max(spread) > 0.4
     assert min(spread) < 0.15
+
+
+FIELD = torch.zeros(600, 900, dtype=torch.bool)
+FIELD[280:320, 430:470] = True
+AROUND = (430.0, 280.0, 470.0, 320.0)
+
+
+def parts(rollout: BoxRollout, mask: torch.Tensor = FIELD, count: int = 300) -> torch.Tensor:
+    """Return first and last row and column of what is looked at where points alone are told."""
+    drawn = [rollout._around(AROUND, mask, draw, boxed=False) for draw in draws(count)]
+    return torch.tensor([[rows.start, rows.stop, columns.start, columns.stop] for rows, columns in drawn]).float()
+
+
+def test_small_parts_around_points_are_as_frequent_as_large_ones():
+    heights = (lambda each: each[:, 1] - each[:, 0])(parts(POINTED)) / 40
+    assert float(heights.min()) == pytest.approx(1.3, abs=0.1)
+    assert float(heights.max()) == pytest.approx(8, rel=0.05)
+    assert float(heights.median()) == pytest.approx((1.3 * 8) ** 0.5, rel=0.15)  # and not the mean of both
+
+
+def test_the_object_need_not_be_in_the_middle_of_the_part():
+    exact, aside = (parts(replace(POINTED, distances=(2.0, 2.0), aside=share)) for share in (0.0, 0.15))
+    assert float(exact.std(dim=0).max()) == 0
+    assert float(((aside[:, 0] + aside[:, 1]) / 2).std()) == pytest.approx(0.15 * 40 / 2**0.5, rel=0.3)
+
+
+def test_all_of_the_frame_is_shown_where_the_part_has_nothing_of_the_object():
+    elsewhere = torch.zeros_like(FIELD)
+    elsewhere[:20] = True
+    assert parts(replace(POINTED, distances=(2.0, 2.0)), elsewhere, 5).tolist() == [[0, 600, 0, 900]] * 5
+
+
+def test_a_box_keeps_its_sides_in_order_however_they_move():
+    for draw in draws(200):
+        left, top, right, bottom = _moved(AROUND, FIELD, 3.0, draw)
+        assert 0 <= left <= right <= 900
+        assert 0 <= top <= bottom <= 600
 
 
 def test_some_clips_tell_boxes_and_some_points_and_some_both():
