@@ -6,7 +6,8 @@ Enters: folders of frames, with true masks beside them or below ``Annotations`` 
 Markdown table on stdout, and the means of all objects below it. Outlines: region score J of each object in every tenth
 frame, one object at a time, from the point farthest from its rim, from one and from three random points that are not
 on the rim, from one together with two points on what was wrong, and from the box around its true mask. Following:
-J&F of the first frame's objects in all other frames, from a random point on each, and from their true masks.
+J&F of the first frame's objects in all other frames, from a random point on each, 0 where rvos refuses these, and from
+their true masks.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 import rvos_cli as rvos
-from rvos_cli.errors import RvosError
+from rvos_cli.errors import MaskError, RvosError
 from rvos_cli.evaluation import jaccard
 
 RIM = 3  # pixels
@@ -100,8 +101,11 @@ def follow(
     if not ids:
         return np.zeros((0, 2))
     points = {one: inner_point(truths[0] == one, rng) for one in ids}
-    ways = [model.stream(frames, first_points=points), model.stream(frames, first_mask=only(truths[0], ids))]
-    return np.array([scores_of(list(way), truths, ids) for way in ways]).T
+    masks = scores_of(list(model.stream(frames, first_mask=only(truths[0], ids))), truths, ids)
+    try:
+        return np.array([scores_of(list(model.stream(frames, first_points=points)), truths, ids), masks]).T
+    except MaskError:
+        return np.array([[0.0] * len(ids), masks]).T
 
 
 def inner_point(mask: Mask, rng: np.random.Generator) -> Point:

@@ -112,7 +112,8 @@ class Outliner:
         probable there.
 
         Raises:
-            MaskError: a box or point lies outside of the picture, two name the same thing, or others hold all of one.
+            MaskError: a box or point lies outside of the picture, two boxes are around the same thing, or others hold
+                all of one object.
         """
         for prompt in prompts.values():
             prompt.require_within((image.shape[0], image.shape[1]))
@@ -138,10 +139,12 @@ class Outliner:
                 shared = each.over & found[other].within(each.place)
                 common = np.count_nonzero(shared)
                 if common and common >= self._rules.same * found[other].area:
-                    raise MaskError(
-                        f"{prompts[other]} and {prompts[identity]} name the same thing",
-                        cure="give one for each object, or several points in one",
-                    )
+                    if prompts[other].box is not None and prompts[identity].box is not None:
+                        raise MaskError(
+                            f"{prompts[other]} and {prompts[identity]} are around the same thing",
+                            cure="give one box for each object",
+                        )
+                    continue  # points on either are beside the other, which so is less probable there
                 if common >= self._rules.nested * each.area:
                     wins |= shared & (here == other)
             here[wins], best[each.place][wins] = identity, each.probable[wins]

@@ -84,7 +84,7 @@ def test_colours_of_later_masks_get_other_ids(box_model: Segmenter):
         ({"first_boxes": []}, rvos.UsageError, "there is no box"),
         ({"first_boxes": [(5, 5, 5, 9)]}, rvos.UsageError, "holds nothing"),
         ({"first_boxes": [(500, 5, 600, 9)]}, rvos.MaskError, "lies outside of the frame, which is 128x96"),
-        ({"first_boxes": [LEFT, LEFT]}, rvos.MaskError, "name the same thing"),
+        ({"first_boxes": [LEFT, LEFT]}, rvos.MaskError, "around the same thing"),
         ({"first_boxes": [LEFT], "first_mask": square_labels()}, rvos.UsageError, "both given"),
         (
             {"first_boxes": [LEFT], "frame_masks": {0: square_labels()}},

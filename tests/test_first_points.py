@@ -72,7 +72,7 @@ def test_points_and_masks_of_later_frames_go_together(point_model: Segmenter):
         ({"first_points": (5, 5)}, rvos.UsageError, "5 is no point"),
         ({"first_points": [(500, 5)]}, rvos.MaskError, "lies outside of the frame, which is 128x96"),
         ({"first_boxes": [BOX], "first_points": {0: [(500, 5)]}}, rvos.MaskError, "lies outside of the frame"),
-        ({"first_points": [IN_LEFT, IN_LEFT]}, rvos.MaskError, "name the same thing"),
+        ({"first_points": [IN_LEFT, IN_LEFT]}, rvos.MaskError, "names hardly anything but"),
         ({"first_points": [IN_LEFT], "first_mask": square_labels()}, rvos.UsageError, "first_points= are both given"),
         ({"first_points": [IN_LEFT], "frame_masks": {0: square_labels()}}, rvos.MaskError, "boxes or points for it"),
     ],

@@ -157,7 +157,9 @@ def test_what_lies_within_another_object_is_before_it(first: int):
 
 @pytest.mark.parametrize("other", [LEFT, (11, 20, 51, 61), (10, 20, 50, 58)])
 def test_two_boxes_around_the_same_thing_are_refused(other: Box):
-    with pytest.raises(rvos.MaskError, match=r"the box 10,20,50,60 .* name the same thing; give one for each object"):
+    with pytest.raises(
+        rvos.MaskError, match=r"the box 10,20,50,60 .* are around the same thing; give one box for each object"
+    ):
         outliner(Reddish()).outline(squares(0), told({1: LEFT, 2: other}), 0.5)
 
 
@@ -191,7 +193,7 @@ def test_what_lies_within_one_is_not_before_another_beside_it(order: tuple[int, 
 
 @pytest.mark.parametrize("order", [(1, 2, 3), (3, 2, 1), (2, 3, 1)])
 def test_a_third_object_does_not_hide_that_two_are_the_same(order: tuple[int, ...]):
-    with pytest.raises(rvos.MaskError, match="0,20,50,40 and the box 0,20,45,40 name the same thing"):
+    with pytest.raises(rvos.MaskError, match="0,20,50,40 and the box 0,20,45,40 are around the same thing"):
         shared_out((0, 50, 0.9), (0, 45, 0.9), (20, 68, 0.95), order=order)
 
 
@@ -334,9 +336,33 @@ def test_something_is_outlined_at_any_point_of_the_frame(point: tuple[float, flo
     assert outliner(AtPoints()).outline(squares(0), {1: at(point)}, 0.5).labels.any()
 
 
-def test_two_points_on_one_thing_are_refused_as_two_objects():
-    with pytest.raises(rvos.MaskError, match="the point 30,40 and the point 35,45 name the same thing"):
-        outliner(AtPoints()).outline(squares(0), {1: at(IN_LEFT), 2: at((35, 45))}, 0.5)
+def test_the_same_point_cannot_be_on_two_objects():
+    with pytest.raises(rvos.MaskError, match="the point 30,40 names hardly anything but what others name"):
+        outliner(AtPoints()).outline(squares(0), {1: at(IN_LEFT), 2: at(IN_LEFT)}, 0.5)
+
+
+class LessBeside(AtPoints):
+    """It sees all of what is coloured, and is less sure of what is nearer to points on others."""
+
+    def outline(self, pictures: Tensor, boxes: Tensor, points: Tensor | None = None) -> list[Tensor]:
+        assert points is not None
+        answer = super().outline(pictures, boxes, points)[-1]
+        for own, told in zip(answer, points, strict=True):
+            on, beside = (float(torch.nonzero(plane.any(dim=0)).float().mean()) for plane in told)
+            across = torch.arange(own.shape[-1])
+            nearer = (across - on).abs() < (across - beside).abs()
+            own[0] = torch.where((own[0] > 0) & ~nearer, 1.0, own[0])
+        return [answer]
+
+
+def test_one_thing_with_points_of_two_objects_is_shared_out_by_probability():
+    prompts = {1: at((20, 40), beside=[(40, 40)]), 2: at((40, 40), beside=[(20, 40)])}
+    labels = outliner(LessBeside()).outline(squares(0), prompts, 0.5).labels
+    assert labels[40, 12] == labels[40, 26] == 1
+    assert labels[40, 48] == labels[40, 34] == 2
+    boxed = {one: replace(each, box=LEFT) for one, each in prompts.items()}
+    with pytest.raises(rvos.MaskError, match="are around the same thing"):
+        outliner(LessBeside()).outline(squares(0), boxed, 0.5)
 
 
 def test_boxes_that_several_parts_tell_are_looked_at_once():
