@@ -44,10 +44,11 @@ def main(words: Sequence[str] | None = None) -> int:
 
 
 def row(name: str, outlines: list[NDArray[np.float64]], followed: list[NDArray[np.float64]]) -> str:
-    """Return a line of the table with the means of (n, 2) scores."""
+    """Return a line of the table with how many scores (n, k) there are, and their means."""
     parts = []
     for scores in (np.concatenate(outlines), np.concatenate(followed)):
-        parts += [str(len(scores)), *(f"{mean:.3f}" for mean in scores.mean(axis=0))] if len(scores) else ["0", "", ""]
+        means = [f"{mean:.3f}" for mean in scores.mean(axis=0)] if len(scores) else [""] * scores.shape[1]
+        parts += [str(len(scores)), *means]
     return f"| {name} | {' | '.join(parts)} |"
 
 

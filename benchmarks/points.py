@@ -16,7 +16,7 @@ import sys
 from collections.abc import Sequence
 
 import numpy as np
-from boxes import EVERY, LEAST, Labels, Mask, box_around, ids_of, scores_of
+from boxes import EVERY, LEAST, Labels, Mask, box_around, ids_of, row, scores_of
 from clip_folders import begin, clip_parser, read_clip
 from late import only
 from numpy.typing import NDArray
@@ -46,15 +46,6 @@ def main(words: Sequence[str] | None = None) -> int:
         print(row(folder.name, outlines[-1:], followed[-1:]), flush=True)
     print(row("all objects alike", outlines, followed))
     return 0
-
-
-def row(name: str, outlines: list[NDArray[np.float64]], followed: list[NDArray[np.float64]]) -> str:
-    """Return a line of the table with the means of (n, 5) and (n, 2) scores."""
-    parts = []
-    for scores in (np.concatenate(outlines), np.concatenate(followed)):
-        means = [f"{mean:.3f}" for mean in scores.mean(axis=0)] if len(scores) else [""] * scores.shape[1]
-        parts += [str(len(scores)), *means]
-    return f"| {name} | {' | '.join(parts)} |"
 
 
 def outlined(
