@@ -7,15 +7,15 @@ import signal
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from small_training import small_options
+from told_network import ROLLOUT, Told, clips, draws, loss, square
 
 from rvos_cli.config import ModelConfig
 from rvos_cli.errors import UsageError
 from rvos_cli.model import RVOS
-from rvos_cli.training.box_rollout import BoxRollout, _moved, begin_box_decoder
+from rvos_cli.training.box_rollout import begin_box_decoder
 from rvos_cli.training.loop import train
 from rvos_cli.training.recipes import recipe
 from rvos_cli.training.run_options import Recipe, Stage, TrainOptions
@@ -24,7 +24,6 @@ from rvos_cli.training.step import StepReport
 from rvos_cli.weights import load_weights
 
 CONFIG = ModelConfig(hidden_size=16, key_dim=8)
-ROLLOUT = BoxRollout(sides=(64, 64), least=20)
 STAGE = Stage(until=1.0, teacher=0.0, real=0.6, frames=1, size=(64, 96))
 TINY = Recipe(
     model=replace(CONFIG, boxes=True),
@@ -37,45 +36,9 @@ TINY = Recipe(
 )
 
 
-def draws(count: int, seed: int = 0) -> list[torch.Generator]:
-    return [torch.Generator().manual_seed(seed + n) for n in range(count)]
-
-
 def network() -> RVOS:
     torch.manual_seed(0)
     return RVOS(TINY.model).eval()
-
-
-def clips(*labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    stacked = torch.stack(labels)[:, None]
-    torch.manual_seed(1)
-    return torch.randn(len(labels), 1, 3, *stacked.shape[-2:]), stacked
-
-
-def square(identity: int = 1) -> torch.Tensor:
-    labels = torch.zeros(64, 96, dtype=torch.uint8)
-    labels[20:40, 30:60] = identity
-    return labels
-
-
-class Told:
-    """Stands in for a network: it keeps what it is shown, and answers that all is the object, or nothing."""
-
-    def __init__(self, *answers: float) -> None:
-        self.answers, self.seen = answers or (3.0, 3.0), list[tuple[torch.Tensor, torch.Tensor]]()
-        self.points = list[torch.Tensor | None]()
-
-    def outline(
-        self, pictures: torch.Tensor, boxes: torch.Tensor, points: torch.Tensor | None = None
-    ) -> list[torch.Tensor]:
-        self.seen.append((pictures, boxes))
-        self.points.append(points)
-        return [torch.full_like(boxes, answer) for answer in self.answers]
-
-
-def loss(network: object, frames: torch.Tensor, labels: torch.Tensor, rollout: BoxRollout = ROLLOUT) -> float:
-    every = torch.tensor([True] * len(frames))
-    return float(rollout.run(network, frames, labels, every, draws(len(frames)), teacher=0.0).value)  # type: ignore[arg-type]
 
 
 CAREFUL = replace(ROLLOUT, care=0.0, contexts=(1.5, 1.5), sides=(128, 128))
@@ -121,101 +84,6 @@ def test_another_object_in_the_box_is_none_of_it():
     assert loss(Told(-9.0, -9.0), frames, stacked, replace(CAREFUL, least=300)) < 0.75 * loss(
         Told(-9.0, -9.0), *clips(square(1)), replace(CAREFUL, least=300)
     )
-
-
-POINTED = replace(ROLLOUT, pointed=1.0, boxed=0.0, everywhere=0.0, aside=0.0, sides=(128, 128))
-
-
-def shown(rollout: BoxRollout, labels: torch.Tensor, count: int = 40) -> Told:
-    """Show the same clip so often, with other draws."""
-    frames, stacked = clips(*[labels] * count)
-    frames[:, 0, 0] = (stacked[:, 0] == 1).float()
-    told = Told()
-    loss(told, frames, stacked, rollout)
-    assert len(told.seen) == count
-    return told
-
-
-def test_points_are_shown_where_the_object_is_and_where_it_is_not():
-    labels = square()
-    labels[20:40, 66:90] = 2
-    told = shown(replace(POINTED, least=500), labels)  # so that it is always the first one
-    for (picture, box), points in zip(told.seen, told.points, strict=True):
-        assert points is not None
-        assert points.shape == (1, 2, *picture.shape[2:])
-        assert bool((box == 1).all())  # nobody knows where it ends
-        assert float((points[0, 0] * picture[0, 0]).sum() / points[0, 0].sum()) > 0.8
-        if points[0, 1].any():
-            assert float((points[0, 1] * picture[0, 0]).sum() / points[0, 1].sum()) < 0.2
-    assert 0.2 < np.mean([bool(points[0, 1].any()) for points in told.points if points is not None]) < 0.7
-
-
-def test_where_points_alone_are_told_all_of_the_part_counts():
-    frames, labels = clips(square())
-    assert loss(Told(9.0, 9.0), frames, labels, POINTED) > 3  # most of the part is no object
-
-
-def test_the_part_around_points_is_of_any_size_or_the_whole_frame():
-    near = shown(replace(POINTED, distances=(1.3, 1.3)), square())
-    far = shown(replace(POINTED, distances=(8.0, 8.0)), square())
-    whole = shown(replace(POINTED, distances=(1.3, 1.3), everywhere=1.0), square())
-    shares = [np.mean([float(picture[0, 0].mean()) for picture, _ in told.seen]) for told in (near, far, whole)]
-    assert shares[0] > 0.5
-    assert shares[1] == pytest.approx(shares[2], abs=0.02)
-    assert shares[2] == pytest.approx(600 / (64 * 96), abs=0.02)
-    drawn = shown(replace(POINTED, distances=(1.3, 8.0), aside=0.3), square(), 80)
-    spread = [float(picture[0, 0].mean()) for picture, _ in drawn.seen]
-    assert max(spread) > 0.4
-    assert min(spread) < 0.15
-
-
-FIELD = torch.zeros(600, 900, dtype=torch.bool)
-FIELD[280:320, 430:470] = True
-AROUND = (430.0, 280.0, 470.0, 320.0)
-
-
-def parts(rollout: BoxRollout, mask: torch.Tensor = FIELD, count: int = 300) -> torch.Tensor:
-    """Return first and last row and column of what is looked at where points alone are told."""
-    drawn = [rollout._around(AROUND, mask, draw, boxed=False) for draw in draws(count)]
-    return torch.tensor([[rows.start, rows.stop, columns.start, columns.stop] for rows, columns in drawn]).float()
-
-
-def test_small_parts_around_points_are_as_frequent_as_large_ones():
-    heights = (lambda each: each[:, 1] - each[:, 0])(parts(POINTED)) / 40
-    assert float(heights.min()) == pytest.approx(1.3, abs=0.1)
-    assert float(heights.max()) == pytest.approx(8, rel=0.05)
-    assert float(heights.median()) == pytest.approx((1.3 * 8) ** 0.5, rel=0.15)  # and not the mean of both
-
-
-def test_the_object_need_not_be_in_the_middle_of_the_part():
-    exact, aside = (parts(replace(POINTED, distances=(2.0, 2.0), aside=share)) for share in (0.0, 0.15))
-    assert float(exact.std(dim=0).max()) == 0
-    assert float(((aside[:, 0] + aside[:, 1]) / 2).std()) == pytest.approx(0.15 * 40 / 2**0.5, rel=0.3)
-
-
-def test_all_of_the_frame_is_shown_where_the_part_has_nothing_of_the_object():
-    elsewhere = torch.zeros_like(FIELD)
-    elsewhere[:20] = True
-    assert parts(replace(POINTED, distances=(2.0, 2.0)), elsewhere, 5).tolist() == [[0, 600, 0, 900]] * 5
-
-
-def test_a_box_keeps_its_sides_in_order_however_they_move():
-    for draw in draws(200):
-        left, top, right, bottom = _moved(AROUND, FIELD, 3.0, draw)
-        assert 0 <= left <= right <= 900
-        assert 0 <= top <= bottom <= 600
-
-
-def test_some_clips_tell_boxes_and_some_points_and_some_both():
-    mixed = shown(replace(POINTED, pointed=0.6, boxed=0.3), square(), 200)
-    kinds = [
-        (bool(points is not None and points.any()), bool((box == 0).any()))
-        for (_, box), points in zip(mixed.seen, mixed.points, strict=True)
-    ]
-    shares = {kind: kinds.count(kind) / len(kinds) for kind in set(kinds)}
-    assert shares[True, False] == pytest.approx(0.42, abs=0.1)
-    assert shares[True, True] == pytest.approx(0.18, abs=0.1)
-    assert shares[False, True] == pytest.approx(0.4, abs=0.1)
 
 
 def test_clips_without_an_object_of_their_own_teach_nothing():
