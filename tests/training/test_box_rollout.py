@@ -234,10 +234,20 @@ def test_nothing_is_validated_that_cannot_change(tmp_path: Path):
 
 
 def test_other_recipes_leave_the_box_decoder_behind(tmp_path: Path):
-    plain = with_boxes(network(), CONFIG)
+    before = network()
+    plain = with_boxes(before, CONFIG)
     assert plain.config == CONFIG
     assert not [name for name in plain.state_dict() if name.startswith("box_decoder")]
-    assert all(torch.equal(tensor, network().state_dict()[name]) for name, tensor in plain.state_dict().items())
+    assert all(torch.equal(tensor, before.state_dict()[name]) for name, tensor in plain.state_dict().items())
+
+
+def test_a_recipe_without_points_takes_the_box_decoder_as_if_none_were_told():
+    pointed = with_boxes(network(), replace(TINY.model, points=True)).eval()
+    plain = with_boxes(pointed, TINY.model).eval()
+    picture, box = torch.randn(1, 3, 64, 64), torch.ones(1, 1, 64, 64)
+    with torch.no_grad():
+        without = pointed.outline(picture, box, torch.zeros(1, 2, 64, 64))[-1]
+        assert torch.allclose(plain.outline(picture, box)[-1], without, atol=1e-5)
 
 
 def test_the_recipe_for_boxes_wants_finished_weights(data_root: Path, tmp_path: Path):
