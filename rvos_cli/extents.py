@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from rvos_cli.boxes import Pixels
+from rvos_cli.continuity import TOUCHING, far_pieces
 from rvos_cli.points import Point
 
 Place: TypeAlias = tuple[slice, slice]  # rows and columns of a picture
@@ -22,7 +23,6 @@ Bounds: TypeAlias = tuple[tuple[int, int], tuple[int, int]]  # first and last, e
 ROOM = 1.5  # a part is so many times as high and wide as what its points span, at least
 NEAR = 0.02  # of a part's height or width: what ends so close to its side may go on behind it
 CLOSE = 0.2  # of what would be the side of a square box around the pieces with points
-TOUCHING = np.ones((3, 3), bool)  # corners count
 
 
 def part_around(points: Sequence[Point], bounds: Bounds, scale: float) -> Place:
@@ -57,11 +57,7 @@ def pieces_at(over: NDArray[np.bool_], points: Sequence[Point], place: Place) ->
         named = {int(pieces[y, x][np.argmin(np.hypot(y - rows[0], x - columns[0]))])}
     held = np.isin(pieces, list(named))
     height, width = (np.ptp(np.flatnonzero(held.any(axis=axis))) + 1 for axis in (1, 0))
-    distance = ndimage.minimum(ndimage.distance_transform_edt(~held), pieces, np.arange(count + 1))
-    close = np.asarray(distance) <= CLOSE * math.sqrt(height * width)
-    close[0] = False
-    chosen: NDArray[np.bool_] = close[pieces]
-    return chosen
+    return over & ~far_pieces(over, held, CLOSE * math.sqrt(height * width))
 
 
 def box_of(mask: NDArray[np.bool_], points: Sequence[Point], place: Place, narrowest: int) -> Pixels:

@@ -40,7 +40,8 @@ class OutlineRules:
         scales: heights and widths of what is shown around points to find out how large their object is, in those of the
             picture, of which the last is 1. Of the outlines that come of it, the surest counts.
         narrowest: least side of what is taken for such an object's box, in pixels.
-        same: share of the larger outline of two from which on they have in common what makes them one object.
+        same: share of the larger outline of two from which on they have in common what makes them one object: two
+            boxes around it are refused, points share it out.
         nested: share of the smaller outline that lies within the larger one if it is before that, as somebody before a
             bus.
         left: least share of an outline that others leave to it.

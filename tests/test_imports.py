@@ -44,7 +44,7 @@ ALLOWED = {
     "boxes": {"errors", "given_values"},
     "points": {"errors", "given_values"},
     "prompts": {"boxes", "errors", "points"},
-    "extents": {"boxes", "points"},
+    "extents": {"boxes", "continuity", "points"},
     "outliner": {
         *("boxes", "extents", "points", "prompts"),
         *("errors", "model", "picture_area", "preprocess", "views"),

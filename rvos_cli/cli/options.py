@@ -29,30 +29,42 @@ def path_of(text: str | Path) -> Path:
 
 def box_of(text: str) -> Box:
     """Return the box that four numbers tell, with commas between them."""
+    box = _numbers(text)
+    if len(box) != 4:
+        raise typer.BadParameter(f"{text!r} is not four numbers with commas between them")
     try:
-        left, top, right, bottom = (float(number) for number in text.split(","))
-    except ValueError as error:
-        raise typer.BadParameter(f"{text!r} is not four numbers with commas between them") from error
-    try:
-        return read_boxes([(left, top, right, bottom)])[1]
+        return read_boxes([box])[1]
     except UsageError as error:
         raise typer.BadParameter(str(error)) from error
 
 
 def points_of(text: str) -> tuple[Point, ...]:
     """Return the points, x and y of each, that numbers tell, with commas between them."""
+    numbers = _numbers(text)
+    if not numbers or len(numbers) % 2:
+        raise typer.BadParameter(f"{text!r} is not two numbers with a comma between them, or four, or six")
     try:
-        numbers = [float(number) for number in text.split(",")]
         return read_points([list(zip(numbers[::2], numbers[1::2], strict=True))])[1]
-    except ValueError as error:
-        raise typer.BadParameter(f"{text!r} is not two numbers with a comma between them, or four, or six") from error
     except UsageError as error:
         raise typer.BadParameter(str(error)) from error
+
+
+def _numbers(text: str) -> list[float]:
+    """Return the numbers between commas, none if something else is."""
+    try:
+        return [float(number) for number in text.split(",")]
+    except ValueError:
+        return []
 
 
 def path_option(*names: str, **words: Any) -> Any:
     """Return what ``typer.Option`` does, for a path."""
     return typer.Option(*names, parser=path_of, **words)
+
+
+def points_option(name: str, **words: Any) -> Any:
+    """Return what ``typer.Option`` does, for points."""
+    return typer.Option(name, parser=points_of, metavar="X,Y[,X,Y...]", show_default=False, **words)
 
 
 def path_argument(**words: Any) -> Any:
@@ -92,24 +104,15 @@ FirstBoxes = Annotated[
 ]
 FirstPoints = Annotated[
     list[Any] | None,
-    typer.Option(
+    points_option(
         "--first-point",
-        parser=points_of,
-        metavar="X,Y[,X,Y...]",
         help="Instead, a point on an object of the first frame, or several, in pixels. Once for each object; beside "
         "--first-box, of the same objects in the same order.",
-        show_default=False,
     ),
 ]
 NegativePoints = Annotated[
     list[Any] | None,
-    typer.Option(
-        "--negative-point",
-        parser=points_of,
-        metavar="X,Y[,X,Y...]",
-        help="A point of the first frame that is on none of the objects, or several.",
-        show_default=False,
-    ),
+    points_option("--negative-point", help="A point of the first frame that is on none of the objects, or several."),
 ]
 FrameMasks = Annotated[
     Path | None,

@@ -34,26 +34,6 @@ def test_track_follows_objects_from_boxes(rvos, clip, box_weights):
     assert np.unique(first[50:90, 76:116]).tolist() in ([0, 2], [2])
 
 
-@pytest.mark.parametrize(
-    ("words", "code", "says"),
-    [
-        (("--first-box", "1,2,3"), 2, "'1,2,3' is not four numbers"),
-        (("--first-box", "1,2,3,4,5"), 2, "'1,2,3,4,5' is not four numbers"),
-        (("--first-box", "a,b,c,d"), 2, "four numbers"),
-        (("--first-box", ""), 2, "four numbers"),
-        (("--first-box", "9,9,5,12"), 2, "holds nothing"),
-        (("--first-box", "500,1,600,9"), 1, "lies outside of the frame"),
-        (("--first-box", "1,2,30,40", "--first-mask", "first.png"), 2, "both given"),
-    ],
-)
-def test_what_is_no_box_gets_one_line(rvos, clip, box_weights, words, code, says):
-    done = rvos("track", clip, *words, "--weights", box_weights, "--device", "cpu", "-q")
-    assert (done.code, done.out) == (code, "")
-    assert len(done.error_lines) == 1
-    assert says in done.error_lines[0]
-    assert not Path("rvos-out/clip").exists()
-
-
 def test_weights_that_know_no_boxes_are_named(rvos, clip, tiny_weights):
     done = rvos("track", clip, "--first-box", "10,20,50,60", "--weights", tiny_weights, "--device", "cpu", "-q")
     assert (done.code, len(done.error_lines)) == (1, 1)
@@ -78,6 +58,13 @@ def test_boxes_and_points_in_the_same_order_are_of_the_same_objects(rvos, clip, 
 @pytest.mark.parametrize(
     ("words", "code", "says"),
     [
+        (("--first-box", "1,2,3"), 2, "'1,2,3' is not four numbers"),
+        (("--first-box", "1,2,3,4,5"), 2, "'1,2,3,4,5' is not four numbers"),
+        (("--first-box", "a,b,c,d"), 2, "four numbers"),
+        (("--first-box", ""), 2, "four numbers"),
+        (("--first-box", "9,9,5,12"), 2, "holds nothing"),
+        (("--first-box", "500,1,600,9"), 1, "lies outside of the frame"),
+        (("--first-box", "1,2,30,40", "--first-mask", "first.png"), 2, "both given"),
         (("--first-point", "1"), 2, "'1' is not two numbers"),
         (("--first-point", "1,2,3"), 2, "'1,2,3' is not two numbers"),
         (("--first-point", "a,b"), 2, "two numbers"),
@@ -90,7 +77,7 @@ def test_boxes_and_points_in_the_same_order_are_of_the_same_objects(rvos, clip, 
         (("--first-point", "30,40", "--first-point", "30,40"), 1, "names hardly anything but"),
     ],
 )
-def test_what_is_no_point_gets_one_line(rvos, clip, point_weights, words, code, says):
+def test_what_is_no_box_or_point_gets_one_line(rvos, clip, point_weights, words, code, says):
     done = rvos("track", clip, *words, "--weights", point_weights, "--device", "cpu", "-q")
     assert (done.code, done.out) == (code, "")
     assert len(done.error_lines) == 1
