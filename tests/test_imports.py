@@ -84,7 +84,7 @@ ALLOWED = {
     "export": {"config", "errors", "published", "weights", "whole_files"},
     "training": {
         *(*VALUES, "device", "masks", "model", "overlay", "png", "session", "sources", "unreadable", "weights"),
-        *("boxes", "preprocess", "whole_files", "evaluation"),
+        *("boxes", "extents", "points", "preprocess", "prompts", "whole_files", "evaluation"),
     },
     "evaluation": {*VALUES, "png", "sources", "unreadable", "whole_files"},
 }
