@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from reddish import CONFIG, LEFT, Reddish, bright, iou, outliner
-from squares import HEIGHT, WIDTH, square_labels, squares
+from squares import HEIGHT, LEFT_COLOUR, WIDTH, square_labels, squares
 from torch import Tensor
 
 import rvos_cli as rvos
@@ -46,6 +46,14 @@ def test_an_object_is_the_piece_that_a_point_is_on():
     assert min(found.confidence.values()) > 0.95
     both = outliner(AtPoints()).outline(squares(0), {1: at(IN_LEFT, IN_RIGHT)}, 0.5)
     assert iou(both.labels == 1, true > 0) > 0.9
+
+
+def test_what_stands_near_an_object_but_apart_is_none_of_it():
+    image = bright()
+    image[36:44, 63:66] = LEFT_COLOUR  # still in what is looked at closely
+    found = outliner(AtPoints()).outline(image, {1: at(IN_LEFT)}, 0.5)
+    assert iou(found.labels == 1, square_labels() == 1) > 0.9
+    assert not found.labels[:, 58:].any()
 
 
 def test_the_network_sees_where_points_are_in_the_picture_and_in_its_mirror_image():

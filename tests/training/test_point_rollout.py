@@ -134,6 +134,8 @@ def test_points_beside_the_object_may_be_told_with_the_box_alone():
     drawn = prompted(replace(POINTED, boxed=1.0, beside=0.5))
     assert all(prompt.box == AROUND for _, prompt in drawn)
     assert np.mean([not prompt.on for _, prompt in drawn]) == pytest.approx(0.5, abs=0.1)
+    around = [place for place, _ in prompted(replace(POINTED, boxed=1.0, close=1.0), 60)]
+    assert all(rows.stop - rows.start < 100 for rows, _ in around)  # what is around the box, and not around a point
     without = prompted(replace(POINTED, boxed=0.0, beside=1.0))
     assert all(prompt.box is None and prompt.on for _, prompt in without)
 
