@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -26,6 +27,7 @@ class DiscoveryRules:
     Args:
         confidence: least mean probability inside its mask on the first frame, 0..1.
         doubtful: the same where nothing at all is found so, since few videos show nothing.
+        standing_confidence: the same for a piece that stands still while others of its slot move.
         late_confidence: the same for what appears later.
         area: least share of the picture, 0..1.
         overlap: most share of it that earlier objects may have already, 0..1.
@@ -40,6 +42,7 @@ class DiscoveryRules:
 
     confidence: float = 0.7
     doubtful: float = 0.6
+    standing_confidence: float = 0.9
     late_confidence: float = 0.85
     area: float = 0.002
     overlap: float = 0.5
@@ -93,6 +96,7 @@ def new_objects(
     threshold: float,
     *,
     most: int,
+    still: Sequence[Cells] | None = None,
 ) -> tuple[list[int], Tensor]:
     """Say which of what the slots found are objects.
 
@@ -107,6 +111,7 @@ def new_objects(
         confidence: the least mean probability inside its mask, 0..1.
         threshold: least probability inside a mask, 0..1.
         most: how many objects there may be.
+        still: the cells of each slot that stand still while others move: an object by itself, or scenery.
 
     Returns:
         The slot that each object came from, and the objects' logits (M, h, w).
@@ -116,13 +121,16 @@ def new_objects(
     for slot, cells in enumerate(places):
         if not cells.any():
             continue
-        before = len(sources)
-        for plane, inside in things(logits[slot], cells, rules, confidence, threshold, most=most - len(sources)):
-            if int((inside & taken).sum()) <= rules.overlap * int(inside.sum()):
-                sources.append(slot)
-                planes.append(plane)
-                taken = taken | inside
-        if len(sources) == before:
+        before, stands = len(sources), np.zeros_like(cells) if still is None else still[slot]
+        least_of_still = max(confidence, rules.standing_confidence)
+        for part, least in ((cells & ~stands, confidence), (stands, least_of_still)):
+            shown = emptied(logits[slot][None], [cells & ~part])[0]
+            for plane, inside in things(shown, part, rules, least, threshold, most=most - len(sources)):
+                if int((inside & taken).sum()) <= rules.overlap * int(inside.sum()):
+                    sources.append(slot)
+                    planes.append(plane)
+                    taken = taken | inside
+        if len(sources) == before and not stands.any():
             break
     return sources, torch.stack(planes) if planes else logits[:0]
 

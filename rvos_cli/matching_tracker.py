@@ -23,11 +23,13 @@ from rvos_cli.foresight import Coming
 from rvos_cli.memory import Memory
 from rvos_cli.model import RecurrentState, References
 from rvos_cli.model.rvos import StepOutput
+from rvos_cli.motion import MotionRules
 from rvos_cli.newcomers import Newcomers
 from rvos_cli.picture_area import PictureArea
 from rvos_cli.presence import Absence, Appearance
 from rvos_cli.reframing import Reframing
 from rvos_cli.sight import Labels, Seen
+from rvos_cli.standing import StandingRules, standing
 from rvos_cli.trackers import EncodedFrame, Tracker
 from rvos_cli.whereabouts import Whereabouts
 
@@ -44,11 +46,14 @@ class MatchingTracker(Tracker):
     """The lite behaviour: known objects are followed by the memory of reference frames, new ones are looked for."""
 
     rules = DiscoveryRules()
+    standing_rules = StandingRules()
+    motion_rules = MotionRules()
 
     def _start(self) -> None:
         self.index = -1
         self.memory = Memory()
         self.coming: Coming | None = None  # the next frame with a whole mask, where it says something of this one
+        self._others: Sequence[Tensor] = ()  # keys of other frames of the opening
         self._expected: Coming | None = None  # what of that is remembered
         self._corrected: frozenset[int] = frozenset()  # who has been put right by a mask
         self._absence = Absence(self.model.matching.temperature)
@@ -123,6 +128,13 @@ class MatchingTracker(Tracker):
         other.memory = self.memory.trusted()
         other._absence = self._absence.among(())  # who went while it faded was seen in mixtures last
         return other.behind_cut()
+
+    def first_step(self, frame: EncodedFrame, others: Sequence[Tensor]) -> Seen:
+        """Look for objects in a first frame; the keys (1, D, h/8, w/8) of *others* tell what stands still in it."""
+        self._others = others
+        seen = self.step(frame, None)
+        self._others = ()
+        return seen
 
     def step(self, frame: EncodedFrame, mask: Labels | None, *, whole: bool = False) -> Seen:
         """Advance one frame; see ``Tracker.step``."""
@@ -334,19 +346,23 @@ class MatchingTracker(Tracker):
 
     def _search(self, seen: Seen, followed: Tensor, frame: EncodedFrame) -> tuple[list[int], Tensor]:
         """Return the slots behind those of ``ids`` that found new objects, and the objects' logits (M, h, w)."""
-        logits, cells = seen.searched, None
+        logits, cells, still = seen.searched, seen.searched_cells, None
         if not self.ids and frame.pixels is not None and self.index == 0:
             logits = self._seen_mirrored_too(logits, frame.pixels)
             cells = cells_above(logits, self._whereabouts.least)
-        return self._found(logits, seen.searched_cells if cells is None else cells, followed)
+            if self._others and frame.features.keys is not None:
+                still = standing(cells, frame.features.keys, self._others, self.standing_rules, self.motion_rules)
+        return self._found(logits, cells, followed, still)
 
     def _seen_mirrored_too(self, logits: Tensor, pixels: Tensor) -> Tensor:
         """Take from the logits (S, h, w) of a first frame's slots what is not found in its mirror image, too."""
         mirrored = self.model.step(pixels.flip(-1), slots=len(logits)).logits[0].flip(-1)
         return seen_twice(logits, mirrored, self.rules, threshold=self.options.threshold)
 
-    def _found(self, logits: Tensor, places: Sequence[Cells], followed: Tensor) -> tuple[list[int], Tensor]:
-        """Say what the search slots found, (S, h, w) logits, which are above the threshold in *places*.
+    def _found(
+        self, logits: Tensor, places: Sequence[Cells], followed: Tensor, still: Sequence[Cells] | None
+    ) -> tuple[list[int], Tensor]:
+        """Say what the search slots found, (S, h, w) logits, which are above the threshold in *places*, partly *still*.
 
         Returns:
             The slot that each new object came from, and the new objects' logits (M, h, w).
@@ -359,7 +375,9 @@ class MatchingTracker(Tracker):
         found = logits[:0]
         for confidence in (rules.confidence, rules.doubtful) if self.index == 0 else (rules.late_confidence,):
             if not sources:
-                sources, found = new_objects(logits, places, taken, rules, confidence, threshold, most=self._room())
+                sources, found = new_objects(
+                    logits, places, taken, rules, confidence, threshold, most=self._room(), still=still
+                )
         return sources, found
 
     def _found_again(self, finds: Finds) -> Finds:

@@ -2,23 +2,26 @@
 
 A camera that turns or travels moves all that stands still along a smooth field; a thing that does otherwise moves by
 itself. Where a place was in an earlier frame is told by the keys that the network compares frames with anyway. Used by
-``newcomers.py``.
+``newcomers.py`` and ``standing.py``.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy import ndimage
 from torch import Tensor
 
-from rvos_cli.continuity import Cells
+from rvos_cli.continuity import TOUCHING, Cells
 
 FEWEST = 50  # places of scenery, of which no field can be told
+MARGIN = 2  # positions of the keys around things, which may belong to them
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,6 +103,18 @@ class Motion:
         across, down = _terms(places, self.scenery.shape)
         carried = np.stack([down @ field, across @ field], axis=1)
         return carried, np.linalg.norm(carried - moved, axis=1)
+
+
+def positions(cells: Cells) -> Cells:
+    """Return the positions of keys (h/8, w/8) that cells (h/4, w/4) are in."""
+    height, width = cells.shape
+    return np.asarray(cells.reshape(height // 2, 2, width // 2, 2).any(axis=(1, 3)))
+
+
+def scenery(things: Sequence[Cells]) -> Cells:
+    """Return the positions of keys (h/8, w/8) that may stand still where things (h/4, w/4) are, one at least."""
+    around: Cells = ndimage.binary_dilation(positions(np.logical_or.reduce(things)), TOUCHING, MARGIN)
+    return ~around
 
 
 def _displacements(keys: Tensor, earlier: Tensor, places: NDArray[np.int64], rules: MotionRules) -> NDArray[np.float64]:

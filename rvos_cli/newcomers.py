@@ -10,17 +10,12 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass
 
-import numpy as np
 import torch
-from scipy import ndimage
 from torch import Tensor
 
 from rvos_cli.cells import NOWHERE, cells_above
-from rvos_cli.continuity import TOUCHING, Cells
 from rvos_cli.discovery import DiscoveryRules, things
-from rvos_cli.motion import Motion, MotionRules
-
-MARGIN = 2  # positions of the keys around things, which may belong to them
+from rvos_cli.motion import Motion, MotionRules, positions, scenery
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,8 +86,7 @@ class Newcomers:
         """
         threshold = float(torch.tensor(least).sigmoid())
         places = cells_above(torch.cat([followed, logits]), least)
-        around = ndimage.binary_dilation(_positions(np.logical_or.reduce(places)), TOUCHING, MARGIN)
-        motion = Motion(keys[0], self._earlier[0], ~around, self.motion_rules)
+        motion = Motion(keys[0], self._earlier[0], scenery(places), self.motion_rules)
         taken = (followed > least).any(dim=0)
         sources: list[int] = []
         planes: list[Tensor] = []
@@ -102,15 +96,9 @@ class Newcomers:
                 if len(sources) == most:
                     return sources, planes
                 known = int((inside & taken).sum()) > self.rules.overlap * int(inside.sum())
-                place = _positions(cells_above(plane[None], least)[0])
+                place = positions(cells_above(plane[None], least)[0])
                 if not known and motion.of(place) >= self.rules.motion:
                     sources.append(slot)
                     planes.append(plane.masked_fill(taken, NOWHERE))  # which does not know whose that is
                     taken = taken | inside
         return sources, planes
-
-
-def _positions(cells: Cells) -> Cells:
-    """Return the positions of keys (h/8, w/8) that cells (h/4, w/4) are in."""
-    height, width = cells.shape
-    return np.asarray(cells.reshape(height // 2, 2, width // 2, 2).any(axis=(1, 3)))

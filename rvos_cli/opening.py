@@ -33,7 +33,7 @@ class OpeningRules:
 
     every: int = 3
     looks: int = 5
-    sureness: float = 0.5
+    sureness: float = 0.75
     favour: float = 0.1
     motion: float = 0.12
 

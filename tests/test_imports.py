@@ -52,15 +52,16 @@ ALLOWED = {
     "foresight": {"ahead", "errors", "shots", "views"},
     "memory": {"model", "reframing"},
     "motion": {"continuity"},
-    "newcomers": {"cells", "continuity", "discovery", "motion"},
+    "newcomers": {"cells", "discovery", "motion"},
+    "standing": {"continuity", "motion"},
     "presence": {"cells", "model"},
     "sight": {"cells", "continuity", "graphs", "model", "postprocess"},
     "whereabouts": {"cells", "continuity", "reframing", "sight"},
     "trackers": {"camera", "config", "model", "preprocess", "sight", "views"},
     "matching_tracker": {
         *("config", "model", "trackers"),
-        *("cells", "continuity", "discovery", "foresight", "memory", "newcomers", "presence", "sight"),
-        *("picture_area", "reframing", "whereabouts"),
+        *("cells", "continuity", "discovery", "foresight", "memory", "motion", "newcomers", "presence", "sight"),
+        *("picture_area", "reframing", "standing", "whereabouts"),
     },
     "opening": set(),
     "picture_area": set(),
@@ -136,7 +137,7 @@ UNKNOWN = {
         for part in (
             *("model", "preprocess", "postprocess", "session", "trackers", "matching_tracker", "following"),
             *("cells", "discovery", "foresight", "memory", "presence", "sight", "whereabouts"),
-            *("ahead", "graphs", "motion", "newcomers", "opening", "outliner", "threads"),
+            *("ahead", "graphs", "motion", "newcomers", "opening", "outliner", "standing", "threads"),
         )
     },
     **{
