@@ -121,22 +121,39 @@ def new_objects(
     for slot, cells in enumerate(places):
         if not cells.any():
             continue
-        before, stands = len(sources), np.zeros_like(cells) if still is None else still[slot]
-        least_of_still = max(confidence, rules.standing_confidence)
-        for part, least in ((cells & ~stands, confidence), (stands, least_of_still)):
-            shown = emptied(logits[slot][None], [cells & ~part])[0]
-            for plane, inside in things(shown, part, rules, least, threshold, most=most - len(sources)):
-                if int((inside & taken).sum()) <= rules.overlap * int(inside.sum()):
-                    sources.append(slot)
-                    planes.append(plane)
-                    taken = taken | inside
-        if len(sources) == before and not stands.any():
+        stands = np.zeros_like(cells) if still is None else still[slot]
+        before, room = len(sources), most - len(sources)
+        for plane, inside in _taken_apart(logits[slot], cells, stands, rules, confidence, threshold)[:room]:
+            if int((inside & taken).sum()) <= rules.overlap * int(inside.sum()):
+                sources.append(slot)
+                planes.append(plane)
+                taken = taken | inside
+        if len(sources) == before:
             break
     return sources, torch.stack(planes) if planes else logits[:0]
 
 
+def _taken_apart(
+    logits: Tensor, cells: Cells, stands: Cells, rules: DiscoveryRules, confidence: float, threshold: float
+) -> list[tuple[Tensor, Tensor]]:
+    """Return the things that one slot shows, as ``things`` does; if one moves, each by itself what *stands* beside it.
+
+    Where nothing is left of what moves, what stands belongs to it after all.
+    """
+    moving = emptied(logits[None], [stands])[0]
+    found = list(things(moving, cells & ~stands, rules, confidence, threshold))
+    if not stands.any():
+        return found
+    if not found:
+        return list(things(logits, cells, rules, confidence, threshold))
+    least, largest = max(confidence, rules.standing_confidence), int(found[0][1].sum())
+    alone = emptied(logits[None], [cells & ~stands])[0]
+    others = things(alone, stands, rules, least, threshold)
+    return found + [(plane, inside) for plane, inside in others if int(inside.sum()) >= rules.splinter * largest]
+
+
 def things(
-    logits: Tensor, cells: Cells, rules: DiscoveryRules, confidence: float, threshold: float, *, most: int
+    logits: Tensor, cells: Cells, rules: DiscoveryRules, confidence: float, threshold: float
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Yield the logits (h, w) of each thing that one slot shows, and where it is, (h, w) bool; the largest first.
 
@@ -146,11 +163,10 @@ def things(
         rules: what is asked of a thing.
         confidence: the least mean probability inside its mask, 0..1.
         threshold: least probability inside a mask, 0..1.
-        most: how many pieces are looked at.
     """
     groups = clusters(cells, rules.gap * min(cells.shape))
     large = [group for group in groups if group.sum() >= rules.splinter * groups[0].sum()]
-    for group in large[:most]:
+    for group in large:
         plane = emptied(logits[None], [cells & ~group])[0]
         inside = plane.sigmoid() > threshold
         enough = int(inside.sum()) >= rules.area * inside.numel()

@@ -53,7 +53,6 @@ class MatchingTracker(Tracker):
         self.index = -1
         self.memory = Memory()
         self.coming: Coming | None = None  # the next frame with a whole mask, where it says something of this one
-        self._others: Sequence[Tensor] = ()  # keys of other frames of the opening
         self._expected: Coming | None = None  # what of that is remembered
         self._corrected: frozenset[int] = frozenset()  # who has been put right by a mask
         self._absence = Absence(self.model.matching.temperature)
@@ -128,13 +127,6 @@ class MatchingTracker(Tracker):
         other.memory = self.memory.trusted()
         other._absence = self._absence.among(())  # who went while it faded was seen in mixtures last
         return other.behind_cut()
-
-    def first_step(self, frame: EncodedFrame, others: Sequence[Tensor]) -> Seen:
-        """Look for objects in a first frame; the keys (1, D, h/8, w/8) of *others* tell what stands still in it."""
-        self._others = others
-        seen = self.step(frame, None)
-        self._others = ()
-        return seen
 
     def step(self, frame: EncodedFrame, mask: Labels | None, *, whole: bool = False) -> Seen:
         """Advance one frame; see ``Tracker.step``."""
@@ -350,8 +342,8 @@ class MatchingTracker(Tracker):
         if not self.ids and frame.pixels is not None and self.index == 0:
             logits = self._seen_mirrored_too(logits, frame.pixels)
             cells = cells_above(logits, self._whereabouts.least)
-            if self._others and frame.features.keys is not None:
-                still = standing(cells, frame.features.keys, self._others, self.standing_rules, self.motion_rules)
+            if frame.features.keys is not None:
+                still = standing(cells, frame.features.keys, frame.others, self.standing_rules, self.motion_rules)
         return self._found(logits, cells, followed, still)
 
     def _seen_mirrored_too(self, logits: Tensor, pixels: Tensor) -> Tensor:

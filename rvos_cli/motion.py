@@ -1,7 +1,7 @@
 """What moves against the camera: keys of two frames enter, how far a thing has moved on its own leaves.
 
 A camera that turns or travels moves all that stands still along a smooth field; a thing that does otherwise moves by
-itself. Where a place was in an earlier frame is told by the keys that the network compares frames with anyway. Used by
+itself. Where a place is in another frame is told by the keys that the network compares frames with anyway. Used by
 ``newcomers.py`` and ``standing.py``.
 """
 
@@ -20,6 +20,7 @@ from torch import Tensor
 
 from rvos_cli.continuity import TOUCHING, Cells
 
+TINY = 1e-6  # short sides, by which a field that stands still may miss the edge
 FEWEST = 50  # places of scenery, of which no field can be told
 MARGIN = 2  # positions of the keys around things, which may belong to them
 
@@ -53,31 +54,36 @@ class Motion:
 
     Args:
         keys: (D, h, w) of a frame, unit length along D.
-        earlier: the same of an earlier frame.
+        other: the same of another frame.
         scenery: (h, w), places of the frame that may stand still.
         rules: how it is told.
     """
 
     keys: Tensor
-    earlier: Tensor
+    other: Tensor
     scenery: Cells
     rules: MotionRules
 
-    def of(self, thing: Cells) -> float:
+    @property
+    def blur(self) -> float:
+        """How far the scenery itself seems to have moved, where it tells anything, in short sides of the frame."""
+        return math.inf if self._camera is None else self._camera[1]
+
+    def of(self, thing: Cells) -> float | None:
         """Return how far a thing that is at these places (h, w) has moved against the scenery.
 
         Returns:
-            The median over the thing's places, in short sides of the frame; 0 where the scenery does not tell. What
-            the scenery itself differs from its field is taken off.
+            The median over the thing's places, in short sides of the frame. What the scenery itself differs from its
+            field is taken off. None where the scenery does not tell, or most of the thing was outside the picture.
         """
         places, size = self._some(thing), np.array(thing.shape) / min(thing.shape)
         if not len(places) or self._camera is None:
-            return 0.0
+            return None
         field, usual = self._camera
         carried, off = self._against(field, places, self._moved(places))
         was = places / min(thing.shape) + carried
-        seen = np.all((was >= 0) & (was < size), axis=1)
-        return float(np.median(off[seen]) - usual) if seen.mean() >= self.rules.seen else 0.0
+        seen = np.all((was > -TINY) & (was < size), axis=1)
+        return float(np.median(off[seen]) - usual) if seen.mean() >= self.rules.seen else None
 
     @cached_property
     def _camera(self) -> tuple[NDArray[np.float64], float] | None:
@@ -94,7 +100,7 @@ class Motion:
         return places[:: -(-len(places) // self.rules.places) or 1]
 
     def _moved(self, places: NDArray[np.int64]) -> NDArray[np.float64]:
-        return _displacements(self.keys.float(), self.earlier.float(), places, self.rules)
+        return _displacements(self.keys.float(), self.other.float(), places, self.rules)
 
     def _against(
         self, field: NDArray[np.float64], places: NDArray[np.int64], moved: NDArray[np.float64]
@@ -112,17 +118,17 @@ def positions(cells: Cells) -> Cells:
 
 
 def scenery(things: Sequence[Cells]) -> Cells:
-    """Return the positions of keys (h/8, w/8) that may stand still where things (h/4, w/4) are, one at least."""
+    """Return the positions of keys (h/8, w/8) away from all things (h/4, w/4), of which there is one at least."""
     around: Cells = ndimage.binary_dilation(positions(np.logical_or.reduce(things)), TOUCHING, MARGIN)
     return ~around
 
 
-def _displacements(keys: Tensor, earlier: Tensor, places: NDArray[np.int64], rules: MotionRules) -> NDArray[np.float64]:
-    """Return by how much (N, 2), rows and columns in short sides, *places* (N, 2) of a frame were elsewhere before."""
+def _displacements(keys: Tensor, other: Tensor, places: NDArray[np.int64], rules: MotionRules) -> NDArray[np.float64]:
+    """Return by how much (N, 2), rows and columns in short sides, *places* (N, 2) are elsewhere in *other*."""
     _, height, width = keys.shape
     asked = torch.from_numpy(places).to(keys.device)
     with torch.autocast(keys.device.type, enabled=False):  # cosines in 16 bits would move places about
-        alike = keys[:, asked[:, 0], asked[:, 1]].T @ earlier.flatten(1)
+        alike = keys[:, asked[:, 0], asked[:, 1]].T @ other.flatten(1)
     everywhere = torch.cartesian_prod(*(torch.arange(n, device=keys.device) for n in (height, width)))
     far = torch.cdist(asked.float(), everywhere.float()) / min(height, width)
     best = (alike - rules.nearness * far).argmax(dim=1)

@@ -91,13 +91,13 @@ class Newcomers:
         sources: list[int] = []
         planes: list[Tensor] = []
         for slot, cells in enumerate(places[len(followed) :]):
-            finds = things(logits[slot], cells, rules, rules.confidence, threshold, most=most) if cells.any() else ()
+            finds = things(logits[slot], cells, rules, rules.confidence, threshold) if cells.any() else ()
             for plane, inside in finds:
                 if len(sources) == most:
                     return sources, planes
                 known = int((inside & taken).sum()) > self.rules.overlap * int(inside.sum())
                 place = positions(cells_above(plane[None], least)[0])
-                if not known and motion.of(place) >= self.rules.motion:
+                if not known and (motion.of(place) or 0.0) >= self.rules.motion:
                     sources.append(slot)
                     planes.append(plane.masked_fill(taken, NOWHERE))  # which does not know whose that is
                     taken = taken | inside

@@ -28,7 +28,7 @@ from rvos_cli.shots import Cut, FrameT, ShotRules, Shots, goes_on
 from rvos_cli.sight import Labels, Looking, LookOnGPU, Seen
 from rvos_cli.small_copies import Small
 from rvos_cli.threads import torch_threads
-from rvos_cli.trackers import EncodedFrame, PublishedTracker, Tracker
+from rvos_cli.trackers import EncodedFrame, PublishedTracker, Tracker, beside_each_other
 from rvos_cli.views import View, ViewRules, plain_view, view_of
 
 FRAMES_MEANWHILE = 4  # these, beside which it is compiled, take longer; then the rest is waited for
@@ -183,22 +183,15 @@ class Session:
             return
         view = view_of([images[n] for n in places], self.view_rules)
         with self._arithmetic(), self._threads():
-            opened = self._opened([self._encoded(images[n], self._model, view) for n in places], view)
-            best = choose([Look(seen.logits, self.options.threshold) for _, seen in opened], self.rules)
-            self._tracker, self._opening = opened[best]
+            trackers = [self._new_tracker(self._tracker.newest_id, view) for _ in places]
+            frames = beside_each_other([self._encoded(images[n], self._model, view) for n in places])
+            found = [tracker.step(frame, None) for tracker, frame in zip(trackers, frames, strict=True)]
+            best = choose([Look(seen.logits, self.options.threshold) for seen in found], self.rules)
+            self._tracker, self._opening = trackers[best], found[best]
             self._tracker.discover = False  # a tracker knows no direction; the way back is followed, not searched
             for image in reversed(images[: places[best]]):
                 self._opening = self._tracker.step(self._encoded(image, self._model, view), None)
             self._tracker.discover = True
-
-    def _opened(self, frames: Sequence[EncodedFrame], view: View) -> list[tuple[MatchingTracker, Seen]]:
-        """Return for each frame who has seen it as a first one, and what is found in it."""
-        opened, keys = [], [frame.features.keys for frame in frames if frame.features.keys is not None]
-        for place, frame in enumerate(frames):
-            tracker = self._new_tracker(self._tracker.newest_id, view)
-            assert isinstance(tracker, MatchingTracker)  # published networks do not look ahead
-            opened.append((tracker, tracker.first_step(frame, keys[:place] + keys[place + 1 :])))
-        return opened
 
     @torch.inference_mode()
     def step(self, image: NDArray[np.uint8], mask: Labels | None = None, *, whole: bool = False) -> Labels:

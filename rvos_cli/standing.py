@@ -23,9 +23,11 @@ class StandingRules:
     """What stands still, and what moves; lengths are in short sides of the frame.
 
     Args:
-        still: a piece stands if it has moved no farther than this against the camera,
-        frames: between the frame and so many others at least, since far ones tell little.
-        moving: it moves if it has come as far as this since the middle one of the others, by how far it has come.
+        still: a piece stands if it is no farther than this from where it should be in another frame by the camera's
+            motion alone,
+        frames: in so many others at least; far ones tell little.
+        moving: a piece moves if the median over the others is this and more, and does not stand then.
+        blur: another frame tells nothing where the scenery itself seems to have moved by more.
         area: least share of the frame that a piece has, 0..1, to be asked.
         beside: least area of the largest piece that moves, in areas of one that stands: a leaf makes no scenery of a
             house.
@@ -34,13 +36,14 @@ class StandingRules:
     still: float = 0.008
     frames: int = 2
     moving: float = 0.025
-    area: float = 0.0005
+    blur: float = 0.02
+    area: float = 0.002
     beside: float = 0.25
 
 
 @dataclass(frozen=True)
 class _Piece:
-    """A connected part of a find, by its cells, and how far it has moved between the frame and each other one."""
+    """A connected part of a find, by its cells, and how far it has moved in the other frames that tell."""
 
     cells: Cells
     moved: tuple[float, ...]
@@ -49,11 +52,11 @@ class _Piece:
     def area(self) -> int:
         return int(self.cells.sum())
 
-    def stands(self, rules: StandingRules) -> bool:
-        return sum(abs(far) <= rules.still for far in self.moved) >= rules.frames
-
     def moves(self, rules: StandingRules) -> bool:
-        return not self.stands(rules) and float(np.median(self.moved)) >= rules.moving
+        return bool(self.moved) and float(np.median(self.moved)) >= rules.moving
+
+    def stands(self, rules: StandingRules) -> bool:
+        return not self.moves(rules) and sum(abs(far) <= rules.still for far in self.moved) >= rules.frames
 
 
 def standing(
@@ -70,22 +73,29 @@ def standing(
     """
     scene = scenery(places)
     motions = [Motion(keys[0], other[0], scene, motion_rules) for other in others]
-    return [_standing(cells, _pieces(cells, motions, rules.area), rules) for cells in places]
+    return [_standing(cells, motions, rules) for cells in places]
 
 
-def _pieces(cells: Cells, motions: Sequence[Motion], area: float) -> list[_Piece]:
-    """Return the pieces of a find that are large enough."""
-    labels, count = ndimage.label(cells, TOUCHING)
-    each = [labels == number for number in range(1, count + 1)]
-    large = [piece for piece in each if piece.sum() >= area * piece.size]
-    return [_Piece(piece, tuple(motion.of(positions(piece)) for motion in motions)) for piece in large]
-
-
-def _standing(find: Cells, pieces: Sequence[_Piece], rules: StandingRules) -> Cells:
-    """Return the cells of a find's pieces that stand still, if one that moves is large enough beside them."""
+def _standing(find: Cells, motions: Sequence[Motion], rules: StandingRules) -> Cells:
     still = np.zeros_like(find)
+    shapes = _large_pieces(find, rules.area)
+    if len(shapes) < 2:
+        return still
+    clear = [motion for motion in motions if motion.blur <= rules.blur]
+    pieces = [_Piece(shape, _moved(shape, clear)) for shape in shapes]
     largest = max((piece.area for piece in pieces if piece.moves(rules)), default=0)
     for piece in pieces:
-        if piece.stands(rules) and 0 < rules.beside * piece.area <= largest:
+        if piece.stands(rules) and rules.beside * piece.area <= largest:
             still |= piece.cells
     return still
+
+
+def _large_pieces(find: Cells, area: float) -> list[Cells]:
+    labels, count = ndimage.label(find, TOUCHING)
+    areas = np.bincount(labels.ravel(), minlength=count + 1)[1:]
+    return [labels == number for number in 1 + np.flatnonzero(areas >= area * find.size)]
+
+
+def _moved(piece: Cells, motions: Sequence[Motion]) -> tuple[float, ...]:
+    known = (motion.of(positions(piece)) for motion in motions)
+    return tuple(far for far in known if far is not None)

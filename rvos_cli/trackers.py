@@ -7,7 +7,8 @@ Driven by ``session.py``. One tracker per kind of network; both carry a recurren
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -32,17 +33,26 @@ class EncodedFrame:
         features: what the network's encoder says of it.
         pixels: (1, 3, h, w), the network's input; None where graphs made it, in no frame of the first ones.
         begun: for which kept frames and how many slots its decoding has begun, and what has.
+        others: of a first frame, the keys (1, D, h/8, w/8) of other frames of its shot.
     """
 
     source: tuple[int, int]
     features: Features
     pixels: Tensor | None = None
     begun: tuple[References, int, BegunReading] | None = None
+    others: Sequence[Tensor] = ()
 
     @property
     def size(self) -> tuple[int, int]:
         """(h, w)."""
         return self.features.size
+
+
+def beside_each_other(frames: Sequence[EncodedFrame]) -> list[EncodedFrame]:
+    """Return frames of a shot, each of which knows the keys of the others."""
+    keys = [frame.features.keys for frame in frames]
+    others = [[key for key in keys if key is not None and key is not own] for own in keys]
+    return [replace(frame, others=some) for frame, some in zip(frames, others, strict=True)]
 
 
 class Tracker(ABC):

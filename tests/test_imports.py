@@ -85,7 +85,7 @@ ALLOWED = {
     "export": {"config", "errors", "published", "weights", "whole_files"},
     "training": {
         *(*VALUES, "device", "masks", "model", "overlay", "png", "session", "sources", "unreadable", "weights"),
-        *("boxes", "extents", "points", "preprocess", "prompts", "whole_files", "evaluation"),
+        *("boxes", "preprocess", "whole_files", "evaluation"),
     },
     "evaluation": {*VALUES, "png", "sources", "unreadable", "whole_files"},
 }

@@ -33,8 +33,14 @@ def panned(by: int) -> tuple[Tensor, Tensor]:
 THING = box(slice(8, 16), slice(16, 24))
 
 
-def moved(keys: Tensor, earlier: Tensor, thing: Cells = THING, scenery: Cells | None = None) -> float:
-    return Motion(keys, earlier, ~thing if scenery is None else scenery, MotionRules()).of(thing)
+def asked(keys: Tensor, other: Tensor, thing: Cells = THING, scenery: Cells | None = None) -> float | None:
+    return Motion(keys, other, ~thing if scenery is None else scenery, MotionRules()).of(thing)
+
+
+def moved(keys: Tensor, earlier: Tensor, thing: Cells = THING) -> float:
+    far = asked(keys, earlier, thing)
+    assert far is not None
+    return far
 
 
 @pytest.mark.parametrize("by", [0, 3, -5])
@@ -61,10 +67,10 @@ def test_a_camera_that_comes_closer_or_goes_moves_nothing(closer: float):
     assert abs(moved(F.normalize(zoomed, dim=0), F.normalize(whole, dim=0), aside)) < 0.01
 
 
-def test_what_was_outside_the_picture_has_not_moved():
+def test_of_what_was_outside_the_picture_nothing_is_told():
     keys, earlier = panned(8)
     edge = box(slice(8, 16), slice(34, 40))  # was to the right of it
-    assert moved(keys, earlier, edge) == 0
+    assert asked(keys, earlier, edge) is None
 
 
 def test_what_was_not_there_has_moved():
@@ -77,7 +83,13 @@ def test_what_was_not_there_has_moved():
 def test_without_scenery_nothing_is_told():
     few = np.zeros((SHORT, LONG), np.bool_)
     few.flat[: FEWEST - 1] = True
-    assert moved(*panned(0), scenery=few) == 0
+    assert asked(*panned(0), scenery=few) is None
+    assert Motion(*panned(0), few, MotionRules()).blur == np.inf
+
+
+def test_where_the_scenery_has_no_common_motion_it_is_blurred():
+    assert Motion(*panned(4), ~THING, MotionRules()).blur < 0.003
+    assert Motion(texture(1), texture(3), ~THING, MotionRules()).blur > 0.1
 
 
 def test_places_are_told_in_32_bits_under_autocast():

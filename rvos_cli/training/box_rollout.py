@@ -1,7 +1,7 @@
 """Pictures through the box decoder: frames and true labels enter, the loss of what it outlines leaves.
 
-Of each clip's first frame one object is chosen, and what is around it, or around points on it, is looked at, as
-``outliner.py`` does it: told of its box, or of points.
+Of each clip's first frame one object is chosen, and what is around it is looked at, as ``outliner.py`` does it: told of
+its box, or of points.
 """
 
 from __future__ import annotations
@@ -15,15 +15,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from rvos_cli.boxes import Box, window
-from rvos_cli.extents import Place, part_around
 from rvos_cli.model import RVOS
 from rvos_cli.model.box_decoder import LOOKS, BoxDecoder
 from rvos_cli.model.convlstm import ConvLSTMCell
 from rvos_cli.model.decoder import Decoder
 from rvos_cli.model.rvos import CUE_PLANES, KNOWN_PLANE, OWN_PLANES
-from rvos_cli.points import Point
 from rvos_cli.preprocess import box_plane, network_size_of_part, point_plane
-from rvos_cli.prompts import Prompt
 from rvos_cli.training.losses import mask_loss
 from rvos_cli.training.pieces import bounding_box
 from rvos_cli.training.point_draws import PointDraws
@@ -43,13 +40,9 @@ class BoxRollout:
         least: pixels that an object has at least.
         care: standard deviation of a side's place, in heights or widths of the box.
         pointed: share of the clips of which points are told,
-        boxed: and of these, of which the box is told, too,
-        beside: and of these, of which no point is on the object.
+        boxed: and of these, of which the box is told, too.
         points: how points are drawn.
-        close: share of the clips of which points alone are told that show what is around these, however far the object
-            reaches.
-        scales: between these, how many heights and widths of the frame that is, small ones as often as large ones.
-        distances: between these is the context of what the others show, small ones as often as large ones,
+        distances: between these is the context of what is told of points alone, small ones as often as large ones,
         everywhere: or all of the frame is looked at, in such a share of the clips.
         aside: standard deviation of a side's place there, since nobody knows where the object ends.
     """
@@ -61,10 +54,7 @@ class BoxRollout:
     care: float = 0.02
     pointed: float = 0.0
     boxed: float = 0.2
-    beside: float = 0.3
     points: PointDraws = field(default_factory=PointDraws)
-    close: float = 0.4
-    scales: tuple[float, float] = (1 / 8, 1)
     distances: tuple[float, float] = (1.3, 8.0)
     everywhere: float = 0.25
     aside: float = 0.15
@@ -119,7 +109,9 @@ class BoxRollout:
         self, model: RVOS, frame: Tensor, labels: Tensor, identity: int, box: Box, draw: torch.Generator
     ) -> Tensor:
         """Return the loss of each look (LOOKS,) at an object in a frame (3, h, w) with labels (h, w)."""
-        (rows, columns), prompt = self._prompted(labels.cpu(), identity, box, draw)
+        pointed = bool(self.pointed) and _chance(self.pointed, draw)
+        boxed = not pointed or _chance(self.boxed, draw)
+        rows, columns = self._around(box, labels == identity, draw, boxed=boxed)
         part, known = frame[None, :, rows, columns], labels[None, None, rows, columns]
         size = network_size_of_part((known.shape[2], known.shape[3]), _between(*self.sides, draw))
         picture = F.interpolate(part, size=size, mode="bilinear", align_corners=False, antialias=True)
@@ -127,41 +119,23 @@ class BoxRollout:
             F.interpolate(plane.float(), size=size, mode="bilinear", align_corners=False, antialias=True)
             for plane in (known == identity, known == IGNORED_LABEL)
         )
-        inside = torch.ones_like(truth)
-        if prompt.box is not None:
-            inside = box_plane(prompt.box, rows, columns, size, frame.device)
+        inside = box_plane(box, rows, columns, size, frame.device) if boxed else torch.ones_like(truth)
         counts = ((inside > 0) & (unknown < 0.01)).float()
         told = {}
         if self.pointed:
-            planes = (point_plane(each, rows, columns, size, frame.device) for each in (prompt.on, prompt.beside))
-            told["points"] = torch.cat(list(planes), dim=1)
+            points = self.points.draw(labels[rows, columns].cpu(), identity, draw) if pointed else ([], [])
+            whole = slice(0, known.shape[2]), slice(0, known.shape[3])
+            told["points"] = torch.cat([point_plane(each, *whole, size, frame.device) for each in points], dim=1)
         looks = [mask_loss(look.float(), truth, counts) for look in model.outline(picture, inside, **told)]
         return torch.cat(looks).flatten()
 
-    def _prompted(self, labels: Tensor, identity: int, box: Box, draw: torch.Generator) -> tuple[Place, Prompt]:
-        """Return which part of labels (h, w) to look at, and what to tell of the object there."""
-        mask = labels == identity
-        if not (self.pointed and _chance(self.pointed, draw)):
-            return self._around_box(box, mask, draw), Prompt(box=box)
-        boxed = _chance(self.boxed, draw)
-        if not boxed and _chance(self.close, draw):
-            on = self.points.on_object(labels, identity, draw)
-            place = part_around(on, ((0, mask.shape[0]), (0, mask.shape[1])), _evenly(*self.scales, draw))
-        else:
-            place = self._around_box(box, mask, draw) if boxed else self._somewhere_around(box, mask, draw)
-            alone = boxed and _chance(self.beside, draw)
-            on = [] if alone else _moved_by(place, self.points.on_object(labels[place], identity, draw))
-        beside = _moved_by(place, self.points.beside_object(labels[place], identity, draw))
-        return place, Prompt(box=box if boxed else None, on=tuple(on), beside=tuple(beside))
-
-    def _around_box(self, box: Box, mask: Tensor, draw: torch.Generator) -> Place:
-        """Return the rows and columns to look at for an object (h, w) with a box."""
-        return window(box, (mask.shape[0], mask.shape[1]), _between(*self.contexts, draw))
-
-    def _somewhere_around(self, box: Box, mask: Tensor, draw: torch.Generator) -> Place:
-        """Return the rows and columns to look at for an object (h, w) of whose box nothing is told."""
+    def _around(self, box: Box, mask: Tensor, draw: torch.Generator, *, boxed: bool) -> tuple[slice, slice]:
+        """Return the rows and columns to look at for an object (h, w) with a box, or of which points alone are told."""
         frame = mask.shape[0], mask.shape[1]
-        rows, columns = window(_moved(box, mask, self.aside, draw), frame, _evenly(*self.distances, draw))
+        if boxed:
+            return window(box, frame, _between(*self.contexts, draw))
+        near, far = map(math.log, self.distances)
+        rows, columns = window(_moved(box, mask, self.aside, draw), frame, math.exp(_between(near, far, draw)))
         if _chance(self.everywhere, draw) or not mask[rows, columns].any():
             return slice(0, frame[0]), slice(0, frame[1])
         return rows, columns
@@ -177,19 +151,8 @@ def _moved(box: Sequence[float], frame: Tensor, care: float, draw: torch.Generat
     return left, top, max(left, right), max(top, bottom)
 
 
-def _moved_by(place: Place, points: Sequence[Point]) -> list[Point]:
-    """Return where points of a part of the frame are in the frame."""
-    rows, columns = place
-    return [(x + columns.start, y + rows.start) for x, y in points]
-
-
 def _between(low: float, high: float, draw: torch.Generator) -> float:
     return low + (high - low) * float(torch.rand((), generator=draw))
-
-
-def _evenly(low: float, high: float, draw: torch.Generator) -> float:
-    """Return a factor between two, small ones as often as large ones."""
-    return math.exp(_between(math.log(low), math.log(high), draw))
 
 
 def _chance(share: float, draw: torch.Generator) -> bool:

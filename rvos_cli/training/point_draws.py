@@ -31,17 +31,18 @@ class PointDraws:
     beside: Sequence[float] = (0.6, 0.3, 0.1)
     rim: int = 3
 
-    def on_object(self, labels: Tensor, identity: int, draw: torch.Generator) -> list[Point]:
-        """Return one point or more on an object of *labels* (h, w), which are on the CPU."""
-        return [self._point(labels == identity, draw) for _ in range(1 + _draw_from(self.on, draw))]
+    def draw(self, labels: Tensor, identity: int, draw: torch.Generator) -> tuple[list[Point], list[Point]]:
+        """Return points on an object of *labels* (h, w) and beside it: on another one, if there is, in half of cases.
 
-    def beside_object(self, labels: Tensor, identity: int, draw: torch.Generator) -> list[Point]:
-        """Return points, or none, beside an object: on another one, if there is, in half of cases."""
+        Labels are on the CPU.
+        """
         mine = labels == identity
         others = (labels > 0) & (labels != IGNORED_LABEL) & ~mine
         ground = others if others.any() and float(torch.rand((), generator=draw)) < 0.5 else ~mine
         ground = ground & (labels != IGNORED_LABEL)
-        return [self._point(ground, draw) for _ in range(_draw_from(self.beside, draw) if ground.any() else 0)]
+        on = [self._point(mine, draw) for _ in range(1 + _draw_from(self.on, draw))]
+        beside = [self._point(ground, draw) for _ in range(_draw_from(self.beside, draw) if ground.any() else 0)]
+        return on, beside
 
     def _point(self, mask: Tensor, draw: torch.Generator) -> Point:
         """Return the middle of a random pixel of a mask (h, w), away from its rim if it is so wide anywhere."""

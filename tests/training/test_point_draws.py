@@ -22,8 +22,7 @@ def two() -> torch.Tensor:
 
 
 def drawn(draws: PointDraws, labels: torch.Tensor, count: int = 200) -> list[tuple[list[Point], list[Point]]]:
-    generators = [torch.Generator().manual_seed(seed) for seed in range(count)]
-    return [(draws.on_object(labels, 1, draw), draws.beside_object(labels, 1, draw)) for draw in generators]
+    return [draws.draw(labels, 1, torch.Generator().manual_seed(seed)) for seed in range(count)]
 
 
 def label_at(labels: torch.Tensor, point: Point) -> int:

@@ -9,12 +9,9 @@ import pytest
 import torch
 from told_network import ROLLOUT, Told, clips, draws, loss, square
 
-from rvos_cli.extents import Place
-from rvos_cli.prompts import Prompt
 from rvos_cli.training.box_rollout import BoxRollout, _moved
-from rvos_cli.training.point_draws import PointDraws
 
-POINTED = replace(ROLLOUT, pointed=1.0, boxed=0.0, close=0.0, everywhere=0.0, aside=0.0, sides=(128, 128))
+POINTED = replace(ROLLOUT, pointed=1.0, boxed=0.0, everywhere=0.0, aside=0.0, sides=(128, 128))
 
 
 def shown(rollout: BoxRollout, labels: torch.Tensor, count: int = 40) -> Told:
@@ -67,7 +64,7 @@ AROUND = (430.0, 280.0, 470.0, 320.0)
 
 def parts(rollout: BoxRollout, mask: torch.Tensor = FIELD, count: int = 300) -> torch.Tensor:
     """Return first and last row and column of what is looked at where points alone are told."""
-    drawn = [rollout._somewhere_around(AROUND, mask, draw) for draw in draws(count)]
+    drawn = [rollout._around(AROUND, mask, draw, boxed=False) for draw in draws(count)]
     return torch.tensor([[rows.start, rows.stop, columns.start, columns.stop] for rows, columns in drawn]).float()
 
 
@@ -88,56 +85,6 @@ def test_all_of_the_frame_is_shown_where_the_part_has_nothing_of_the_object():
     elsewhere = torch.zeros_like(FIELD)
     elsewhere[:20] = True
     assert parts(replace(POINTED, distances=(2.0, 2.0)), elsewhere, 5).tolist() == [[0, 600, 0, 900]] * 5
-
-
-def prompted(rollout: BoxRollout, count: int = 300) -> list[tuple[Place, Prompt]]:
-    """Return what is looked at of the same clip with other draws, and what is told of it."""
-    labels = FIELD.to(torch.uint8)
-    labels[300:310, 100:120] = 2
-    return [rollout._prompted(labels, 1, AROUND, draw) for draw in draws(count)]
-
-
-def test_close_parts_have_their_point_in_the_middle_and_any_size():
-    drawn = prompted(replace(POINTED, close=1.0, points=PointDraws(on=(1.0,))))
-    for (rows, columns), prompt in drawn:
-        ((x, y),) = prompt.on
-        assert FIELD[int(y), int(x)]
-        assert (rows.start + rows.stop) / 2 == pytest.approx(y, abs=1) or {rows.start, rows.stop} & {0, 600}
-        assert (columns.start + columns.stop) / 2 == pytest.approx(x, abs=1) or {columns.start, columns.stop} & {0, 900}
-    heights = torch.tensor([rows.stop - rows.start for (rows, _), _ in drawn]).float()
-    assert float(heights.min()) == pytest.approx(75, rel=0.05)
-    assert float(heights.max()) == pytest.approx(600, rel=0.05)
-    assert float(heights.median()) == pytest.approx((75 * 600) ** 0.5, rel=0.15)
-    within = [
-        columns.start <= x < columns.stop and rows.start <= y < rows.stop
-        for (rows, columns), prompt in drawn
-        for x, y in prompt.beside
-    ]
-    assert within
-    assert all(within)  # since others tell the network nothing
-
-
-def test_close_parts_show_their_object_alone_where_it_is_larger():
-    everywhere = torch.ones(64, 96, dtype=torch.uint8)
-    told = shown(replace(POINTED, close=1.0), everywhere)
-    assert all(bool((picture[0, 0] == 1).all()) for picture, _ in told.seen)
-
-
-def test_points_are_where_they_are_in_the_frame():
-    for (rows, columns), prompt in prompted(replace(POINTED, distances=(2.0, 2.0), boxed=0.3), 60):
-        assert all(FIELD[int(y), int(x)] for x, y in prompt.on)
-        assert all(rows.start <= y < rows.stop and not FIELD[int(y), int(x)] for x, y in prompt.beside)
-        assert columns.start > 0
-
-
-def test_points_beside_the_object_may_be_told_with_the_box_alone():
-    drawn = prompted(replace(POINTED, boxed=1.0, beside=0.5))
-    assert all(prompt.box == AROUND for _, prompt in drawn)
-    assert np.mean([not prompt.on for _, prompt in drawn]) == pytest.approx(0.5, abs=0.1)
-    around = [place for place, _ in prompted(replace(POINTED, boxed=1.0, close=1.0), 60)]
-    assert all(rows.stop - rows.start < 100 for rows, _ in around)  # what is around the box, and not around a point
-    without = prompted(replace(POINTED, boxed=0.0, beside=1.0))
-    assert all(prompt.box is None and prompt.on for _, prompt in without)
 
 
 def test_a_box_keeps_its_sides_in_order_however_they_move():
