@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from rvos_cli.continuity import Cells
-from rvos_cli.motion import FEWEST, Motion, MotionRules
+from rvos_cli.motion import FEWEST, Motion, MotionRules, positions, scenery
 
 SHORT, LONG, DEPTH = 24, 40, 32
 
@@ -31,6 +31,16 @@ def panned(by: int) -> tuple[Tensor, Tensor]:
 
 
 THING = box(slice(8, 16), slice(16, 24))
+
+
+def test_cells_and_what_is_near_them_are_no_scenery():
+    cells = np.zeros((2 * SHORT, 2 * LONG), np.bool_)
+    cells[21, 31] = True  # a quarter of a place
+    assert np.argwhere(positions(cells)).tolist() == [[10, 15]]
+    other = np.zeros_like(cells)
+    other[0, 0] = True
+    away = scenery([cells, other])
+    assert np.array_equal(~away, box(slice(8, 13), slice(13, 18)) | box(slice(0, 3), slice(0, 3)))
 
 
 def asked(keys: Tensor, other: Tensor, thing: Cells = THING, scenery: Cells | None = None) -> float | None:
