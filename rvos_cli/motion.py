@@ -36,7 +36,7 @@ class MotionRules:
         rounds: how often the field is fitted, each time with less weight on what differs from it,
         loose: at first what differs by so much,
         tight: at last by so much.
-        seen: the least share of a thing's places that were in the picture, as far as the camera's motion tells, 0..1.
+        seen: the least share of a thing's places that are in the other frame by the camera's motion, 0..1.
     """
 
     places: int = 256
@@ -74,15 +74,15 @@ class Motion:
 
         Returns:
             The median over the thing's places, in short sides of the frame. What the scenery itself differs from its
-            field is taken off. None where the scenery does not tell, or most of the thing was outside the picture.
+            field is taken off. None where the scenery does not tell, or most of the thing is outside the other frame.
         """
         places, size = self._some(thing), np.array(thing.shape) / min(thing.shape)
         if not len(places) or self._camera is None:
             return None
         field, usual = self._camera
         carried, off = self._against(field, places, self._moved(places))
-        was = places / min(thing.shape) + carried
-        seen = np.all((was > -TINY) & (was < size), axis=1)
+        there = places / min(thing.shape) + carried
+        seen = np.all((there > -TINY) & (there < size), axis=1)
         return float(np.median(off[seen]) - usual) if seen.mean() >= self.rules.seen else None
 
     @cached_property
@@ -105,7 +105,7 @@ class Motion:
     def _against(
         self, field: NDArray[np.float64], places: NDArray[np.int64], moved: NDArray[np.float64]
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Return by how much (N, 2) a field has *places* elsewhere before, and how far from there (N,) they were."""
+        """Return by how much (N, 2) a field has *places* elsewhere, and how far from there (N,) they are found."""
         across, down = _terms(places, self.scenery.shape)
         carried = np.stack([down @ field, across @ field], axis=1)
         return carried, np.linalg.norm(carried - moved, axis=1)
@@ -137,8 +137,8 @@ def _displacements(keys: Tensor, other: Tensor, places: NDArray[np.int64], rules
     both = _inside(row, height) & _inside(column, width)  # at the edge, a neighbour without another opposite pulls
     weights = rules.sharpness * alike.gather(1, row.clamp(0, height - 1) * width + column.clamp(0, width - 1))
     weights = weights.masked_fill(~(both & both.flip(1)), -math.inf).softmax(dim=1)
-    was = torch.stack([(weights * row).sum(dim=1), (weights * column).sum(dim=1)], dim=1)
-    return ((was - asked) / min(height, width)).double().cpu().numpy()
+    found = torch.stack([(weights * row).sum(dim=1), (weights * column).sum(dim=1)], dim=1)
+    return ((found - asked) / min(height, width)).double().cpu().numpy()
 
 
 def _inside(places: Tensor, size: int) -> Tensor:
