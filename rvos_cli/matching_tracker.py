@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rvos_cli.cells import cells_above
+from rvos_cli.cells import NOWHERE, cells_above
 from rvos_cli.config import MAX_OBJECT_ID
 from rvos_cli.continuity import Cells
 from rvos_cli.discovery import DiscoveryRules, new_objects, seen_twice
@@ -25,6 +25,7 @@ from rvos_cli.model import RecurrentState, References
 from rvos_cli.model.rvos import StepOutput
 from rvos_cli.motion import MotionRules
 from rvos_cli.newcomers import Newcomers
+from rvos_cli.occluders import Occluders
 from rvos_cli.picture_area import PictureArea
 from rvos_cli.presence import Absence, Appearance
 from rvos_cli.reframing import Reframing
@@ -61,6 +62,7 @@ class MatchingTracker(Tracker):
         self._from_before: frozenset[int] = frozenset()  # of another shot, and not given in this one
         self._found_before: list[Cells] = []  # by the last frame's search, whether it counted or not
         self._newcomers = Newcomers()
+        self._occluders = Occluders(self.model.matching.temperature)
         self._area: PictureArea | None = None  # which part of the last frame was looked at
 
     def look_at(self, area: PictureArea) -> None:
@@ -88,6 +90,7 @@ class MatchingTracker(Tracker):
         absence, sizes = self._absence_in_whole(), self._sizes_in(None)
         other._absence = absence.behind_cut(self.ids, self.memory.later, sizes)
         other.camera, other._area = None, None
+        other._occluders = self._occluders.anew()
         other.state, other.masks = None, None if self.masks is None else torch.zeros_like(self.masks)
         return other
 
@@ -111,7 +114,7 @@ class MatchingTracker(Tracker):
     def pause(self) -> None:
         """See ``Tracker.pause``; where things were in its last frames says nothing when it goes on."""
         super().pause()
-        self._newcomers, self._found_before = Newcomers(), []
+        self._newcomers, self._found_before, self._occluders = Newcomers(), [], self._occluders.anew()
 
     def miss(self, other: MatchingTracker) -> None:
         """Miss whom *other* misses: nobody knows where they are."""
@@ -153,7 +156,10 @@ class MatchingTracker(Tracker):
         self._admit(len(finds.logits))
         if followed is not seen.logits or len(finds.logits):
             seen = self._seen(torch.cat([followed, finds.logits]), self.ids, frame)
-        self._remember(seen, out, finds, mask, sure, whole=whole)
+        hidden = self._hidden() if mask is None else []
+        if hidden:
+            seen, out = self._without(hidden, seen, frame), replace(out, state=out.state.without(hidden))
+        self._remember(seen, out, finds, mask, sure, whole=whole, keep=bool(hidden))
         return seen
 
     def _go_by(self, mask: Labels, frame: EncodedFrame, *, whole: bool) -> frozenset[int]:
@@ -224,8 +230,30 @@ class MatchingTracker(Tracker):
         state = RecurrentState(finds.state.slots + fresh.state.select(slots).slots)
         return Finds(torch.cat([finds.logits, torch.stack(planes)]), state)
 
+    def _hidden(self) -> list[int]:
+        """Return the slots of those in whose place something else is followed, and miss them."""
+        slots = [slot for slot, identity in enumerate(self.ids) if identity in self._occluders.instead()]
+        self.memory.doubt(slots, gone=True)
+        for slot in slots:
+            self._whereabouts.forget(self.ids[slot])
+        return slots
+
+    def _without(self, slots: Sequence[int], seen: Seen, frame: EncodedFrame) -> Seen:
+        """Return the same with nothing of some slots."""
+        logits = seen.logits.clone()
+        logits[slots] = logits[slots].clamp(max=NOWHERE)
+        return self._seen(logits, self.ids, frame)
+
     def _remember(
-        self, seen: Seen, out: StepOutput, finds: Finds, mask: Labels | None, sure: Collection[int], *, whole: bool
+        self,
+        seen: Seen,
+        out: StepOutput,
+        finds: Finds,
+        mask: Labels | None,
+        sure: Collection[int],
+        *,
+        whole: bool,
+        keep: bool,
     ) -> None:
         """Keep what the next frames need; the last of ``ids`` are those of *finds*."""
         known = len(self.ids) - len(finds.logits)
@@ -234,15 +262,18 @@ class MatchingTracker(Tracker):
         self._whereabouts.note(self.ids, seen.cells)
         self.state = RecurrentState(out.state.select(range(known)).slots + finds.state.slots)
         self.masks = seen.masks[None]
-        if out.keys is not None and self.ids:
+        keys = None if out.keys is None else out.keys.clone()  # whose memory another frame may be given
+        if keys is not None and self.ids:
             changed = mask is not None or len(finds.logits) > 0
             slots = [slot for slot, identity in enumerate(self.ids) if identity in sure]
-            self.memory.add(seen.references(out.keys), self.index, changed=changed, sure=slots)
+            self.memory.add(seen.references(keys), self.index, changed=changed, sure=slots, keep=keep)
+            if self.memory.later is not None:
+                self._occluders.note(self.ids, seen.cells, keys, self.memory.later, changed=changed)
             if self.coming is not self._expected:
                 self._expect(self.coming, (out.logits.shape[-2], out.logits.shape[-1]))
             self._miss_lost()
-        if self.discover and self.index > 0:
-            self._newcomers.note(out.keys)
+        if keys is not None and self.discover and self.index > 0:
+            self._newcomers.note(keys)
 
     def _miss_lost(self) -> None:
         """Miss whoever is out of sight."""

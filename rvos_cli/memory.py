@@ -124,7 +124,9 @@ class Memory:
         to_come = place >= len(self._sure)
         return share if gone or to_come or one in self._sure[place] else math.exp(-self.rules.doubt)
 
-    def add(self, newest: References, index: int, *, changed: bool, sure: Collection[int] = ()) -> None:
+    def add(
+        self, newest: References, index: int, *, changed: bool, sure: Collection[int] = (), keep: bool = False
+    ) -> None:
         """Remember this frame.
 
         Args:
@@ -132,6 +134,7 @@ class Memory:
             index: its number in the video.
             changed: whether a mask was given or an object found in it.
             sure: the objects of which its mask is not to be doubted.
+            keep: whether it is one of the others that are kept, in any case.
         """
         self.last, rules = newest, self.rules
         if self.later is None or changed:
@@ -139,7 +142,7 @@ class Memory:
             trusted = replace(trusted, sharpness=rules.sharpness, favour=rules.favour)
             recent = [] if self.later is None else [self.later.frames(self.later.trusted)]
             self.next = self.later = replace(sum(recent, trusted), trusted=len(trusted))
-        elif index % rules.every == 0:
+        elif keep or index % rules.every == 0:
             count = self.later.trusted
             some = self.later.frames(count) + newest
             self.later = self.later.frames(0, count) + some.frames(-rules.recent)

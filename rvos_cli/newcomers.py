@@ -56,10 +56,9 @@ class Newcomers:
         """Whether there is an earlier frame to tell motion by."""
         return len(self._earlier) == self.rules.since
 
-    def note(self, keys: Tensor | None) -> None:
-        """Remember the keys (1, D, h/8, w/8) of a frame that has been dealt with."""
-        if keys is not None:
-            self._earlier.append(keys[0].clone())  # whose memory another frame may be given
+    def note(self, keys: Tensor) -> None:
+        """Remember the keys (1, D, h/8, w/8) of a frame that has been dealt with, in memory of their own."""
+        self._earlier.append(keys[0])
 
     def among(
         self,

@@ -55,13 +55,14 @@ ALLOWED = {
     "newcomers": {"cells", "discovery", "motion"},
     "standing": {"continuity", "motion"},
     "presence": {"cells", "model"},
+    "occluders": {"continuity", "model", "motion", "presence"},
     "sight": {"cells", "continuity", "graphs", "model", "postprocess"},
     "whereabouts": {"cells", "continuity", "reframing", "sight"},
     "trackers": {"camera", "config", "model", "preprocess", "sight", "views"},
     "matching_tracker": {
         *("config", "model", "trackers"),
         *("cells", "continuity", "discovery", "foresight", "memory", "motion", "newcomers", "presence", "sight"),
-        *("picture_area", "reframing", "standing", "whereabouts"),
+        *("occluders", "picture_area", "reframing", "standing", "whereabouts"),
     },
     "opening": set(),
     "picture_area": set(),
@@ -137,7 +138,7 @@ UNKNOWN = {
         for part in (
             *("model", "preprocess", "postprocess", "session", "trackers", "matching_tracker", "following"),
             *("cells", "discovery", "foresight", "memory", "presence", "sight", "whereabouts"),
-            *("ahead", "graphs", "motion", "newcomers", "opening", "outliner", "standing", "threads"),
+            *("ahead", "graphs", "motion", "newcomers", "occluders", "opening", "outliner", "standing", "threads"),
         )
     },
     **{

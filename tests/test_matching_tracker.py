@@ -198,6 +198,60 @@ def test_who_went_out_of_sight_comes_back_where_something_like_it_is(finder):
     assert session.step(shown).any()
 
 
+@pytest.fixture
+def hidden_in(monkeypatch):
+    """Have something else in the place of object 1 in some frames of a session."""
+
+    def begin(session: Session, *frames: int) -> None:
+        tracker = session._tracker
+        monkeypatch.setattr(
+            tracker._occluders, "instead", lambda: frozenset({1} if tracker.index - 1 in frames else ())
+        )
+
+    return begin
+
+
+def test_in_whose_place_something_else_is_followed_is_out_of_sight(finder, hidden_in):
+    here, other, there = (32, 0), (32, 64), (32, 128)
+    session = finder({**{k: [here, other] for k in range(7)}, 7: [there, other]}, discover=False)
+    tracker = session._tracker
+    tracker._absence.rules = PresenceRules(alike=((0.3, 0.1),))
+    hidden_in(session, 5)
+    shown, covered = picture((*here, RED), (*other, RED)), picture()
+    session.step(shown, square(*here, 1) + square(*other, 2))
+    for _ in range(5):
+        assert set(np.unique(session.step(shown))) == {0, 1, 2}
+    assert tracker.memory.later.shares_of(0) == (1, 1)  # the frame that was given, and the sixth
+    assert set(np.unique(session.step(covered))) == {0, 2}
+    assert tracker.state.slot(0) is None and tracker.state.slot(1) is not None
+    assert tracker.memory.later.shares_of(0) == (1, 0, 1) and tracker.memory.later.shares_of(1) == (1, 1, 1)
+    assert (tracker.memory.later.masks[0, 0, -1] < 0.01).all()  # this one says that it is not in there
+    assert tracker._absence.ids == {1}
+    tracker._absence.rules = PresenceRules(alike=((0.3, 999.0),))
+    assert (session.step(picture((*there, RED)))[36:60, 132:156] == 1).all()  # it may come back anywhere
+
+
+def test_who_is_given_in_a_frame_is_in_there(finder, hidden_in):
+    here = (32, 16)
+    session = finder({k: [here] for k in range(3)}, discover=False)
+    hidden_in(session, 0, 1)
+    session.step(picture(), square(*here, 1))
+    session.step(picture(), square(*here, 1))
+    assert session._tracker.state.slot(0) is not None
+    assert not session.step(picture()).any()
+
+
+def test_how_the_last_frames_looked_says_nothing_elsewhere(finder):
+    session = finder({0: [(32, 16)]}, discover=False)
+    session.step(picture(), square(32, 16, 1))
+    tracker = session._tracker
+    before = tracker._occluders
+    assert tracker.behind_cut()._occluders is not before is not tracker.turned()._occluders
+    assert tracker._occluders is before
+    tracker.pause()
+    assert tracker._occluders is not before
+
+
 def test_nobody_waits_for_those_who_gave_up_their_slots(finder):
     patience = DiscoveryRules().patience
     session = finder({0: [(32, 16)], **{k: [NOWHERE] for k in range(1, patience + 2)}}, max_objects=1)

@@ -44,9 +44,7 @@ def planes_of(logits: Tensor, followed: Tensor | None = None, *, most: int = 9) 
     watch, followed = Newcomers(), looks() if followed is None else followed
     assert not watch.ready
     for frame in range(4):
-        keys = keys_of(frame)
-        watch.note(keys)
-        keys.zero_()  # the network may use the memory again
+        watch.note(keys_of(frame))
     assert watch.ready
     followed = followed.reshape(-1, HEIGHT, WIDTH)
     return watch.among(logits, keys_of(4), followed, DiscoveryRules(), 0.0, most=most)

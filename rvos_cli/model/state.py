@@ -5,7 +5,7 @@ For every slot the hidden states of its four ConvLSTMs; the cells are not carrie
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -27,6 +27,10 @@ class RecurrentState:
     def select(self, indices: Sequence[int]) -> RecurrentState:
         """Return the state of some slots, in the order given."""
         return RecurrentState(tuple(self.slot(index) for index in indices))
+
+    def without(self, indices: Collection[int]) -> RecurrentState:
+        """Return the same where some slots start anew."""
+        return RecurrentState(tuple(None if index in indices else one for index, one in enumerate(self.slots)))
 
     def map(self, change: Callable[[Tensor], Tensor]) -> RecurrentState:
         """Return what *change* makes of each hidden state."""
