@@ -156,7 +156,7 @@ class MatchingTracker(Tracker):
         self._admit(len(finds.logits))
         if followed is not seen.logits or len(finds.logits):
             seen = self._seen(torch.cat([followed, finds.logits]), self.ids, frame)
-        hidden = self._hidden() if mask is None else []
+        hidden = self._hidden(self.ids if mask is not None and whole else _ids_in(mask))
         if hidden:
             seen, out = self._without(hidden, seen, frame), replace(out, state=out.state.without(hidden))
         self._remember(seen, out, finds, mask, sure, whole=whole, keep=bool(hidden))
@@ -168,7 +168,7 @@ class MatchingTracker(Tracker):
         Returns:
             Of whom it is not to be doubted: those that it corrects.
         """
-        given = frozenset(np.unique(mask[mask > 0]).tolist())
+        given = _ids_in(mask)
         gone = frozenset(self.ids) - given if whole else frozenset[int]()
         corrected = (given & frozenset(self.ids)) - self._from_before
         if self._expected is not None:
@@ -230,10 +230,13 @@ class MatchingTracker(Tracker):
         state = RecurrentState(finds.state.slots + fresh.state.select(slots).slots)
         return Finds(torch.cat([finds.logits, torch.stack(planes)]), state)
 
-    def _hidden(self) -> list[int]:
-        """Return the slots of those in whose place something else is followed, and miss them."""
-        slots = [slot for slot, identity in enumerate(self.ids) if identity in self._occluders.instead()]
-        self.memory.doubt(slots, gone=True)
+    def _hidden(self, given: Collection[int]) -> list[int]:
+        """Return the slots of those in whose place something else is followed, and miss them; not of those *given*."""
+        hidden = self._occluders.instead().difference(given)
+        slots = [slot for slot, identity in enumerate(self.ids) if identity in hidden]
+        if slots:
+            self.memory.doubt(slots, gone=True)
+            self._absence.begin(hidden, self.ids, self.memory.later, self._sizes_in(self._area))
         for slot in slots:
             self._whereabouts.forget(self.ids[slot])
         return slots
@@ -267,8 +270,7 @@ class MatchingTracker(Tracker):
             changed = mask is not None or len(finds.logits) > 0
             slots = [slot for slot, identity in enumerate(self.ids) if identity in sure]
             self.memory.add(seen.references(keys), self.index, changed=changed, sure=slots, keep=keep)
-            if self.memory.later is not None:
-                self._occluders.note(self.ids, seen.cells, keys, self.memory.later, changed=changed)
+            self._occluders.note(self.ids, seen.cells, keys, sure={*_ids_in(mask), *self.ids[known:]})
             if self.coming is not self._expected:
                 self._expect(self.coming, (out.logits.shape[-2], out.logits.shape[-1]))
             self._miss_lost()
@@ -289,6 +291,7 @@ class MatchingTracker(Tracker):
         far = self.memory.far
         if far is None or self.view is None:
             return {}
+        far = far.widen(len(self.ids))  # some may have been named just now
         growth = 1.0 if area is None else Reframing(self.view.area, area).growth
         sizes = {identity: growth * Appearance.of(far, slot).size for slot, identity in enumerate(self.ids)}
         return {identity: size for identity, size in sizes.items() if size > 0}
@@ -431,6 +434,11 @@ class MatchingTracker(Tracker):
         self.state = self.state.select(rest) if self.state is not None else None
         self.memory.select(rest)
         self._absence = self._absence.among(self.ids)
+
+
+def _ids_in(mask: Labels | None) -> frozenset[int]:
+    """Return the objects that a mask names; none if there is no mask."""
+    return frozenset() if mask is None else frozenset(np.unique(mask[mask > 0]).tolist())
 
 
 @lru_cache(maxsize=64)

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from typing import TypeAlias
 
 import numpy as np
 import torch
@@ -18,9 +20,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from rvos_cli.continuity import Cells
-from rvos_cli.model import References
 from rvos_cli.motion import positions
-from rvos_cli.presence import Appearance
+
+Looks: TypeAlias = tuple[
+    Tensor, Tensor
+]  # keys (K, D) and (M, D) of an object where it was given or found, first and last
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,9 +34,11 @@ class OccluderRules:
     Args:
         places: so many of a mask's places are looked at, evenly thinned out,
         share: and of these, those most like the object: at its rim an object looks like what is around it.
-        unlike: they are farther than this from what the object looks like where it was given or found, on average,
+        unlike: they are farther than this from what the object looks like, on average,
         nearer: and by more than this nearer to what nobody was in
         since: so many frames before.
+        sure: those that are no farther than this tell how it looks from then on as well: where the picture is blurred,
+            shaken or dazzled bit by bit, all in it comes to look like something else.
     """
 
     places: int = 128
@@ -40,6 +46,7 @@ class OccluderRules:
     unlike: float = 8.0
     nearer: float = 3.0
     since: int = 4
+    sure: float = 4.0
 
 
 @dataclass(frozen=True)
@@ -55,15 +62,16 @@ class _Frame:
 
     def some_of(self, identity: int, most: int) -> Tensor:
         """Return the keys (K, D) of an object's places, evenly thinned out to so many at *most*."""
-        places = np.flatnonzero(self.where[identity])
-        return self._at(places[:: -(-len(places) // most)])
+        return self.at(_thinned(self.where[identity], most))
 
+    @cached_property
     def of_nobody(self) -> Tensor:
-        """Return the keys (Q, D) of the places in which no object was followed."""
-        return self._at(np.flatnonzero(~np.logical_or.reduce(list(self.where.values()))))
+        """The keys (Q, D) of the places in which no object was followed."""
+        return self.at(np.flatnonzero(~np.logical_or.reduce(list(self.where.values()))))
 
-    def _at(self, places: NDArray[np.int64]) -> Tensor:
-        return self.keys[:, torch.from_numpy(places).to(self.keys.device)].T.float()
+    def at(self, places: NDArray[np.int64]) -> Tensor:
+        """Return the keys (K, D) of *places* (K,)."""
+        return self.keys[:, torch.from_numpy(places).to(self.keys.device, non_blocking=True)].T.float()
 
 
 class Occluders:
@@ -71,68 +79,93 @@ class Occluders:
 
     rules = OccluderRules()
 
-    def __init__(self, temperature: float) -> None:
-        """Know of no frame; *temperature* makes logits of matching of the keys' cosines."""
+    def __init__(self, temperature: float, looks: Mapping[int, Looks] | None = None) -> None:
+        """Know of no frame.
+
+        Args:
+            temperature: makes logits of matching of the keys' cosines.
+            looks: what objects look like, as far as that is known.
+        """
         self._temperature = temperature
+        self._looks, self._lately = dict(looks or {}), dict[int, Tensor]()
         self._frames: deque[_Frame] = deque(maxlen=self.rules.since)
-        self._looks: dict[int, Appearance] = {}
         self._asked: tuple[int, ...] = ()
         self._answers: Tensor | None = None
 
     def anew(self) -> Occluders:
-        """Return another one that knows of no frame."""
-        return Occluders(self._temperature)
+        """Return another one that knows what the objects look like, and of no frame."""
+        return Occluders(self._temperature, self._looks)
 
     def instead(self) -> frozenset[int]:
         """Return the objects in whose place something else was followed in the last frame."""
         answers = [] if self._answers is None else self._answers.tolist()
         return frozenset(one for one, nearer in zip(self._asked, answers, strict=True) if nearer > self.rules.nearer)
 
-    def note(
-        self, ids: Sequence[int], places: Sequence[Cells], keys: Tensor, references: References, *, changed: bool
-    ) -> None:
+    def note(self, ids: Sequence[int], places: Sequence[Cells], keys: Tensor, *, sure: Collection[int]) -> None:
         """Look at a frame that has been dealt with, and remember it.
 
         Args:
             ids: of the objects, slot by slot.
             places: where they are, (h/4, w/4) each.
             keys: (1, D, h/8, w/8), of the frame, in memory of their own.
-            references: what they look like, in the frames that are trusted.
-            changed: whether that is to be asked again, since something was given or found.
+            sure: those that were given or found in it: so they look.
         """
-        self._looks = {} if changed else self._looks
         frame = _Frame(
             keys[0].flatten(1), {one: positions(each).ravel() for one, each in zip(ids, places, strict=True)}
         )
         answers = {}
         if len(self._frames) == self.rules.since:
             before = self._frames[0]
-            both = [(slot, one) for slot, one in enumerate(ids) if frame.shows(one) and before.shows(one)]
-            looks = {one: self._look(one, slot, references) for slot, one in both}
             answers = {
-                one: self._nearer(frame.some_of(one, self.rules.places), look, before)
-                for one, look in looks.items()
-                if len(look.keys)
+                one: self._nearer(frame, one, before)
+                for one in ids
+                if one in self._looks and frame.shows(one) and before.shows(one)
             }
         self._asked = tuple(answers)
         # Read in the next frame: by then a GPU has answered, which nobody has waited for.
         self._answers = torch.stack(list(answers.values())).to("cpu", non_blocking=keys.is_cuda) if answers else None
         self._frames.append(frame)
+        for one, each in zip(ids, places, strict=True):
+            if one in sure and each.any():
+                self._know(one, frame.at(_thinned(_inner(each), self.rules.places)))
 
-    def _nearer(self, places: Tensor, look: Appearance, before: _Frame) -> Tensor:
-        """Return how much nearer places with keys (K, D) are to what was around an object; 0 if they are like it."""
-        own = _likeness(places, look.keys)
+    def _know(self, identity: int, look: Tensor) -> None:
+        """Know an object by how it looked at first, and by how it does now."""
+        first, _ = self._looks.get(identity, (look, look))
+        self._looks[identity] = first, look
+        self._lately.pop(identity, None)
+
+    def _nearer(self, frame: _Frame, identity: int, before: _Frame) -> Tensor:
+        """Return how much nearer an object's places are to what was around it than to it, (); 0 if they are like it."""
+        first, newest = self._looks[identity]
+        lately, places = self._lately.get(identity, newest), frame.some_of(identity, self.rules.places)
+        own = _likeness(places, torch.cat([first, newest, lately]))
         likest = own.topk(math.ceil(self.rules.share * len(own))).indices
-        unlike = self._temperature * (1 - own[likest].mean()) > self.rules.unlike
-        if unlike.is_cpu and not unlike:  # nearly always; a GPU would have to be waited for
+        places, own = places[likest], self._temperature * (1 - own[likest])
+        sure = self._some(own) <= self.rules.sure
+        self._lately[identity] = torch.where(sure[:, None], self._some(places), self._some(lately))
+        far = own.mean()
+        if far.is_cpu and far <= self.rules.unlike:  # nearly always; a GPU would have to be waited for
             return torch.zeros(())
-        around = _likeness(places[likest], before.of_nobody())
-        return unlike * self._temperature * (around - own[likest]).mean()
+        around = self._temperature * (1 - _likeness(places, before.of_nobody).mean())
+        return (far > self.rules.unlike) * (far - around)
 
-    def _look(self, identity: int, slot: int, references: References) -> Appearance:
-        if identity not in self._looks:
-            self._looks[identity] = Appearance.of(references.frames(0, references.trusted), slot)
-        return self._looks[identity]
+    def _some(self, rows: Tensor) -> Tensor:
+        """Return as many rows in any case: some several times, or the first ones."""
+        numbers = torch.arange(math.ceil(self.rules.share * self.rules.places), device=rows.device)
+        return rows[numbers % len(rows)]
+
+
+def _thinned(inside: Cells, most: int) -> NDArray[np.int64]:
+    """Return which of the places (P,) are inside, evenly thinned out to so many at *most*."""
+    places = np.flatnonzero(inside)
+    return places[:: -(-len(places) // most)]
+
+
+def _inner(cells: Cells) -> Cells:
+    """Return the places (P,) of which all is in *cells* (h/4, w/4); where there are none, those of which some is."""
+    inner = ~positions(~cells)
+    return (inner if inner.any() else positions(cells)).ravel()
 
 
 def _likeness(places: Tensor, others: Tensor) -> Tensor:

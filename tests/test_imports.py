@@ -55,7 +55,7 @@ ALLOWED = {
     "newcomers": {"cells", "discovery", "motion"},
     "standing": {"continuity", "motion"},
     "presence": {"cells", "model"},
-    "occluders": {"continuity", "model", "motion", "presence"},
+    "occluders": {"continuity", "motion"},
     "sight": {"cells", "continuity", "graphs", "model", "postprocess"},
     "whereabouts": {"cells", "continuity", "reframing", "sight"},
     "trackers": {"camera", "config", "model", "preprocess", "sight", "views"},

@@ -231,14 +231,39 @@ def test_in_whose_place_something_else_is_followed_is_out_of_sight(finder, hidde
     assert (session.step(picture((*there, RED)))[36:60, 132:156] == 1).all()  # it may come back anywhere
 
 
+def test_the_frame_that_does_not_show_it_says_nothing_of_its_size(finder, hidden_in):
+    session = finder({k: [(32, 16)] for k in range(3)}, max_objects=1)
+    hidden_in(session, 1)
+    session.step(picture())
+    session.step(picture())
+    size = Appearance.of(session._tracker.memory.later, 0).size
+    session.step(picture())
+    assert session._tracker._absence._missing[1].size == size > 0
+
+
 def test_who_is_given_in_a_frame_is_in_there(finder, hidden_in):
+    here, other = (32, 16), (32, 112)
+    for named, seen in (((), {0, 2}), ((2,), {0, 2}), ((1,), {0, 1, 2}), ((1, 2), {0, 1, 2})):
+        session = finder({k: [here, other] for k in range(3)}, discover=False)
+        hidden_in(session, 1)
+        both = square(*here, 1) + square(*other, 2)
+        session.step(picture(), both, whole=True)
+        session.step(picture(), whole=True)  # of masks that say all of their frames, this one has none
+        mask = np.where(np.isin(both, named), both, 0).astype(np.uint8) if named else None
+        assert set(np.unique(session.step(picture(), mask))) == seen
+        assert (session._tracker.state.slot(0) is None) is (1 not in named)
+        assert (session._tracker._absence.ids == {1}) is (1 not in named)
+
+
+def test_a_whole_mask_says_who_is_there(finder, hidden_in):
     here = (32, 16)
     session = finder({k: [here] for k in range(3)}, discover=False)
-    hidden_in(session, 0, 1)
-    session.step(picture(), square(*here, 1))
-    session.step(picture(), square(*here, 1))
-    assert session._tracker.state.slot(0) is not None
-    assert not session.step(picture()).any()
+    hidden_in(session, 1)
+    session.step(picture(), square(*here, 1), whole=True)
+    session.step(picture(), whole=True)
+    before = session._tracker.memory.later
+    session.step(picture(), np.zeros_like(square(*here, 1)), whole=True)
+    assert len(session._tracker.memory.later) == len(before) + 1 and session._tracker.state.slot(0) is not None
 
 
 def test_how_the_last_frames_looked_says_nothing_elsewhere(finder):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -14,7 +15,7 @@ from rvos_cli.continuity import Cells
 from rvos_cli.memory import Memory
 from rvos_cli.model import References
 from rvos_cli.model.state import RecurrentState
-from rvos_cli.occluders import Occluders
+from rvos_cli.occluders import Looks, Occluders
 from rvos_cli.session import Session
 
 OBJECT, WALL, SCENERY, NEW = range(4)  # axes that keys of such places lie on
@@ -36,10 +37,9 @@ def cells(count: int, *columns: int) -> Cells:
     return inside
 
 
-def looks(*objects: int) -> References:
-    """Return a first frame in which each of these axes is an object."""
-    masks = torch.stack([keys(*range(4))[0, look] for look in objects])[None]
-    return References.of(keys(*range(4)), masks)
+def looking(*objects: int) -> dict[int, Looks]:
+    """Return what objects 7, 8, ... look like: one of these axes each."""
+    return {identity: (torch.eye(4)[[look]],) * 2 for identity, look in enumerate(objects, start=7)}
 
 
 BEFORE = keys(OBJECT, OBJECT, WALL, WALL, SCENERY, SCENERY)
@@ -47,16 +47,19 @@ BEFORE = keys(OBJECT, OBJECT, WALL, WALL, SCENERY, SCENERY)
 
 def followed(now: torch.Tensor, *columns: int, before: Mapping[int, Sequence[int]] | None = None) -> Occluders:
     """Return what knows a frame in which object 7 alone is followed, in these columns; *before*, all were in those."""
-    occluders, before = Occluders(SHARP), before or {7: (0, 1)}
-    references = looks(*(OBJECT for _ in before))
+    occluders, before = Occluders(SHARP, looking(OBJECT, OBJECT)), before or {7: (0, 1)}
     for _ in range(RULES.since):
-        occluders.note(
-            tuple(before), [cells(6, *where) for where in before.values()], BEFORE, references, changed=False
-        )
+        occluders.note(tuple(before), [cells(6, *where) for where in before.values()], BEFORE, sure=())
         assert not occluders.instead()
     where = {**dict.fromkeys(before, ()), 7: columns}
-    occluders.note(tuple(where), [cells(6, *one) for one in where.values()], now, references, changed=False)
+    occluders.note(tuple(where), [cells(6, *one) for one in where.values()], now, sure=())
     return occluders
+
+
+def shown(occluders: Occluders, frame: torch.Tensor, *columns: int, sure: Sequence[int] = (), times: int = 1) -> None:
+    """Let object 7 be followed in these columns of a frame."""
+    for _ in range(times):
+        occluders.note((7,), [cells(frame.shape[-1], *columns)], frame, sure=sure)
 
 
 HIDDEN = keys(WALL, WALL, SCENERY, SCENERY, SCENERY, SCENERY)
@@ -65,7 +68,7 @@ HIDDEN = keys(WALL, WALL, SCENERY, SCENERY, SCENERY, SCENERY)
 def test_what_was_beside_an_object_before_is_followed_in_its_place():
     occluders = followed(HIDDEN, 0, 1)
     assert occluders.instead() == {7}
-    occluders.note((7,), [cells(6)], HIDDEN, looks(OBJECT), changed=False)
+    shown(occluders, HIDDEN)
     assert not occluders.instead()  # nobody is followed any more
 
 
@@ -77,17 +80,16 @@ def test_an_object_that_is_seen_in_part_is_still_followed():
     half = keys(OBJECT, WALL, WALL, SCENERY, SCENERY, SCENERY)
     assert not followed(half, 0, 1).instead()  # at the rim of a mask there always is something else
     assert not followed(half, 0, 1, 2).instead()
-    assert followed(half, 0, 1, 2, 3, 4).instead() == {7}
+    assert followed(keys(OBJECT, WALL, WALL, WALL, WALL, SCENERY), 0, 1, 2, 3, 4).instead() == {7}
 
 
 def test_what_looks_like_the_object_is_taken_for_it():
     for far, alike in ((0.98, True), (1.02, False)):
         cosine = 1 - far * RULES.unlike / SHARP
         wall = [cosine, (1 - cosine**2) ** 0.5, 0.0, 0.0]
-        occluders = Occluders(SHARP)
-        for _ in range(RULES.since):
-            occluders.note((7,), [cells(4, 0)], keys(OBJECT, wall, wall, SCENERY), looks(OBJECT), changed=False)
-        occluders.note((7,), [cells(4, 0)], keys(wall, wall, SCENERY, SCENERY), looks(OBJECT), changed=False)
+        occluders = Occluders(SHARP, looking(OBJECT))
+        shown(occluders, keys(OBJECT, wall, wall, SCENERY), 0, times=RULES.since)
+        shown(occluders, keys(wall, wall, SCENERY, SCENERY), 0)
         assert (occluders.instead() == set()) is alike
 
 
@@ -98,57 +100,89 @@ def test_what_is_hardly_more_like_what_was_around_is_the_object():
         assert followed(keys(another, another, WALL, WALL, SCENERY, SCENERY), 0, 1).instead() == seen
 
 
+def test_an_object_that_comes_to_look_otherwise_bit_by_bit_is_followed():
+    def between(angle: float) -> list[float]:
+        return [math.cos(angle), math.sin(angle), 0.0, 0.0]
+
+    slowly, fast = (math.acos(1 - far / SHARP) for far in (0.98 * RULES.sure, 1.02 * RULES.sure))
+    for step, seen in ((slowly, set()), (fast, {7})):
+        occluders = Occluders(SHARP, looking(OBJECT))
+        shown(occluders, BEFORE, 0, 1, times=RULES.since)
+        for number in range(1, 7):  # until it looks like the wall that is beside it
+            now = between(min(number * step, math.pi / 2))
+            shown(occluders, keys(now, now, WALL, WALL, SCENERY, SCENERY), 0, 1)
+        assert occluders.instead() == seen
+
+
+def test_where_objects_fill_the_picture_nobody_is_doubted():
+    everywhere = (2, 3, 4, 5)
+    assert not followed(HIDDEN, 0, 1, before={7: (0, 1), 8: everywhere}).instead()
+    assert not followed(HIDDEN, *range(6), before={7: (0, 1), 8: everywhere}).instead()
+
+
 def test_what_another_object_was_says_nothing():
-    assert not followed(HIDDEN, 0, 1, before={7: (0, 1), 9: (2, 3)}).instead()
-    assert followed(HIDDEN, 0, 1, before={7: (0, 1), 9: (4, 5)}).instead() == {7}
+    assert not followed(HIDDEN, 0, 1, before={7: (0, 1), 8: (2, 3)}).instead()
+    assert followed(HIDDEN, 0, 1, before={7: (0, 1), 8: (4, 5)}).instead() == {7}
 
 
 def test_of_whom_nothing_is_known_nobody_doubts():
-    occluders, nothing = Occluders(SHARP), References(keys(0, 1).unsqueeze(2), torch.zeros(1, 1, 1, 2, 2))
-    for columns in [(0, 1)] * RULES.since + [(2, 3)]:
-        occluders.note((7,), [cells(6, *columns)], BEFORE, nothing, changed=False)
+    occluders = Occluders(SHARP)
+    shown(occluders, BEFORE, 0, 1, times=RULES.since)
+    shown(occluders, HIDDEN, 0, 1)
     assert not occluders.instead()
 
 
 def test_who_was_not_seen_before_is_not_doubted():
     assert not followed(HIDDEN, 0, 1, before={7: ()}).instead()
-    assert not followed(HIDDEN, 0, 1, before={9: (2, 3)}).instead()
-    occluders = Occluders(SHARP)
+    assert not followed(HIDDEN, 0, 1, before={8: (2, 3)}).instead()
+    occluders = Occluders(SHARP, looking(OBJECT))
     for _ in range(RULES.since):
-        occluders.note((7,), [cells(6, 2)], BEFORE, looks(OBJECT), changed=False)
+        shown(occluders, BEFORE, 2)
         assert not occluders.instead()  # too few frames to tell
 
 
-def test_what_an_object_looks_like_is_asked_again_once_something_is_given():
-    occluders = followed(HIDDEN, 0, 1)
-    for again, seen in ((False, {7}), (True, set())):
-        occluders.note((7,), [cells(6, 0, 1)], HIDDEN, looks(WALL), changed=again)
+def test_objects_look_as_they_did_at_first_and_as_they_do_where_they_are_given_last():
+    for sure, seen in (((0,), {7}), ((1,), set()), ((0, 1), set()), ((1, 2), set()), ((0, 1, 2), {7})):
+        occluders = Occluders(SHARP)
+        for number, look in enumerate((OBJECT, WALL, NEW)):
+            shown(occluders, keys(look, look, SCENERY), 0, 1, sure=[7] if number in sure else [])
+        occluders = occluders.anew()
+        shown(occluders, keys(OBJECT, WALL, WALL, SCENERY), 0, times=RULES.since)
+        shown(occluders, keys(WALL, WALL, SCENERY, SCENERY), 0)
         assert occluders.instead() == seen
 
 
-def test_of_the_looks_only_trusted_frames_tell():
-    occluders, both = Occluders(SHARP), looks(OBJECT) + looks(WALL)
-    for columns in [(0, 1)] * RULES.since + [(2, 3)]:
-        occluders.note((7,), [cells(6, *columns)], BEFORE, both, changed=False)
+def test_an_object_looks_like_its_inner_places():
+    occluders, thin = Occluders(SHARP), cells(6)
+    inner = cells(6, 0)
+    inner[:, 2] = True  # of the second place one side
+    occluders.note((7,), [inner], keys(OBJECT, WALL, SCENERY, SCENERY, SCENERY, SCENERY), sure=[7])
+    shown(occluders, BEFORE, 0, times=RULES.since)
+    shown(occluders, HIDDEN, 0)
+    assert occluders.instead() == {7}
+    thin[0, 0] = True
+    occluders = Occluders(SHARP)
+    occluders.note((7,), [thin], BEFORE, sure=[7])  # nothing of it fills a place
+    shown(occluders, BEFORE, 0, times=RULES.since)
+    shown(occluders, HIDDEN, 0)
     assert occluders.instead() == {7}
 
 
-def test_of_a_large_object_some_places_are_asked(monkeypatch):
-    asked, plain = [], Occluders._nearer
-    monkeypatch.setattr(
-        Occluders, "_nearer", lambda self, places, *rest: asked.append(len(places)) or plain(self, places, *rest)
-    )
-    occluders, wide = Occluders(SHARP), keys(*[OBJECT] * 300, *[SCENERY] * 9)
-    for _ in range(RULES.since + 1):
-        occluders.note((7,), [cells(309, *range(300))], wide, looks(OBJECT), changed=False)
-    assert RULES.places / 2 < asked[0] <= RULES.places and not occluders.instead()
+def test_of_a_large_object_some_places_all_over_it_are_asked():
+    wide = keys(*[OBJECT] * 200, *[WALL] * 800, *[SCENERY] * 100)
+    occluders = Occluders(SHARP, looking(OBJECT))
+    shown(occluders, wide, *range(200), times=RULES.since)
+    shown(occluders, wide, *range(500))
+    assert not occluders.instead()  # two of five places are the object's
+    shown(occluders, wide, *range(1000))
+    assert occluders.instead() == {7}
 
 
 @pytest.mark.parametrize("kept", [False, True])
 def test_a_frame_may_be_kept_out_of_turn(kept):
-    memory = Memory()
+    memory, frame = Memory(), References(keys(OBJECT).unsqueeze(2), torch.ones(1, 1, 1, 2, 1))
     for index in range(2):
-        memory.add(looks(OBJECT), index, changed=False, keep=kept)
+        memory.add(frame, index, changed=False, keep=kept)
     assert memory.later is not None and len(memory.later) == 1 + kept
 
 
@@ -206,3 +240,14 @@ def test_the_network_may_use_the_memory_of_a_frame_again(monkeypatch):
     monkeypatch.setattr(lite(), "decode", decoded)
     for one, other in zip(followed_film(film, mask), plain, strict=True):
         assert np.array_equal(one, other)
+
+
+def test_a_mask_of_somebody_else_does_not_say_that_the_wall_is_the_object():
+    mask = np.where(first_mask() == 1, 1, 0).astype(np.uint8)
+    film, other = walled(clip(), mask), np.where(first_mask() == 2, 2, 0).astype(np.uint8)
+    for named in (9, 12):
+        session, labels = Session(lite(), options=SMALL, first_mask=mask), []
+        for index, frame in enumerate(film[:20]):
+            labels.append(session.step(frame, other if index == named else None))
+        session.close()
+        assert not np.any(labels[13] == 1) and np.any(labels[19] == 1)
