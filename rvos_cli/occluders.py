@@ -7,12 +7,10 @@ picture a moment before, beside the object, and looks more like what it was then
 
 from __future__ import annotations
 
-import math
 from collections import deque
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TypeAlias
 
 import numpy as np
 import torch
@@ -21,10 +19,6 @@ from torch import Tensor
 
 from rvos_cli.continuity import Cells
 from rvos_cli.motion import positions
-
-Looks: TypeAlias = tuple[
-    Tensor, Tensor
-]  # keys (K, D) and (M, D) of an object where it was given or found, first and last
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,18 +54,14 @@ class _Frame:
         """Say whether an object was followed in it."""
         return identity in self.where and bool(self.where[identity].any())
 
-    def some_of(self, identity: int, most: int) -> Tensor:
-        """Return the keys (K, D) of an object's places, evenly thinned out to so many at *most*."""
-        return self.at(_thinned(self.where[identity], most))
-
     @cached_property
     def of_nobody(self) -> Tensor:
         """The keys (Q, D) of the places in which no object was followed."""
         return self.at(np.flatnonzero(~np.logical_or.reduce(list(self.where.values()))))
 
     def at(self, places: NDArray[np.int64]) -> Tensor:
-        """Return the keys (K, D) of *places* (K,)."""
-        return self.keys[:, torch.from_numpy(places).to(self.keys.device, non_blocking=True)].T.float()
+        """Return the keys (..., D) of *places* (...)."""
+        return self.keys.T[torch.from_numpy(places).to(self.keys.device, non_blocking=True)].float()
 
 
 class Occluders:
@@ -79,18 +69,23 @@ class Occluders:
 
     rules = OccluderRules()
 
-    def __init__(self, temperature: float, looks: Mapping[int, Looks] | None = None) -> None:
+    def __init__(self, temperature: float, looks: Mapping[int, Tensor] | None = None) -> None:
         """Know of no frame.
 
         Args:
             temperature: makes logits of matching of the keys' cosines.
-            looks: what objects look like, as far as that is known.
+            looks: keys (K, D) of what objects look like, as far as that is known.
         """
         self._temperature = temperature
-        self._looks, self._lately = dict(looks or {}), dict[int, Tensor]()
+        self._looks = dict(looks or {})  # where each was given or found, first and last: (2K, D)
+        self._lately = {identity: look[-self._half :] for identity, look in self._looks.items()}
         self._frames: deque[_Frame] = deque(maxlen=self.rules.since)
-        self._asked: tuple[int, ...] = ()
+        self._asked: list[int] = []
         self._answers: Tensor | None = None
+
+    @property
+    def _half(self) -> int:
+        return round(self.rules.share * self.rules.places)
 
     def anew(self) -> Occluders:
         """Return another one that knows what the objects look like, and of no frame."""
@@ -110,66 +105,55 @@ class Occluders:
             keys: (1, D, h/8, w/8), of the frame, in memory of their own.
             sure: those that were given or found in it: so they look.
         """
-        frame = _Frame(
-            keys[0].flatten(1), {one: positions(each).ravel() for one, each in zip(ids, places, strict=True)}
-        )
-        answers = {}
-        if len(self._frames) == self.rules.since:
-            before = self._frames[0]
-            answers = {
-                one: self._nearer(frame, one, before)
-                for one in ids
-                if one in self._looks and frame.shows(one) and before.shows(one)
-            }
-        self._asked = tuple(answers)
+        where = {identity: positions(cells).ravel() for identity, cells in zip(ids, places, strict=True)}
+        frame = _Frame(keys[0].flatten(1), where)
+        before = self._frames[0] if len(self._frames) == self.rules.since else _Frame(frame.keys, {})
+        self._asked = [one for one in ids if one in self._looks and frame.shows(one) and before.shows(one)]
         # Read in the next frame: by then a GPU has answered, which nobody has waited for.
-        self._answers = torch.stack(list(answers.values())).to("cpu", non_blocking=keys.is_cuda) if answers else None
+        answers = self._nearer(frame, before) if self._asked else None
+        self._answers = None if answers is None else answers.to("cpu", non_blocking=answers.is_cuda)
         self._frames.append(frame)
-        for one, each in zip(ids, places, strict=True):
-            if one in sure and each.any():
-                self._know(one, frame.at(_thinned(_inner(each), self.rules.places)))
+        for identity, cells in zip(ids, places, strict=True):
+            if identity in sure and cells.any():
+                self._know(identity, frame.at(_some(_inner(cells), self.rules.places)))
 
     def _know(self, identity: int, look: Tensor) -> None:
         """Know an object by how it looked at first, and by how it does now."""
-        first, _ = self._looks.get(identity, (look, look))
-        self._looks[identity] = first, look
-        self._lately.pop(identity, None)
+        first = self._looks.get(identity, look)[: self.rules.places]
+        self._looks[identity] = torch.cat([first, look])
+        self._lately[identity] = look[: self._half]
 
-    def _nearer(self, frame: _Frame, identity: int, before: _Frame) -> Tensor:
-        """Return how much nearer an object's places are to what was around it than to it, (); 0 if they are like it."""
-        first, newest = self._looks[identity]
-        lately, places = self._lately.get(identity, newest), frame.some_of(identity, self.rules.places)
-        own = _likeness(places, torch.cat([first, newest, lately]))
-        likest = own.topk(math.ceil(self.rules.share * len(own))).indices
-        places, own = places[likest], self._temperature * (1 - own[likest])
-        sure = self._some(own) <= self.rules.sure
-        self._lately[identity] = torch.where(sure[:, None], self._some(places), self._some(lately))
-        far = own.mean()
-        if far.is_cpu and far <= self.rules.unlike:  # nearly always; a GPU would have to be waited for
-            return torch.zeros(())
-        around = self._temperature * (1 - _likeness(places, before.of_nobody).mean())
-        return (far > self.rules.unlike) * (far - around)
+    def _nearer(self, frame: _Frame, before: _Frame) -> Tensor:
+        """Return how much nearer the places of those N *asked* for are to what was around than to them, (N,).
 
-    def _some(self, rows: Tensor) -> Tensor:
-        """Return as many rows in any case: some several times, or the first ones."""
-        numbers = torch.arange(math.ceil(self.rules.share * self.rules.places), device=rows.device)
-        return rows[numbers % len(rows)]
+        Returns:
+            0 for those that are like themselves.
+        """
+        places = frame.at(np.stack([_some(frame.where[one], self.rules.places) for one in self._asked]))
+        lately = torch.stack([self._lately[one] for one in self._asked])
+        looks = torch.cat([torch.stack([self._looks[one] for one in self._asked]), lately], dim=1)
+        likest = (places @ looks.mT).amax(dim=2).topk(self._half, dim=1)
+        places = places.gather(1, likest.indices[..., None].expand(-1, -1, places.shape[2]))
+        own = self._temperature * (1 - likest.values)
+        self._lately.update(
+            zip(self._asked, torch.where((own <= self.rules.sure)[..., None], places, lately), strict=True)
+        )
+        far = own.mean(dim=1)
+        unlike = far > self.rules.unlike
+        # On a processor there is mostly nothing more to do; a GPU would have to be waited for.
+        if not len(before.of_nobody) or (unlike.is_cpu and not unlike.any()):
+            return torch.zeros_like(far)
+        around = self._temperature * (1 - (places @ before.of_nobody.T).amax(dim=2).mean(dim=1))
+        return unlike * (far - around)
 
 
-def _thinned(inside: Cells, most: int) -> NDArray[np.int64]:
-    """Return which of the places (P,) are inside, evenly thinned out to so many at *most*."""
+def _some(inside: Cells, count: int) -> NDArray[np.int64]:
+    """Return so many of the places (P,) that are inside, spread evenly over them; of few some several times."""
     places = np.flatnonzero(inside)
-    return places[:: -(-len(places) // most)]
+    return places[np.arange(count) * len(places) // count]
 
 
 def _inner(cells: Cells) -> Cells:
     """Return the places (P,) of which all is in *cells* (h/4, w/4); where there are none, those of which some is."""
     inner = ~positions(~cells)
     return (inner if inner.any() else positions(cells)).ravel()
-
-
-def _likeness(places: Tensor, others: Tensor) -> Tensor:
-    """Return how like each of places (K, D) the likest of *others* (M, D) is, (K,) of -1..1."""
-    if not len(others):
-        return places.new_full((len(places),), -1.0)
-    return (places @ others.T).amax(dim=1)

@@ -15,7 +15,7 @@ from rvos_cli.continuity import Cells
 from rvos_cli.memory import Memory
 from rvos_cli.model import References
 from rvos_cli.model.state import RecurrentState
-from rvos_cli.occluders import Looks, Occluders
+from rvos_cli.occluders import Occluders
 from rvos_cli.session import Session
 
 OBJECT, WALL, SCENERY, NEW = range(4)  # axes that keys of such places lie on
@@ -37,9 +37,9 @@ def cells(count: int, *columns: int) -> Cells:
     return inside
 
 
-def looking(*objects: int) -> dict[int, Looks]:
+def looking(*objects: int) -> dict[int, torch.Tensor]:
     """Return what objects 7, 8, ... look like: one of these axes each."""
-    return {identity: (torch.eye(4)[[look]],) * 2 for identity, look in enumerate(objects, start=7)}
+    return {identity: torch.eye(4)[[look] * 2 * RULES.places] for identity, look in enumerate(objects, start=7)}
 
 
 BEFORE = keys(OBJECT, OBJECT, WALL, WALL, SCENERY, SCENERY)
@@ -80,7 +80,7 @@ def test_an_object_that_is_seen_in_part_is_still_followed():
     half = keys(OBJECT, WALL, WALL, SCENERY, SCENERY, SCENERY)
     assert not followed(half, 0, 1).instead()  # at the rim of a mask there always is something else
     assert not followed(half, 0, 1, 2).instead()
-    assert followed(keys(OBJECT, WALL, WALL, WALL, WALL, SCENERY), 0, 1, 2, 3, 4).instead() == {7}
+    assert followed(keys(OBJECT, WALL, WALL, WALL, WALL, WALL), *range(6)).instead() == {7}
 
 
 def test_what_looks_like_the_object_is_taken_for_it():
@@ -169,12 +169,12 @@ def test_an_object_looks_like_its_inner_places():
 
 
 def test_of_a_large_object_some_places_all_over_it_are_asked():
-    wide = keys(*[OBJECT] * 200, *[WALL] * 800, *[SCENERY] * 100)
+    wide = keys(*[OBJECT] * 200, *[WALL] * 1000, *[SCENERY] * 100)
     occluders = Occluders(SHARP, looking(OBJECT))
     shown(occluders, wide, *range(200), times=RULES.since)
     shown(occluders, wide, *range(500))
     assert not occluders.instead()  # two of five places are the object's
-    shown(occluders, wide, *range(1000))
+    shown(occluders, wide, *range(1200))
     assert occluders.instead() == {7}
 
 
