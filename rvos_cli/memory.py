@@ -134,7 +134,7 @@ class Memory:
             index: its number in the video.
             changed: whether a mask was given or an object found in it.
             sure: the objects of which its mask is not to be doubted.
-            keep: whether it is one of the others that are kept, in any case.
+            keep: whether it is one of the others that are kept in any case, and read from the next frame on.
         """
         self.last, rules = newest, self.rules
         if self.later is None or changed:
@@ -146,6 +146,7 @@ class Memory:
             count = self.later.trusted
             some = self.later.frames(count) + newest
             self.later = self.later.frames(0, count) + some.frames(-rules.recent)
+            self.next = self.later if keep else self.next
 
     def add_first(self, frame: References) -> None:
         """Keep the first frame, which has just been added, in another form as well."""

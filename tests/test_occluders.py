@@ -184,6 +184,7 @@ def test_a_frame_may_be_kept_out_of_turn(kept):
     for index in range(2):
         memory.add(frame, index, changed=False, keep=kept)
     assert memory.later is not None and len(memory.later) == 1 + kept
+    assert memory.next is memory.later
 
 
 def test_a_slot_may_start_anew():
