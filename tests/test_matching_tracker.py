@@ -237,6 +237,7 @@ def test_the_frame_that_does_not_show_it_says_nothing_of_its_size(finder, hidden
     session.step(picture())
     session.step(picture())
     size = Appearance.of(session._tracker.memory.later, 0).size
+    assert set(session._tracker._occluders._looks) == {1}  # as it was found
     session.step(picture())
     assert session._tracker._absence._missing[1].size == size > 0
 
@@ -250,7 +251,7 @@ def test_who_is_given_in_a_frame_is_in_there(finder, hidden_in):
         session.step(picture(), both, whole=True)
         session.step(picture(), whole=True)  # of masks that say all of their frames, this one has none
         mask = np.where(np.isin(both, named), both, 0).astype(np.uint8) if named else None
-        assert set(np.unique(session.step(picture(), mask))) == seen
+        assert set(np.unique(session.step(picture(), mask, whole=mask is None))) == seen
         assert (session._tracker.state.slot(0) is None) is (1 not in named)
         assert (session._tracker._absence.ids == {1}) is (1 not in named)
 

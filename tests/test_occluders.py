@@ -125,6 +125,16 @@ def test_what_another_object_was_says_nothing():
     assert followed(HIDDEN, 0, 1, before={7: (0, 1), 8: (4, 5)}).instead() == {7}
 
 
+def test_who_is_like_itself_is_not_doubted_because_another_one_is():
+    cosine = 1 - 0.9 * RULES.unlike / SHARP
+    turned = [0.0, (1 - cosine**2) ** 0.5, 0.0, cosine]  # much like the wall, too
+    occluders = Occluders(SHARP, looking(OBJECT, NEW))
+    for frame in [keys(OBJECT, NEW, WALL, WALL, SCENERY, SCENERY)] * RULES.since + [keys(WALL, turned, *[SCENERY] * 4)]:
+        assert not occluders.instead()
+        occluders.note((7, 8), [cells(6, 0), cells(6, 1)], frame, sure=())
+    assert occluders.instead() == {7}
+
+
 def test_of_whom_nothing_is_known_nobody_doubts():
     occluders = Occluders(SHARP)
     shown(occluders, BEFORE, 0, 1, times=RULES.since)
