@@ -105,6 +105,7 @@ class Occluders:
             keys: (1, D, h/8, w/8), of the frame, in memory of their own.
             sure: those that were given or found in it: so they look.
         """
+        self._looks = {identity: look for identity, look in self._looks.items() if identity in ids}
         where = {identity: positions(cells).ravel() for identity, cells in zip(ids, places, strict=True)}
         frame = _Frame(keys[0].flatten(1), where)
         before = self._frames[0] if len(self._frames) == self.rules.since else _Frame(frame.keys, {})
@@ -135,9 +136,8 @@ class Occluders:
         likest = (places @ looks.mT).amax(dim=2).topk(self._half, dim=1)
         places = places.gather(1, likest.indices[..., None].expand(-1, -1, places.shape[2]))
         own = self._temperature * (1 - likest.values)
-        self._lately.update(
-            zip(self._asked, torch.where((own <= self.rules.sure)[..., None], places, lately), strict=True)
-        )
+        lately = torch.where((own <= self.rules.sure)[..., None], places, lately)
+        self._lately |= zip(self._asked, lately, strict=True)
         far = own.mean(dim=1)
         unlike = far > self.rules.unlike
         # On a processor there is mostly nothing more to do; a GPU would have to be waited for.

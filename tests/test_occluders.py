@@ -48,6 +48,7 @@ BEFORE = keys(OBJECT, OBJECT, WALL, WALL, SCENERY, SCENERY)
 def followed(now: torch.Tensor, *columns: int, before: Mapping[int, Sequence[int]] | None = None) -> Occluders:
     """Return what knows a frame in which object 7 alone is followed, in these columns; *before*, all were in those."""
     occluders, before = Occluders(SHARP, looking(OBJECT, OBJECT)), before or {7: (0, 1)}
+    before = {7: (), **before}
     for _ in range(RULES.since):
         occluders.note(tuple(before), [cells(6, *where) for where in before.values()], BEFORE, sure=())
         assert not occluders.instead()
@@ -160,6 +161,12 @@ def test_objects_look_as_they_did_at_first_and_as_they_do_where_they_are_given_l
         shown(occluders, keys(OBJECT, WALL, WALL, SCENERY), 0, times=RULES.since)
         shown(occluders, keys(WALL, WALL, SCENERY, SCENERY), 0)
         assert occluders.instead() == seen
+
+
+def test_who_gave_up_the_slot_is_forgotten():
+    occluders = Occluders(SHARP, looking(OBJECT, NEW))
+    shown(occluders, BEFORE, 0, 1)
+    assert set(occluders._looks) == {7}
 
 
 def test_an_object_looks_like_its_inner_places():
