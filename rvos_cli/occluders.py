@@ -109,7 +109,8 @@ class Occluders:
         where = {identity: positions(cells).ravel() for identity, cells in zip(ids, places, strict=True)}
         frame = _Frame(keys[0].flatten(1), where)
         before = self._frames[0] if len(self._frames) == self.rules.since else _Frame(frame.keys, {})
-        self._asked = [one for one in ids if one in self._looks and frame.shows(one) and before.shows(one)]
+        asked = (one for one in ids if one in self._looks and one not in sure)
+        self._asked = [one for one in asked if frame.shows(one) and before.shows(one)]
         # Read in the next frame: by then a GPU has answered, which nobody has waited for.
         answers = self._nearer(frame, before) if self._asked else None
         self._answers = None if answers is None else answers.to("cpu", non_blocking=answers.is_cuda)

@@ -163,6 +163,14 @@ def test_objects_look_as_they_did_at_first_and_as_they_do_where_they_are_given_l
         assert occluders.instead() == seen
 
 
+def test_who_is_given_in_a_frame_is_not_doubted_for_it():
+    for sure, seen in (((), {7}), ((7,), set())):
+        occluders = Occluders(SHARP, looking(OBJECT))
+        shown(occluders, BEFORE, 0, 1, times=RULES.since)
+        shown(occluders, HIDDEN, 0, 1, sure=sure)
+        assert occluders.instead() == seen
+
+
 def test_who_gave_up_the_slot_is_forgotten():
     occluders = Occluders(SHARP, looking(OBJECT, NEW))
     shown(occluders, BEFORE, 0, 1)
